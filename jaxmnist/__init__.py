@@ -1,0 +1,1 @@
+"""Small MNIST classifiers, done properly in JAX."""
