@@ -1,1 +1,50 @@
-"""Small MNIST classifiers, done properly in JAX."""
+"""Small MNIST classifiers, done properly in JAX.
+
+The names below load what they need when first used, so that `import jaxmnist` itself is cheap.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxmnist.data import DATASETS, Dataset, load_dataset
+    from jaxmnist.models import ARCHS, count_params, create_model
+    from jaxmnist.recipes import RECIPES, Recipe, get_recipe
+
+__all__ = [
+    "ARCHS",
+    "DATASETS",
+    "RECIPES",
+    "Dataset",
+    "Recipe",
+    "count_params",
+    "create_model",
+    "get_recipe",
+    "load_dataset",
+]
+
+_ROOMS = {
+    "ARCHS": "models",
+    "DATASETS": "data",
+    "RECIPES": "recipes",
+    "Dataset": "data",
+    "Recipe": "recipes",
+    "count_params": "models",
+    "create_model": "models",
+    "get_recipe": "recipes",
+    "load_dataset": "data",
+    # Rooms with public names of their own: jaxmnist.interop.from_torch, jaxmnist.optim.observe, ...
+    "interop": "interop",
+    "optim": "optim",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'jaxmnist' has no attribute {name!r}")
+    room = importlib.import_module(f"jaxmnist.{_ROOMS[name]}")
+    return room if name == _ROOMS[name] else getattr(room, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})

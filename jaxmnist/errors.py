@@ -3,6 +3,10 @@
 Every message is one sentence that names the value, the place and what to do.
 """
 
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
 
 class JaxmnistError(Exception):
     """Base of all errors below; `exit_code` is what the command line returns."""
@@ -38,3 +42,19 @@ class TargetMissedError(JaxmnistError):
     """Training ended below the accuracy asked for with `--target-acc`."""
 
     exit_code = 6
+
+
+class InterruptedRunError(JaxmnistError):
+    """SIGINT or SIGTERM ended a run after its state was saved; exit code 130 or 143."""
+
+    def __init__(self, signum: int, run: Path) -> None:
+        super().__init__(f"interrupted; the state is saved, go on with --resume {run}")
+        self.exit_code = 128 + signum
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that is not among the known ones, which it lists, the nearest one as a hint."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return UsageError(f"there is no {kind} {name!r}{hint}; choose one of {', '.join(known)}.")

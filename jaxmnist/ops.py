@@ -177,7 +177,7 @@ max_pool2.defvjp(_max_pool2_forward, _max_pool2_backward)
 
 def _pool_corners(x):
     # Slices and maxima rather than `reduce_window`, whose gradient is serial on a CPU and half of the step.
-    c, height, width, batch = x.shape
+    height, width = x.shape[1:3]
     even = x[:, : height // 2 * 2, : width // 2 * 2]
     return [
         lax.slice(even, (0, i, j, 0), even.shape, strides=(1, 2, 2, 1)) for i in range(2) for j in range(2)
@@ -220,7 +220,7 @@ def batch_moments(
     Returns:
         Mean, biased variance, and the number of values that entered each.
     """
-    c, height, width, batch = x.shape
+    height, width, batch = x.shape[1:]
     mask = jnp.ones(batch, x.dtype) if mask is None else mask
     count = mask.sum() * (height * width)
     # Sums over the map first, the batch last: the mask then costs one tiny product instead of a pass.

@@ -6,10 +6,9 @@ published ones follow section 4 of the sources' fact sheet; a value that a sourc
 """
 
 import dataclasses
-import difflib
 from typing import Literal
 
-from jaxmnist.errors import UsageError
+from jaxmnist.errors import UsageError, unknown_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +95,4 @@ def get_recipe(name: str) -> Recipe:
     """
     if name in _RECIPES:
         return _RECIPES[name]
-    close = difflib.get_close_matches(name, RECIPES, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise UsageError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}.{hint}")
+    raise unknown_name("recipe", name, RECIPES)

@@ -1,13 +1,10 @@
 """Networks by name: the registry, and what can be said of any of them."""
 
 import dataclasses
-import difflib
 import importlib
 from typing import TYPE_CHECKING, Any
 
-import jax
-
-from jaxmnist.errors import UsageError
+from jaxmnist.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -33,18 +30,16 @@ def create_model(arch: str, **overrides: Any) -> "nn.Module":
         **overrides: fields of the network's class; `dropout=0.0` turns every dropout off.
 
     Returns:
-        A linen module: `init(key, images)` gives the variables `params` and `batch_stats`;
-        `apply(variables, images, train=False)` maps float32 `[batch, 28, 28, 1]`, normalised, to `[batch, 10]`.
-        With `train=True` it needs `rngs={"dropout": key}` and `mutable=["batch_stats"]`, and takes
-        `mask`, float32 `[batch]`: 0 for padding that must not enter the batch statistics.
+        A linen module: `init(key, images)` gives the variables `params` and `batch_stats`, and
+        `apply(variables, images, train=False)` maps float32 `[batch, 28, 28, 1]`, already normalised, to
+        `[batch, 10]`. With `train=True` it needs `rngs={"dropout": key}` and `mutable=["batch_stats"]`,
+        and takes `mask`, float32 `[batch]`: 0 for padding that must not enter the batch statistics.
 
     Raises:
         UsageError: no network has that name, or it has no such field.
     """
     if arch not in _CLASSES:
-        close = difflib.get_close_matches(arch, ARCHS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise UsageError(f"there is no arch {arch!r}; choose one of {', '.join(ARCHS)}.{hint}")
+        raise unknown_name("arch", arch, ARCHS)
     module, name = _CLASSES[arch].split(".")
     network = getattr(importlib.import_module(f"jaxmnist.models.{module}"), name)
     fields = [field.name for field in dataclasses.fields(network) if field.name not in ("parent", "name")]
@@ -56,4 +51,6 @@ def create_model(arch: str, **overrides: Any) -> "nn.Module":
 
 def count_params(variables: Any) -> int:
     """Number of trainable parameters: the elements of `variables["params"]`, statistics left out."""
+    import jax  # here, so that naming the networks (in a help text) does not start JAX
+
     return sum(leaf.size for leaf in jax.tree_util.tree_leaves(variables["params"]))

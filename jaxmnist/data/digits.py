@@ -1,0 +1,69 @@
+"""The embedded dataset: scikit-learn's 1,797 real handwritten digits, scaled to look like MNIST.
+
+Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository,
+1998; 8x8 images of 0..16, the test half of that collection, shipped inside scikit-learn.
+"""
+
+import numpy as np
+from jaxtyping import Num, UInt8
+
+from jaxmnist.data.dataset import Dataset
+
+# The file keeps the order of collection, in which neighbours come from one writer. A cut at one place keeps
+# most writers on one side of it; a random split would put each of them on both sides and flatter the test
+# accuracy. Each class has 27 to 33 images in the last 297.
+NUM_TEST = 297
+
+_SIDE = 20  # MNIST fits each digit in 20x20 pixels and puts that in 28x28
+_UNIT = 2000  # bicubic weights at tenths of a pixel are exact multiples of 1/2000
+
+
+def load() -> Dataset:
+    """1,500 training and 297 test images; always the same bytes, whatever the machine and the versions."""
+    from sklearn.datasets import load_digits  # takes a second or two to import
+
+    images, labels = load_digits(return_X_y=True)
+    images = to_mnist_size(images.reshape(-1, 8, 8))
+    labels = labels.astype(np.int32)
+    return Dataset(
+        "digits",
+        images[:-NUM_TEST],
+        labels[:-NUM_TEST],
+        images[-NUM_TEST:],
+        labels[-NUM_TEST:],
+        source="scikit-learn's embedded digits (8x8 pixels scaled to 28x28; not MNIST)",
+    )
+
+
+def to_mnist_size(images: Num[np.ndarray, "n 8 8"]) -> UInt8[np.ndarray, "n 28 28"]:
+    """Scales images of 0..16 to uint8 28x28: bicubic to 20x20, blur cut off, centred by mass as MNIST is.
+
+    Integers throughout, so that the bytes do not depend on how a library sums or rounds. The faintest fifth
+    of the scale becomes background, because enlarging blurs strokes: by cosine the nearest of 8,000 MNIST
+    images has the right label for 78 % of the digits, without the cut for 73 %, centred by box for 60 %.
+    """
+    weights = _bicubic_weights()
+    ink = np.einsum("ri,nij,cj->nrc", weights, images.astype(np.int64), weights)
+    full = 16 * _UNIT**2
+    pixels = np.clip((255 * (5 * ink - full) + 2 * full) // (4 * full), 0, 255)
+    scaled = np.zeros((len(images), 28, 28), np.uint8)
+    for target, source in zip(scaled, pixels, strict=True):
+        top, left = (_offset(source.sum(axis)) for axis in (1, 0))
+        target[top : top + _SIDE, left : left + _SIDE] = source
+    return scaled
+
+
+def _bicubic_weights() -> np.ndarray:
+    """`[20, 8]` weights in units of 1/2000: Keys' cubic kernel (a = -0.5), nothing outside the image."""
+    # Output pixel i has its centre at (i + 1/2) * 8/20 - 1/2 = (4 i - 3) / 10 input pixels.
+    centre = 4 * np.arange(_SIDE)[:, None] - 3
+    x = np.abs(centre - 10 * np.arange(8))  # distance in tenths
+    near = 3 * x**3 - 50 * x**2 + 2000
+    far = -(x**3) + 50 * x**2 - 800 * x + 4000
+    return np.where(x < 10, near, np.where(x < 20, far, 0))
+
+
+def _offset(mass: np.ndarray) -> int:
+    """Where 20 pixels start so that their centre of mass is nearest to the middle of 28."""
+    centre = (mass @ (2 * np.arange(_SIDE) + 1)) / (2 * mass.sum())
+    return int(np.clip(np.floor(28 / 2 - centre + 0.5), 0, 28 - _SIDE))

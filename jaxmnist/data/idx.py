@@ -1,0 +1,166 @@
+"""Strict reader of the IDX files MNIST is published in, plain or gzip.
+
+The format (http://yann.lecun.com/exdb/mnist): two zero bytes, one byte for the element type, one for the
+number of dimensions, each dimension as a big-endian 32-bit number, then the elements. Whether a file is gzip
+is decided by its first bytes, because browsers unpack `.gz` downloads without renaming them.
+"""
+
+import gzip
+import math
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from jaxmnist.data.dataset import NUM_CLASSES, Dataset
+from jaxmnist.errors import DataError
+
+TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+FILE_NAMES = TRAIN_FILES + TEST_FILES
+
+# Five times MNIST. A .gz of a few megabytes can unpack to gigabytes: no more is read than its header
+# promises, and no more than this may be promised.
+MAX_BYTES = 256 * 2**20
+
+_REMEDY = "replace it with a fresh copy or point --data-dir (JAXMNIST_DATA_DIR) at another folder"
+_GZIP_MAGIC = b"\x1f\x8b"
+_UINT8 = 8
+_ELEMENT_TYPES = {8: "uint8", 9: "int8", 11: "int16", 12: "int32", 13: "float32", 14: "float64"}
+_CONTENTS = {1: "labels", 3: "images"}
+
+
+def find(folder: Path, file_name: str) -> Path | None:
+    """The file called `file_name` or `file_name`.gz in `folder`, the plain one first (faster), or None."""
+    return next((path for path in (folder / file_name, folder / f"{file_name}.gz") if path.exists()), None)
+
+
+def read_images(path: Path) -> UInt8[np.ndarray, "n 28 28"]:
+    """Reads an IDX file of 28x28 images. Raises `DataError` when the file is anything else."""
+    return _read(path, num_dims=3)
+
+
+def read_labels(path: Path) -> Int32[np.ndarray, " n"]:
+    """Reads an IDX file of labels 0..9. Raises `DataError` when the file is anything else."""
+    labels = _read(path, num_dims=1)
+    wrong = np.flatnonzero(labels >= NUM_CLASSES)
+    if wrong.size:
+        raise _error(
+            path,
+            f"holds the label {labels[wrong[0]]} at position {wrong[0]} where labels go from 0 to 9",
+        )
+    return labels.astype(np.int32)
+
+
+def read_pair(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 `[n, 28, 28]` and their labels int32 `[n]`.
+
+    Raises `DataError` when either file is damaged or they do not belong together.
+    """
+    images, labels = read_images(images_path), read_labels(labels_path)
+    if len(images) != len(labels):
+        raise DataError(
+            f"{images_path} holds {len(images):,} images and {labels_path} holds {len(labels):,} labels "
+            f"where each image has one label; replace both with files from the same download."
+        )
+    return images, labels
+
+
+def read_folder(folder: Path, name: str) -> Dataset:
+    """Reads the four files `FILE_NAMES`, each plain or .gz, as the dataset `name`.
+
+    Raises `DataError` when one is missing or damaged.
+    """
+    paths = [find(folder, file_name) for file_name in FILE_NAMES]
+    missing = [file_name for file_name, path in zip(FILE_NAMES, paths, strict=True) if path is None]
+    if missing:
+        raise DataError(
+            f"{folder} has no {', '.join(missing)} (plain or .gz); put the missing files there or point "
+            f"--data-dir (JAXMNIST_DATA_DIR) at a folder with all four."
+        )
+    train_images, train_labels, test_images, test_labels = cast(list[Path], paths)
+    return Dataset(
+        name,
+        *read_pair(train_images, train_labels),
+        *read_pair(test_images, test_labels),
+        source=f"the folder {folder}",
+    )
+
+
+def _read(path: Path, num_dims: int) -> np.ndarray:
+    with _open(path) as stream:
+        shape = _read_shape(path, stream, num_dims)
+        promised = math.prod(shape)
+        # One byte more than promised: finds trailing bytes, and makes gzip check the CRC at the stream's end.
+        payload = stream.read(promised + 1)
+    if len(payload) != promised:
+        found = f"only {len(payload):,}" if len(payload) < promised else "more"
+        raise _error(path, f"holds {found} bytes of data where its header promises {promised:,}")
+    return np.frombuffer(payload, np.uint8).reshape(shape)
+
+
+def _read_shape(path: Path, stream: BinaryIO, num_dims: int) -> tuple[int, ...]:
+    """Checks everything the header says, so that nothing is read that should not be there."""
+    wanted = f"an IDX file of {_CONTENTS[num_dims]}"
+    header = stream.read(4 + 4 * num_dims)
+    if not header:
+        raise _error(path, f"is empty where {wanted} was expected")
+    if header.lstrip().startswith(b"<"):
+        raise _error(path, f"is a web page (it starts with {header[:12]!r}) where {wanted} was expected")
+    magic = header[:4]
+    if len(magic) < 4 or magic[:2] != b"\0\0":
+        raise _error(
+            path, f"starts with the bytes {magic.hex(' ')} where {wanted} starts with 00 00 08 0{num_dims}"
+        )
+    if magic[2] != _UINT8:
+        element = _ELEMENT_TYPES.get(magic[2], f"type 0x{magic[2]:02x}")
+        raise _error(path, f"holds {element} elements where uint8 was expected")
+    if magic[3] != num_dims:
+        swapped = f" ({_CONTENTS[magic[3]]}: are images and labels swapped?)" if magic[3] in _CONTENTS else ""
+        raise _error(path, f"has {magic[3]} dimensions{swapped} where {wanted} has {num_dims}")
+    if len(header) < 4 + 4 * num_dims:
+        raise _error(path, f"ends inside its header, after {len(header)} bytes")
+    shape = tuple(int(size) for size in np.frombuffer(header, ">u4", offset=4))
+    if num_dims == 3 and shape[1:] != (28, 28):
+        raise _error(path, f"holds images of {shape[1]}x{shape[2]} pixels where 28x28 was expected")
+    if shape[0] == 0:
+        raise _error(path, f"holds no {_CONTENTS[num_dims]} at all")
+    if math.prod(shape) > MAX_BYTES:
+        raise _error(path, f"promises {math.prod(shape):,} bytes where at most {MAX_BYTES:,} are read")
+    return shape
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    """Opens a plain or gzip file; whatever goes wrong with it while it is open becomes a `DataError`."""
+    try:
+        # Opening a named pipe would wait for ever.
+        if path.exists() and not path.is_file():
+            raise _error(
+                path, f"is {'a folder' if path.is_dir() else 'no regular file'} where a file was expected"
+            )
+        with path.open("rb") as raw:
+            zipped = raw.read(2) == _GZIP_MAGIC
+            raw.seek(0)
+            if zipped:
+                with gzip.GzipFile(fileobj=raw) as stream:
+                    yield cast(BinaryIO, stream)
+            else:
+                yield raw
+    except EOFError as error:
+        raise _error(path, "is cut short: its gzip stream ends before the end marker") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise _error(path, f"is damaged inside its gzip stream ({error})") from error
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror or error}); check that it exists and that you may read "
+            f"it, or point --data-dir (JAXMNIST_DATA_DIR) at another folder."
+        ) from error
+
+
+def _error(path: Path, finding: str) -> DataError:
+    return DataError(f"{path} {finding}; {_REMEDY}.")

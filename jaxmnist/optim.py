@@ -1,0 +1,266 @@
+"""Optimizers: a recipe becomes an Optax transformation that carries its learning rate in its state.
+
+The rate is applied last, outside the momentum buffer (v = m v + g; w = w - lr v); in the state, it needs no
+new compilation when it changes, and runs with rates of their own fit side by side under `jax.vmap`.
+
+The plateau schedule is `torch.optim.lr_scheduler.ReduceLROnPlateau`, which computes in float64. Plain
+float32 would decide differently in two places:
+
+- Cuts. Evolution's recipe reaches the tie 2e-8 - 1e-8 > eps = 1e-8, true only by float64's rounding. Metrics
+  decide when a cut comes, never what it gives, so the rates are computed beforehand on the host in float64.
+- Improvements. best * (1 - threshold) is off by as much as neighbouring metrics differ. As a gain, best -
+  metric > threshold * best, the left side is exact near the border; the right side is kept to 48 bits.
+
+So the rates are torch's, rounded to float32, if torch is fed the same float32 metrics.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float32, Int32, PyTree, ScalarLike
+
+from jaxmnist.errors import UsageError
+from jaxmnist.recipes import Recipe
+
+# More cuts than anyone trains epochs; bounds the table of rates, at whose end the rate stays.
+_MOST_CUTS = 1024
+
+
+def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
+    """The recipe's optimizer: SGD with momentum (not Nesterov), at a constant rate or with plateau cuts.
+
+    Raises:
+        UsageError: a value of the recipe is out of range.
+    """
+    plateau = recipe.plateau
+    if plateau is None:
+        rate = constant_rate(recipe.learning_rate)
+    else:
+        _require("monitor", plateau.monitor, plateau.monitor in ("loss", "accuracy"), "'loss' or 'accuracy'")
+        rate = reduce_on_plateau(
+            recipe.learning_rate,
+            mode="min" if plateau.monitor == "loss" else "max",
+            factor=plateau.factor,
+            patience=plateau.patience,
+            threshold=plateau.threshold,
+            min_lr=plateau.min_lr,
+        )
+    return optax.chain(optax.trace(decay=recipe.momentum), rate)
+
+
+def reduce_on_plateau(
+    lr: ScalarLike,
+    mode: str = "min",
+    factor: ScalarLike = 0.1,
+    patience: ScalarLike = 10,
+    threshold: ScalarLike = 1e-4,
+    threshold_mode: str = "rel",
+    cooldown: ScalarLike = 0,
+    min_lr: ScalarLike = 0.0,
+    eps: ScalarLike = 1e-8,
+) -> optax.GradientTransformation:
+    """Multiplies updates by minus a learning rate that falls when a metric stops improving.
+
+    Put it last in `optax.chain` and feed it with `observe` once an epoch:
+
+    ```
+    optimizer = optax.chain(optax.trace(0.9), reduce_on_plateau(0.01, factor=0.5, patience=3))
+    opt_state = observe(optimizer.init(params), test_loss)
+    ```
+
+    Numbers may be traced arrays, so that `jax.vmap` can run many rates at once; such rates are float32
+    products, a few units in the last place from torch's.
+
+    Args:
+        lr: Learning rate at the start.
+        mode: Whether a smaller ("min") or a larger ("max") metric is better.
+        factor: What the rate is multiplied by at a cut, from 0 to below 1.
+        patience: Epochs without improvement that are tolerated; the next one cuts.
+        threshold: Smallest change that counts as an improvement.
+        threshold_mode: Whether the threshold is a share of the best metric ("rel") or a difference ("abs").
+        cooldown: Epochs after a cut in which bad epochs are not counted.
+        min_lr: The rate is not cut below this.
+        eps: A cut that changes the rate by no more than this is skipped.
+
+    Raises:
+        UsageError: a number that is not traced is out of range; so is, unlike in torch, a relative threshold
+            of 1 or more in mode "min", because no first metric would ever count as an improvement.
+    """
+    _require("mode", mode, mode in ("min", "max"), "'min' or 'max'")
+    _require("threshold_mode", threshold_mode, threshold_mode in ("rel", "abs"), "'rel' or 'abs'")
+    lr, factor, min_lr = _number("lr", lr), _number("factor", factor, below=1.0), _number("min_lr", min_lr)
+    eps = _number("eps", eps)
+    threshold_below = 1.0 if mode == "min" and threshold_mode == "rel" else math.inf
+    threshold = _number("threshold", threshold, below=threshold_below)
+    threshold_rest = threshold - float(np.float32(threshold)) if isinstance(threshold, float) else 0.0
+    patience = _number("patience", patience, below=2.0**31, whole=True)
+    cooldown = _number("cooldown", cooldown, below=2.0**31, whole=True)
+
+    # Arrays are made here and not above: a donated state must not take a buffer shared with the next one.
+    def init(params: optax.Params) -> PlateauState:
+        del params
+        rates = _rates(lr, factor, min_lr, eps)
+        return PlateauState(
+            learning_rate=jnp.array(rates[0], jnp.float32),
+            best=jnp.array(jnp.inf if mode == "min" else -jnp.inf, jnp.float32),
+            bad_epochs=jnp.array(0, jnp.int32),
+            cooldown_left=jnp.array(0, jnp.int32),
+            cuts=jnp.array(0, jnp.int32),
+            rates=jnp.array(rates, jnp.float32),
+            lower_is_better=jnp.array(mode == "min"),
+            relative=jnp.array(threshold_mode == "rel"),
+            threshold=jnp.array(threshold, jnp.float32),
+            threshold_rest=jnp.array(threshold_rest, jnp.float32),
+            patience=jnp.array(patience, jnp.int32),
+            cooldown=jnp.array(cooldown, jnp.int32),
+        )
+
+    return optax.GradientTransformation(init, _descend)
+
+
+def constant_rate(lr: ScalarLike) -> optax.GradientTransformation:
+    """Multiplies updates by minus a learning rate that never changes; put it last in `optax.chain`.
+
+    Raises:
+        UsageError: `lr` is not traced and negative or not finite.
+    """
+    lr = _number("lr", lr)
+    return optax.GradientTransformation(
+        lambda params: ConstantRateState(jnp.array(lr, jnp.float32)), _descend
+    )
+
+
+def observe(opt_state: PyTree, metric: ScalarLike) -> PyTree:
+    """The optimizer state after an epoch that ended with this metric (taken as float32; NaN is a bad epoch).
+
+    Finds the state of `reduce_on_plateau` wherever it is in `opt_state`; without one nothing changes. Pure;
+    may be called from the host or inside `jax.jit` and `jax.vmap`.
+    """
+
+    def visit(node):
+        return _observe(node, jnp.asarray(metric, jnp.float32)) if isinstance(node, PlateauState) else node
+
+    return jax.tree.map(visit, opt_state, is_leaf=_is_rate_state)
+
+
+def learning_rate(opt_state: PyTree) -> Float32[Array, "..."]:
+    """The learning rate now in force: one number, or one per run in a state stacked by `jax.vmap`.
+
+    Raises:
+        UsageError: `opt_state` does not hold exactly one rate of this module.
+    """
+    nodes = jax.tree.leaves(opt_state, is_leaf=_is_rate_state)
+    rates = [node.learning_rate for node in nodes if _is_rate_state(node)]
+    if len(rates) != 1:
+        raise UsageError(
+            f"the optimizer state holds {len(rates)} learning rates where one is expected; "
+            "end the optimizer's chain with one reduce_on_plateau or constant_rate."
+        )
+    return rates[0]
+
+
+class ConstantRateState(NamedTuple):
+    """State of `constant_rate`."""
+
+    learning_rate: Float32[Array, ""]
+
+
+class PlateauState(NamedTuple):
+    """State of `reduce_on_plateau`: a step changes none of it, `observe` the first five fields."""
+
+    learning_rate: Float32[Array, ""]  # in force
+    best: Float32[Array, ""]  # metric so far, infinite before the first
+    bad_epochs: Int32[Array, ""]  # since the last improvement, cut or cooldown
+    cooldown_left: Int32[Array, ""]  # epochs until bad ones count again
+    cuts: Int32[Array, ""]  # so far, up to the end of the table of rates
+    rates: Float32[Array, " cuts"]  # after 0, 1, 2, ... cuts
+    lower_is_better: Bool[Array, ""]  # mode "min"
+    relative: Bool[Array, ""]  # threshold_mode "rel"
+    threshold: Float32[Array, ""]
+    threshold_rest: Float32[Array, ""]  # what rounding the threshold to float32 took away
+    patience: Int32[Array, ""]
+    cooldown: Int32[Array, ""]
+
+
+def _descend(updates, state, params=None):
+    del params
+    return jax.tree.map(lambda update: -state.learning_rate.astype(update.dtype) * update, updates), state
+
+
+# Jitted on its own: called from the host it is one small program instead of twenty.
+@jax.jit
+def _observe(state: PlateauState, metric: Float32[Array, ""]) -> PlateauState:
+    better = _is_better(state, metric)
+    cooling = state.cooldown_left > 0
+    bad_epochs = jnp.where(better | cooling, 0, state.bad_epochs + 1)
+    cut = bad_epochs > state.patience
+    # A skipped cut (eps, min_lr) is the end of the table; it restarts the counters all the same.
+    cuts = jnp.minimum(state.cuts + cut.astype(jnp.int32), state.rates.shape[0] - 1)
+    return state._replace(
+        learning_rate=state.rates[cuts],
+        best=jnp.where(better, metric, state.best),
+        bad_epochs=jnp.where(cut, 0, bad_epochs),
+        cooldown_left=jnp.where(cut, state.cooldown, state.cooldown_left - cooling.astype(jnp.int32)),
+        cuts=cuts,
+    )
+
+
+def _is_better(state: PlateauState, metric: Float32[Array, ""]) -> Bool[Array, ""]:
+    best = state.best
+    gain = jnp.where(state.lower_is_better, best - metric, metric - best)
+    reference = jnp.where(state.relative, best, 1.0)
+    margin, rest = _exact_product(state.threshold, reference)
+    beyond_margin = gain - margin > rest + state.threshold_rest * reference
+    # From an infinite best the gain is infinite or NaN; torch's comparison has no margin left there.
+    from_infinity = jnp.where(state.lower_is_better, metric < best, metric > best)
+    return jnp.where(jnp.isfinite(best), beyond_margin, from_infinity)
+
+
+def _exact_product(x: Float32[Array, ""], y: Float32[Array, ""]) -> tuple[Array, Array]:
+    """Rounded product and its rounding error (T. J. Dekker, Numerische Mathematik 18, 1971)."""
+    # Halves by rounding to 12 bits; Dekker's way, 4097 x - (4097 x - x), breaks where a compiler fuses it.
+    x_high, y_high = (jax.lax.reduce_precision(value, exponent_bits=8, mantissa_bits=11) for value in (x, y))
+    x_low, y_low = x - x_high, y - y_high
+    product = x * y
+    return product, ((x_high * y_high - product) + x_high * y_low + x_low * y_high) + x_low * y_low
+
+
+def _rates(
+    lr: float | Array, factor: float | Array, min_lr: float | Array, eps: float | Array
+) -> list | Array:
+    """Rate after 0, 1, 2, ... cuts, until a cut would be skipped, since then all later ones are too."""
+    if any(isinstance(value, Tracer) for value in (lr, factor, min_lr, eps)):
+
+        def cut(rate, _):
+            lower = jnp.maximum(rate * jnp.asarray(factor, jnp.float32), jnp.asarray(min_lr, jnp.float32))
+            return jnp.where(rate - lower > jnp.asarray(eps, jnp.float32), lower, rate), rate
+
+        return jax.lax.scan(cut, jnp.asarray(lr, jnp.float32), length=_MOST_CUTS + 1)[1]
+    rates = [lr]
+    while len(rates) <= _MOST_CUTS and rates[-1] - max(rates[-1] * factor, min_lr) > eps:
+        rates.append(max(rates[-1] * factor, min_lr))
+    return rates
+
+
+def _number(name: str, value: ScalarLike, below: float = math.inf, whole: bool = False) -> float | Array:
+    """The value as it is if traced, otherwise checked and in float64."""
+    if isinstance(value, Tracer):
+        return value
+    number = np.asarray(value, np.float64).item()
+    holds = 0 <= number < below and (number.is_integer() or not whole)
+    _require(name, value, holds, f"a {'whole ' * whole}number of at least 0 and below {below:g}")
+    return number
+
+
+def _require(name: str, value: object, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise UsageError(f"the learning-rate schedule has {name}={value!r}, which must be {wanted}.")
+
+
+def _is_rate_state(node: object) -> bool:
+    return isinstance(node, ConstantRateState | PlateauState)

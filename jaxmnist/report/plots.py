@@ -1,0 +1,68 @@
+"""Pictures of a run, drawn without a display."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from jaxmnist import runs
+
+PLOTS = "plots"
+
+_SPLITS = {"train": "tab:blue", "val": "tab:green", "test": "tab:orange"}
+
+
+def save_curves(run: Path) -> list[Path]:
+    """Draws loss, accuracy and learning rate over the epochs into the run's `plots/`; returns the files."""
+    rows = runs.read_metrics(run)
+    if not rows:
+        return []
+    config = runs.read_config(run)
+    title = f"{config.arch}, recipe {config.recipe.name}, {config.dataset}, seed {config.seed}"
+    folder = run / PLOTS
+    folder.mkdir(exist_ok=True)
+    return [
+        _save(_curves(rows, "loss", "mean negative log-likelihood", title), folder / "loss.png"),
+        _save(_curves(rows, "accuracy", "accuracy (%)", title), folder / "accuracy.png"),
+        _save(_learning_rates(rows, title), folder / "learning_rate.png"),
+    ]
+
+
+def _curves(rows: list[dict[str, Any]], metric: str, label: str, title: str) -> Figure:
+    figure, axes = _axes(f"{metric.capitalize()}: {title}", label)
+    epochs = [row["epoch"] for row in rows]
+    for split, colour in _SPLITS.items():
+        key = f"{split}_{metric}"
+        if key not in rows[0]:
+            continue
+        name = "train (augmented, while training)" if split == "train" else split
+        axes.plot(epochs, [row[key] for row in rows], marker="o", markersize=4, color=colour, label=name)
+    axes.legend()
+    return figure
+
+
+def _learning_rates(rows: list[dict[str, Any]], title: str) -> Figure:
+    figure, axes = _axes(f"Learning rate: {title}", "learning rate (log scale)")
+    epochs, rates = [row["epoch"] for row in rows], [row["learning_rate"] for row in rows]
+    axes.plot(epochs, rates, marker="o", markersize=4, drawstyle="steps-mid")
+    axes.set_yscale("log")
+    # A constant rate has no range of its own: show the decade around it instead of an unlabelled axis.
+    axes.set_ylim(min(rates) / 3, max(rates) * 3)
+    return figure
+
+
+def _axes(title: str, label: str) -> tuple[Figure, Any]:
+    # `Figure` rather than `pyplot`: no window system, no global state.
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(label)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    figure.savefig(path, dpi=120)
+    return path

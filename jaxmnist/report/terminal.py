@@ -1,0 +1,154 @@
+"""A training run in the terminal: summary table, progress bar, a line per epoch, results.
+
+A bar that redraws itself is for a terminal; into a file or a pipe go plain lines.
+"""
+
+import time
+from typing import Any
+
+from rich.box import DOUBLE, SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+PLAIN_SECONDS = 10.0
+"""Shortest time between two progress lines when the output is no terminal."""
+
+
+class TrainingDisplay:
+    """An observer of `jaxmnist.fit.fit` that prints; use it as a context manager."""
+
+    def __init__(self, console: Console, epochs: int) -> None:
+        self.console = console
+        self.epochs = epochs
+        self._progress = Progress(
+            TextColumn("Epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed}/{task.total}  {task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> "TrainingDisplay":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def on_start(self, epochs_done: int) -> None:
+        if epochs_done:
+            self._print(f"Going on after epoch {epochs_done} of {self.epochs}.")
+
+    def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None:
+        figures = f"loss {loss:.4f}  accuracy {accuracy:.2f} %"
+        if self._task is None:
+            self._task = self._progress.add_task("", total=total, epoch=epoch, epochs=self.epochs, figures="")
+        self._progress.update(self._task, completed=done, figures=figures)
+        if not self.console.is_terminal and time.monotonic() - self._last_line > PLAIN_SECONDS and done < total:
+            self._last_line = time.monotonic()
+            self._print(f"Epoch {epoch}/{self.epochs}  {done}/{total}  {figures}")
+
+    def on_epoch(self, row: dict[str, Any]) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+        self._last_line = time.monotonic()
+        width = len(str(self.epochs))
+        splits = [
+            f"{split} loss {row[f'{split}_loss']:.4f}  {row[f'{split}_correct']}/{row[f'{split}_examples']} "
+            f"({row[f'{split}_accuracy']:.2f} %)"
+            for split in ("val", "test")
+            if f"{split}_loss" in row
+        ]
+        self._print(
+            f"Epoch {row['epoch']:>{width}}/{self.epochs}  train {row['train_accuracy']:.2f} %  "
+            f"{'  '.join(splits)}  lr {row['learning_rate']:.3g}  {row['seconds']:.1f} s"
+        )
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_model(console: Console, arch: str, layers: list[Any]) -> None:
+    """A table of the layers of a network (`jaxmnist.models.structure.Layer`) and its parameter counts."""
+    table = Table(title=f"Network {arch}", box=SIMPLE, title_justify="left", title_style="bold")
+    table.add_column("layer")
+    table.add_column("kind")
+    table.add_column("output", justify="right")
+    table.add_column("parameters", justify="right")
+    for layer in layers:
+        shape = " x ".join(map(str, layer.output_shape))
+        table.add_row(layer.name, layer.kind, shape, f"{layer.parameters:,}")
+    trainable = sum(layer.parameters for layer in layers)
+    statistics = sum(layer.statistics for layer in layers)
+    table.add_section()
+    table.add_row("total", "", "", f"{trainable:,}", style="bold")
+    console.print(table)
+    console.print(f"{trainable:,} trainable parameters, {statistics:,} running statistics\n", highlight=False)
+
+
+def print_setup(console: Console, config: Any, dataset: Any, device: Any, run: object) -> None:
+    """What is about to be trained, on what and where (`jaxmnist.runs.RunConfig`, `jaxmnist.data.Dataset`)."""
+    recipe = config.recipe
+    held_out = "a twelfth of the training images, held out (val)" if config.select_on == "val" else "the test images"
+    lines = {
+        "data": f"{dataset.name} from {dataset.source}",
+        "recipe": f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, "
+        f"learning rate {recipe.learning_rate:g}, seed {config.seed}",
+        "selects": held_out,
+        "device": f"{device.platform}: {device.device_kind}",
+        "run folder": str(run),
+    }
+    for name, value in lines.items():
+        console.print(f"{name:<11}{value}", highlight=False, markup=False, soft_wrap=True)
+    console.print()
+
+
+def print_results(console: Console, results: dict[str, Any], run: object) -> None:
+    """The final numbers of a run, and where it lies."""
+    table = Table(title="Results", box=SIMPLE, show_header=False, title_justify="left", title_style="bold")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for figure, value in _result_lines(results):
+        table.add_row(figure, value)
+    console.print(table)
+    if results["dataset"] == "digits":
+        print_warning_box(console, "These figures are for scikit-learn's digits. This is not MNIST.")
+    console.print(f"Run folder: {run}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _result_lines(results: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = [
+        ("parameters", f"{results['parameters']:,}"),
+        ("best train accuracy", f"{results['best_train_accuracy']:.2f} %"),
+    ]
+    if results["select_on"] == "val":
+        lines.append(
+            (
+                f"test accuracy of the epoch selected on val (epoch {results['best_epoch']})",
+                f"{results['test_accuracy_of_best']:.2f} %",
+            )
+        )
+    lines += [
+        ("test accuracy, last epoch", f"{results['final_test_accuracy']:.2f} %"),
+        ("test accuracy, mean of the last five epochs", f"{results['last_five_mean_test_accuracy']:.2f} %"),
+        (
+            f"best test accuracy (epoch {results['best_test_epoch']}"
+            f"{', selected on the test images: the published protocol' if results['select_on'] == 'test' else ''})",
+            f"{results['best_test_accuracy']:.2f} %",
+        ),
+        ("training time", f"{results['seconds']:.1f} s"),
+    ]
+    return lines
+
+
+def print_warning_box(console: Console, message: str) -> None:
+    """A message that must not be missed, in a box."""
+    console.print(Panel(escape(message), box=DOUBLE, border_style="bold yellow", expand=False, padding=(0, 2)))

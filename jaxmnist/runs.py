@@ -1,0 +1,167 @@
+"""The run folder: what a training run leaves behind, under names that scripts can rely on.
+
+    config.json    what was asked for: arch, recipe, dataset, seed, selection; and where it ran
+    metrics.jsonl  one line per epoch
+    results.json   the final numbers, written when the run is complete
+    checkpoints/   see `jaxmnist.checkpoints`
+    plots/         pictures of the curves
+"""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxmnist.errors import CheckpointError, UsageError
+from jaxmnist.recipes import Augmentation, Plateau, Recipe
+
+CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.json"
+
+_PACKAGES = ("jaxmnist", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What decides the outcome of a run, next to the data themselves."""
+
+    arch: str
+    recipe: Recipe
+    dataset: str
+    seed: int
+    select_on: Literal["val", "test"]
+    """Split that drives the schedule and the choice of the best checkpoint."""
+    data_fingerprint: str
+    """SHA-256 of the images and labels."""
+
+
+def create_run(root: Path, config: RunConfig, environment: Mapping[str, Any]) -> Path:
+    """A new folder `<arch>-<recipe>-<dataset>-s<seed>-<time>` under `root`, with its `config.json`.
+
+    Raises:
+        UsageError: the folder cannot be made.
+    """
+    time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    name = f"{config.arch}-{config.recipe.name}-{config.dataset}-s{config.seed}-{time}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        run = _first_free(root, name)
+        write_json(run / CONFIG, {**dataclasses.asdict(config), "environment": dict(environment)})
+    except OSError as error:
+        raise UsageError(
+            f"the run folder {root / name} cannot be written ({error.strerror}); choose another --runs folder."
+        ) from error
+    return run
+
+
+def read_config(run: Path) -> RunConfig:
+    """The configuration of an existing run.
+
+    Raises:
+        CheckpointError: the folder is not a run, or its configuration is damaged.
+    """
+    if not (run / CONFIG).is_file():
+        raise CheckpointError(f"{run} is not a run folder: it has no {CONFIG}; give the folder that train made.")
+    try:
+        values = json.loads((run / CONFIG).read_text())
+        recipe = dict(values["recipe"])
+        recipe["augmentation"] = Augmentation(**recipe["augmentation"])
+        recipe["plateau"] = recipe["plateau"] and Plateau(**recipe["plateau"])
+        fields = {field.name: values[field.name] for field in dataclasses.fields(RunConfig)}
+        return RunConfig(**(fields | {"recipe": Recipe(**recipe)}))
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{run / CONFIG} is damaged ({error!r}); restore it or train again.") from error
+
+
+def append_metrics(run: Path, row: Mapping[str, Any]) -> None:
+    """Adds the line of one epoch to `metrics.jsonl`."""
+    with (run / METRICS).open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl`, one dictionary per epoch; a half-written last line is left out."""
+    rows = []
+    if (run / METRICS).is_file():
+        for line in (run / METRICS).read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+    return rows
+
+
+def keep_epochs(run: Path, epochs: int) -> list[dict[str, Any]]:
+    """Cuts `metrics.jsonl` back to its first epochs, which are returned: the rest will be run again."""
+    rows = [row for row in read_metrics(run) if row["epoch"] <= epochs]
+    _write_atomically(run / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
+    return rows
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes a JSON object so that the file is always either the old or the new one."""
+    _write_atomically(path, json.dumps(values, indent=2) + "\n")
+
+
+def environment(device: Any) -> dict[str, Any]:
+    """What a number depends on besides the configuration: versions, machine, device, git revision."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpu_count": os.cpu_count(),
+        "device": f"{device.platform}: {device.device_kind}",
+        "git_revision": _git_revision(),
+        "command": sys.argv,
+    }
+
+
+def _first_free(root: Path, name: str) -> Path:
+    # Two runs may start within the same second; mkdir decides which of them owns a name.
+    for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
+        try:
+            (root / f"{name}{suffix}").mkdir()
+            return root / f"{name}{suffix}"
+        except FileExistsError:
+            continue
+    raise UsageError(f"there are already 999 runs named {root / name}; choose another --runs folder.")
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def _git_revision() -> str | None:
+    source = Path(__file__).parent
+    if not (source.parent / ".git").exists():
+        return None
+    command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

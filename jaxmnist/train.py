@@ -1,0 +1,249 @@
+"""Training as pure functions: a state and a batch in, a state and sums out.
+
+Nothing here reads a file, a clock or the environment. Randomness is a function of (key, step): nothing
+depends on what ran before, so any step can be repeated or resumed exactly.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Float32, Int32, Key, PyTree, UInt8
+
+from jaxmnist.augment import augment, normalise
+from jaxmnist.models import IMAGE_SHAPE
+from jaxmnist.recipes import Recipe
+
+
+class TrainState(NamedTuple):
+    """Everything that training changes."""
+
+    step: Int32[Array, ""]
+    """Steps taken; an array from the start, as a Python number would compile the step twice."""
+    params: PyTree
+    batch_stats: PyTree
+    opt_state: PyTree
+
+
+class Batch(NamedTuple):
+    """Raw images with labels; `mask` is 1 for images that count and 0 for padding."""
+
+    images: UInt8[Array, "batch 28 28"]
+    labels: Int32[Array, " batch"]
+    mask: Float32[Array, " batch"]
+
+
+class Metrics(NamedTuple):
+    """Sums over the images seen; padding does not count."""
+
+    loss_sum: Float32[Array, ""]
+    """Sum of the negative log-likelihoods."""
+    correct: Int32[Array, ""]
+    """Images whose highest score is the label's."""
+    examples: Int32[Array, ""]
+    """Images seen."""
+    bad_step: Int32[Array, ""]
+    """First step that gave a value which is not finite; `NO_BAD_STEP` when none did."""
+
+
+NO_BAD_STEP = 2**31 - 1
+
+
+class Keys(NamedTuple):
+    """Independent random streams of a run, all derived from its seed."""
+
+    init: Key[Array, ""]
+    order: Key[Array, ""]
+    step: Key[Array, ""]
+
+    @classmethod
+    def from_seed(cls, seed: int | Int32[Array, ""]) -> "Keys":
+        """The streams of a run with that seed."""
+        return cls(*jax.random.split(jax.random.key(seed), 3))
+
+
+def no_metrics() -> Metrics:
+    """The sums over no images; no two share a buffer, as they are donated."""
+    return Metrics(jnp.float32(0), jnp.int32(0), jnp.int32(0), jnp.int32(NO_BAD_STEP))
+
+
+def create_state(key: Key[Array, ""], model: Any, optimizer: optax.GradientTransformation) -> TrainState:
+    """Initial state. Jit it: un-jitted, initialisation compiles dozens of small programs."""
+    variables = model.init(key, jnp.zeros((1, *IMAGE_SHAPE)))
+    params = variables["params"]
+    return TrainState(jnp.int32(0), params, variables.get("batch_stats", {}), optimizer.init(params))
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    key: Key[Array, ""],
+    model: Any,
+    optimizer: optax.GradientTransformation,
+    recipe: Recipe,
+) -> tuple[TrainState, Metrics]:
+    """One step: augment, normalise, differentiate, update.
+
+    Args:
+        state: the state before the step.
+        batch: raw images; the loss is the mean over those whose mask is 1, of which there is at least one.
+        key: the run's `Keys.step`; what the step draws depends on it and on `state.step` only.
+        model: a network of `jaxmnist.models`.
+        optimizer: what `jaxmnist.optim.make_optimizer` gives for the recipe.
+        recipe: augmentation and normalisation.
+
+    Returns:
+        The state after the step, and the sums over the batch as the network saw it, before the update.
+    """
+    augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
+    images = augment(augment_key, batch.images, recipe.augmentation)
+    images = normalise(images, recipe.mean, recipe.std)
+
+    def mean_loss(params: PyTree) -> tuple[Array, tuple[Metrics, PyTree]]:
+        outputs, updated = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            images,
+            train=True,
+            mask=batch.mask,
+            rngs={"dropout": dropout_key},
+            mutable=["batch_stats"],
+        )
+        metrics = _sums(outputs, batch)
+        return metrics.loss_sum / batch.mask.sum(), (metrics, updated.get("batch_stats", {}))
+
+    gradients, (metrics, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    finite = jnp.isfinite(metrics.loss_sum) & jnp.isfinite(optax.tree.norm((params, batch_stats)))
+    metrics = metrics._replace(bad_step=jnp.where(finite, NO_BAD_STEP, state.step))
+    return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+
+def eval_step(
+    state: TrainState, batch: Batch, *, model: Any, recipe: Recipe
+) -> tuple[Metrics, Float[Array, "batch 10"]]:
+    """Sums over a batch in evaluation mode, and the network's outputs (garbage where the mask is 0)."""
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    outputs = model.apply(variables, normalise(batch.images, recipe.mean, recipe.std))
+    return _sums(outputs, batch), outputs
+
+
+def train_chunk(
+    state: TrainState,
+    metrics: Metrics,
+    images: UInt8[Array, "n 28 28"],
+    labels: Int32[Array, " n"],
+    order: Int32[Array, " padded"],
+    start: Int32[Array, ""],
+    steps: Int32[Array, ""],
+    key: Key[Array, ""],
+    *,
+    model: Any,
+    optimizer: optax.GradientTransformation,
+    recipe: Recipe,
+) -> tuple[TrainState, Metrics]:
+    """Consecutive steps of one epoch in a single device call.
+
+    The number of steps is a value, not a shape: one compiled program serves chunks of any length, and
+    what comes out does not depend on where an epoch is cut into chunks.
+
+    Args:
+        state: the state before the first of the steps.
+        metrics: sums of the epoch so far.
+        images: all images of the dataset.
+        labels: their labels.
+        order: the epoch's `epoch_order`.
+        start: batches of the epoch already done.
+        steps: batches to do.
+        key: the run's `Keys.step`.
+        model, optimizer, recipe: as for `train_step`.
+
+    Returns:
+        The state after the steps, and the sums of the epoch so far.
+    """
+    size = recipe.batch_size
+    step = partial(train_step, key=key, model=model, optimizer=optimizer, recipe=recipe)
+
+    def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+        state, metrics = carry
+        batch = _gather(images, labels, order, (start + i) * size, size)
+        state, sums = step(state, batch)
+        return state, _add(metrics, sums)
+
+    return lax.fori_loop(0, steps, body, (state, metrics))
+
+
+def evaluate_chunk(
+    state: TrainState,
+    metrics: Metrics,
+    images: UInt8[Array, "n 28 28"],
+    labels: Int32[Array, " n"],
+    order: Int32[Array, " padded"],
+    start: Int32[Array, ""],
+    batches: Int32[Array, ""],
+    *,
+    batch_size: int,
+    model: Any,
+    recipe: Recipe,
+) -> Metrics:
+    """Sums over consecutive batches of a split in evaluation mode, as `train_chunk` takes and gives them."""
+
+    def body(i: Array, metrics: Metrics) -> Metrics:
+        batch = _gather(images, labels, order, (start + i) * batch_size, batch_size)
+        return _add(metrics, eval_step(state, batch, model=model, recipe=recipe)[0])
+
+    return lax.fori_loop(0, batches, body, metrics)
+
+
+PADDING = -1
+"""Index that stands for no image; its mask is 0."""
+
+
+def epoch_order(
+    key: Key[Array, ""], epoch: Int32[Array, ""], split: Int32[Array, " n"], *, batch_size: int
+) -> Int32[Array, " padded"]:
+    """The order in which an epoch visits a split: each image once, filled up to whole batches.
+
+    Args:
+        key: the run's `Keys.order`.
+        epoch: counted from 0; the order depends on nothing else.
+        split: indices of the split's images.
+        batch_size: images per batch.
+    """
+    order = jax.random.permutation(jax.random.fold_in(key, epoch), split)
+    return jnp.pad(order, (0, -len(split) % batch_size), constant_values=PADDING)
+
+
+def _gather(images: Array, labels: Array, order: Array, first: Array, size: int) -> Batch:
+    index = lax.dynamic_slice_in_dim(order, first, size)
+    mask = (index != PADDING).astype(jnp.float32)
+    index = jnp.maximum(index, 0)
+    return Batch(images[index], labels[index], mask)
+
+
+def _add(a: Metrics, b: Metrics) -> Metrics:
+    return Metrics(
+        a.loss_sum + b.loss_sum,
+        a.correct + b.correct,
+        a.examples + b.examples,
+        jnp.minimum(a.bad_step, b.bad_step),
+    )
+
+
+def _sums(outputs: Float[Array, "batch 10"], batch: Batch) -> Metrics:
+    # Networks give log-probabilities or logits; log-softmax leaves the former as they are.
+    log_probs = jax.nn.log_softmax(outputs)
+    chosen = jnp.take_along_axis(log_probs, batch.labels[:, None], axis=1)[:, 0]
+    counts = batch.mask > 0
+    correct = (outputs.argmax(1) == batch.labels) & counts
+    # `where`, not a product: whatever stands in the padding stays out, even if it is not finite.
+    return Metrics(
+        loss_sum=-jnp.where(counts, chosen, 0.0).sum(),
+        correct=correct.sum(dtype=jnp.int32),
+        examples=counts.sum(dtype=jnp.int32),
+        bad_step=jnp.int32(NO_BAD_STEP),
+    )

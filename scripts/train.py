@@ -1,0 +1,6 @@
+"""Trains a network; `--help` lists the options."""
+
+from jaxmnist.cli import main
+
+if __name__ == "__main__":
+    main("train")
