@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmnist import runs, train
+from jaxmnist import ops, runs, train
 from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract
 from jaxmnist.data import Dataset
 from jaxmnist.data.splits import split_indices
@@ -52,8 +52,9 @@ class Programs(NamedTuple):
     epoch_order: Any
 
 
-def build_programs(config: runs.RunConfig) -> Programs:
+def build_programs(config: runs.RunConfig, device: jax.Device) -> Programs:
     """The functions of `jaxmnist.train` for a configuration, jitted; the state and the sums are donated."""
+    options = ops.compiler_options(device)
     recipe, model = config.recipe, create_model(config.arch)
     optimizer = make_optimizer(recipe)
     setup = {"model": model, "recipe": recipe}
@@ -63,8 +64,16 @@ def build_programs(config: runs.RunConfig) -> Programs:
             partial(train.create_state, model=model, optimizer=optimizer),
             compiler_options={"xla_backend_optimization_level": 0},
         ),
-        jax.jit(partial(train.train_chunk, optimizer=optimizer, **setup), donate_argnums=(0, 1)),
-        jax.jit(partial(train.evaluate_chunk, batch_size=EVAL_BATCH, **setup), donate_argnums=1),
+        jax.jit(
+            partial(train.train_chunk, optimizer=optimizer, **setup),
+            donate_argnums=(0, 1),
+            compiler_options=options,
+        ),
+        jax.jit(
+            partial(train.evaluate_chunk, batch_size=EVAL_BATCH, **setup),
+            donate_argnums=1,
+            compiler_options=options,
+        ),
         jax.jit(partial(train.epoch_order, batch_size=recipe.batch_size)),
     )
 
@@ -114,7 +123,7 @@ class _Loop:
     ) -> None:
         self.config, self.run, self.observer = config, run, observer
         self.checkpoints, self.stop = checkpoints, stop
-        self.programs = build_programs(config)
+        self.programs = build_programs(config, device)
         self.put = partial(jax.device_put, device=device)
         self.keys = self.put(train.Keys.from_seed(config.seed))
         self.images = self.put(np.concatenate([dataset.train_images, dataset.test_images]))

@@ -16,6 +16,16 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 
 
+def compiler_options(device: jax.Device) -> dict[str, bool | int | str]:
+    """What to give `jax.jit` for programs with convolutions on that device; results do not depend on it.
+
+    On a CPU it keeps the barriers of this module through fusion. XLA drops them before, and then computes what
+    precedes a convolution (dropout's hash, GELU's derivative) anew for every shifted copy of the map: the
+    training step of `third` takes twice as long. An XLA without a pass of that name ignores the option.
+    """
+    return {"xla_disable_hlo_passes": "cse_barrier_expander"} if device.platform == "cpu" else {}
+
+
 def to_batch_minor(images: Float[Array, "batch h w c"]) -> Float[Array, "c h w batch"]:
     """Images in the public order as a feature map in the order of this module."""
     return images.transpose(3, 1, 2, 0)
@@ -78,9 +88,11 @@ def _matmul_conv(x, kernel, *, padding, dilation):
     """Stack the column shifts of the map, take one product with all kernel rows, add the row shifts.
 
     Of the ways to write a small convolution as products this keeps the copies (kw maps) and the product's
-    surplus (the rows that fall outside) smallest; a full patch matrix copies kh * kw maps.
+    surplus (the rows that fall outside) smallest; a full patch matrix copies kh * kw maps. The barrier has
+    the map computed once, see `compiler_options`.
     """
     kh, kw, _, c_out = kernel.shape
+    x = lax.optimization_barrier(x)
     columns = _stack_column_shifts(_pad_map(x, padding), kw, dilation)
     products = lax.dot_general(_kernel_matrix(kernel), columns, (((1,), (0,)), ((), ())))
     height = products.shape[1] - (kh - 1) * dilation
@@ -94,6 +106,7 @@ def _matmul_conv(x, kernel, *, padding, dilation):
 def _matmul_conv_vjp(x, kernel, dy, *, padding, dilation):
     """The transpose of each step of `_matmul_conv`; both products share the stacked row shifts of `dy`."""
     kh, kw, c_in, c_out = kernel.shape
+    x, dy = lax.optimization_barrier((x, dy))
     overhang_h, overhang_w = (kh - 1) * dilation, (kw - 1) * dilation
     columns = _stack_column_shifts(_pad_map(x, padding), kw, dilation)
     rows = jnp.concatenate(

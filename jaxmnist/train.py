@@ -221,7 +221,8 @@ def epoch_order(
 def _gather(images: Array, labels: Array, order: Array, first: Array, size: int) -> Batch:
     index = lax.dynamic_slice_in_dim(order, first, size)
     mask = (index != PADDING).astype(jnp.float32)
-    index = jnp.maximum(index, 0)
+    # A barrier, or XLA looks the mask up anew wherever a batch norm uses it, once per element of the map.
+    mask, index = lax.optimization_barrier((mask, jnp.maximum(index, 0)))
     return Batch(images[index], labels[index], mask)
 
 

@@ -62,6 +62,7 @@ def cache(mnist_dir, serve, tmp_path_factory) -> tuple[Path, list[str]]:
     root = tmp_path_factory.mktemp("tfds")
     announced: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("tmp")))
         patch.setenv("TFDS_DATA_DIR", str(root))
         patch.setenv("no_proxy", "127.0.0.1")
         patch.delenv("JAXMNIST_DATA_DIR", raising=False)
@@ -72,7 +73,12 @@ def cache(mnist_dir, serve, tmp_path_factory) -> tuple[Path, list[str]]:
 
 @pytest.fixture(autouse=True)
 def empty_root(monkeypatch, tmp_path) -> Path:
-    """No data anywhere but what the test puts into this cache."""
+    """No data anywhere but what the test puts into this cache, and temporary files in the test's folder.
+
+    TFDS forgets an empty temporary folder with every new builder.
+    """
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.delenv("JAXMNIST_DATA_DIR", raising=False)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")

@@ -9,9 +9,10 @@ from jaxtyping import Num, UInt8
 
 from jaxmnist.data.dataset import Dataset
 
-# The file keeps the order of collection, in which neighbours come from one writer. A cut at one place keeps
-# most writers on one side of it; a random split would put each of them on both sides and flatter the test
-# accuracy. Each class has 27 to 33 images in the last 297.
+# Images of one class resemble each other more the nearer they are in the file (mean distance 28 within 25
+# places, 37 beyond 100), as when its 13 writers follow one another. So the test images are a block: a nearest
+# neighbour scores 94.6 % on it, against 98.7 % on 297 drawn at random, which would share writers with the
+# training images. Each class has 27 to 33 images in the last 297.
 NUM_TEST = 297
 
 _SIDE = 20  # MNIST fits each digit in 20x20 pixels and puts that in 28x28
@@ -40,7 +41,7 @@ def to_mnist_size(images: Num[np.ndarray, "n 8 8"]) -> UInt8[np.ndarray, "n 28 2
 
     Integers throughout, so that the bytes do not depend on how a library sums or rounds. The faintest fifth
     of the scale becomes background, because enlarging blurs strokes: by cosine the nearest of 8,000 MNIST
-    images has the right label for 78 % of the digits, without the cut for 73 %, centred by box for 60 %.
+    images has the right label for 78 % of the digits, without the cut for 73 %, centred by box for 68 %.
     """
     weights = _bicubic_weights()
     ink = np.einsum("ri,nij,cj->nrc", weights, images.astype(np.int64), weights)

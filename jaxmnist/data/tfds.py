@@ -72,7 +72,7 @@ def download(
     """Downloads the four files of `name`, verifies them and prepares the cache below `root`.
 
     `base_url` is a mirror to use instead of the published address. `announce` gets one line when the download
-    starts. Nothing stays behind when this fails or is interrupted.
+    starts. No file stays behind when this fails or is interrupted.
 
     Raises `DataUnavailableError` when the files cannot be fetched (within 10 seconds when the network is
     down) or the cache cannot be written, and `DataError` when a file is not the published one.
@@ -93,8 +93,8 @@ def download(
         if is_prepared(name, root):  # another process was faster: renaming onto its result fails
             return
         raise DataUnavailableError(
-            f"{base_url} could not be downloaded into {root} ({root_cause(error)}; TFDS_DATA_DIR names another "
-            f"folder)"
+            f"{base_url} could not be downloaded into {root}, which TFDS_DATA_DIR can change "
+            f"({root_cause(error)})"
         ) from error
 
 

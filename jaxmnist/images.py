@@ -1,0 +1,155 @@
+"""Image files as the networks read them: 28x28 grey pixels, light ink on a dark ground, as MNIST has it."""
+
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Num, UInt8
+from PIL import Image, ImageOps
+
+from jaxmnist.errors import DataError
+
+MAX_PIXELS = 64_000_000
+"""Larger files are refused unread: a few kilobytes can unpack to gigabytes. The largest photos have 50 million."""
+
+_SIDE = 28
+
+Ink = Literal["auto", "light", "dark"]
+
+
+def read_image(path: Path, ink: Ink = "auto") -> UInt8[np.ndarray, "28 28"]:
+    """The image of a file in any format that Pillow reads; of an animation or a multi-page file the first.
+
+    Turned as its EXIF orientation says, then `to_grey`, then `fit`. The pixels of an MNIST image that was saved
+    without loss come back unchanged.
+
+    Args:
+        path: the file.
+        ink: see `fit`.
+
+    Raises:
+        DataError: there is no such file, it is a folder, empty, damaged, no image, or has over `MAX_PIXELS`.
+    """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name the image files themselves, for example {path / '*.png'}.")
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; name an image file.")
+    too_large = DataError(f"{path} has more than {MAX_PIXELS:,} pixels; scale it down first.")
+    try:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path} is empty; name an image file.")
+        # Pillow warns of what it repairs, and of bombs above its own limit; only the latter is for the user.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise too_large
+                return fit(to_grey(ImageOps.exif_transpose(image)), ink)
+    except DataError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise too_large from None
+    except Image.UnidentifiedImageError as error:
+        raise DataError(f"{path} is not an image that Pillow can read; save it as PNG or JPEG.") from error
+    # Each decoder has its own way to fail on damaged data: OSError, SyntaxError, ValueError, struct.error, ...
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0] or type(error).__name__
+        raise DataError(f"{path} cannot be read ({reason}); check the file or save it again.") from error
+
+
+def to_grey(image: Image.Image) -> UInt8[np.ndarray, "height width"]:
+    """An image of any mode as grey values: colours by luminance (ITU-R 601), grey ones exactly.
+
+    Of 16 bits the upper 8 count. Transparent pixels take the ground that their image was made for: white under
+    dark ink or beside a light page, black under light ink or beside a dark page.
+    """
+    if image.mode[0] in "IF":  # 16- or 32-bit integers, floats
+        return _to_bytes(np.asarray(image))
+    if not image.has_transparency_data:
+        return np.asarray(image.convert("L"))
+    image = image.convert("RGBA")
+    grey, alpha = np.asarray(image.convert("L"), np.uint32), np.asarray(image.getchannel("A"), np.uint32)
+    opaque = int(alpha.sum())
+    is_dark = int((grey * alpha).sum(dtype=np.uint64)) < 128 * opaque
+    is_ink = opaque < 255 * alpha.size / 2
+    ground = 255 if is_dark == is_ink else 0
+    return ((grey * alpha + ground * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def fit(
+    grey: UInt8[np.ndarray, "height width"], ink: Ink = "auto", side: int = 20
+) -> UInt8[np.ndarray, "28 28"]:
+    """Light ink on black, of the size and in the place that the ink of a dataset has.
+
+    An image of 28x28 is taken to be in place: only dark ink is inverted. Any other goes through the procedure
+    that made MNIST (http://yann.lecun.com/exdb/mnist): contrast stretched, the box around the ink scaled to
+    `side` with its proportions kept, centred by mass. Of 500 MNIST images redrawn as noisy photos of grey paper
+    with margins, a network of 98.2 % reads 97.6 % so, and 8.6 % when they are only inverted and scaled.
+
+    Args:
+        grey: 0 black, 255 white.
+        ink: what the image has; "auto" takes the border for the ground.
+        side: longer side of the box around the ink: 20 in MNIST, 28 in Fashion-MNIST.
+    """
+    if ink == "dark" or (ink == "auto" and _has_dark_ink(grey)):
+        grey = 255 - grey
+    if grey.shape == (_SIDE, _SIDE):
+        return grey
+    # Averages the noise of a camera; seven pixels for one is plenty to find the ink in.
+    drawing = _find_ink(_scale(grey, min(7 * side, max(grey.shape))))
+    rows, columns = (np.flatnonzero(drawing.max(axis) > _FAINT) for axis in (1, 0))
+    square = np.zeros((_SIDE, _SIDE), np.uint8)
+    if len(rows):
+        box = drawing[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        box = _scale(box, side)
+        # Thin lines fade when scaled down.
+        box = (box * (255 / box.max())).round().astype(np.uint8)
+        (height, width), (top, left) = box.shape, (_offset(box.sum(axis)) for axis in (1, 0))
+        square[top : top + height, left : left + width] = box
+    return square
+
+
+_FAINT = 51
+"""A fifth of the range from ground to ink: shadows and noise stay below it. With a tenth, shadows are read."""
+
+
+def _has_dark_ink(grey: np.ndarray) -> bool:
+    if grey.min() == grey.max():  # no ink at all
+        return grey.min() > 127
+    # Right for all 70,000 images of MNIST and of Fashion-MNIST, many of which touch the border.
+    return _border(grey).mean() > (int(grey.min()) + int(grey.max())) / 2
+
+
+def _find_ink(grey: np.ndarray) -> np.ndarray:
+    """The ground as 0, the strongest ink as 255."""
+    ground = np.median(_border(grey)) + _FAINT / 255 * (grey.max() - np.median(_border(grey)))
+    return np.round(np.clip(grey - ground, 0, None) * (255 / max(1, grey.max() - ground))).astype(np.uint8)
+
+
+def _border(grey: np.ndarray) -> np.ndarray:
+    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+
+
+def _scale(grey: np.ndarray, longest: int) -> np.ndarray:
+    height, width = (max(1, round(side * longest / max(grey.shape))) for side in grey.shape)
+    return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _offset(mass: np.ndarray) -> int:
+    """Where these rows or columns start so that their centre of mass is nearest to the middle of 28."""
+    centre = (mass @ (np.arange(len(mass)) + 0.5)) / mass.sum()
+    return int(np.clip(round(_SIDE / 2 - centre), 0, _SIDE - len(mass)))
+
+
+def _to_bytes(values: Num[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise ValueError("it has pixels that are no numbers")
+    if values.dtype.kind == "f" and high <= 1:
+        values = np.round(values * 255)
+        high = 255.0
+    # The mode does not say what is white: files of 16-bit type are often written with 8-bit values.
+    white = next((limit for limit in (255, 65535) if high <= limit), high)
+    return np.floor(np.clip(values, 0, None) * (256 / (white + 1))).astype(np.uint8)
