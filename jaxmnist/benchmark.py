@@ -1,25 +1,26 @@
 """How fast a network trains: the same steps un-jitted, jitted and in chunks, measured in turn.
 
-A step is all that training does with a batch: gather, augment, normalise, forward, backward, update, sums.
-Its time does not depend on what the images show, so they are random and no dataset is needed. The variants
-take turns (A B C A B C ...): whatever else the machine is busy with then falls on all of them.
+A step is all that training does with a batch, from gather to update. Its time does not depend on what the
+images show, so they are random and no dataset is needed. The variants take turns (A B C A B C ...): whatever
+else the machine is busy with then falls on all of them.
 """
 
 import contextlib
 import dataclasses
+import os
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxmnist import runs, train
+from jaxmnist import ops, runs, train
 from jaxmnist.errors import UsageError
 from jaxmnist.models import count_params, create_model
 from jaxmnist.optim import make_optimizer
@@ -58,21 +59,21 @@ def benchmark(
         What was measured and where, ready for JSON. `variants` maps `unjitted`, `jitted`, `chunked` and
         perhaps `torch` to `seconds` (one number a repeat of `steps` steps) and to what follows from them,
         each as `median`, `min` and `max`: `images_per_second`, `milliseconds_per_step`, and `over_unjitted`,
-        the ratio of its images per second to the un-jitted ones of the same repeat; `chunked` has
-        `over_torch` likewise. `trace_seconds` and `compile_seconds` are null where no program is made of the
-        whole step; un-jitted, each primitive is compiled when it is first met, within `first_step_seconds`.
-        `torch` is null or says what PyTorch was measured with. Each `peak_memory_bytes` is the largest
-        resident size of a process since its start, all its variants together.
+        the ratio to the un-jitted rate of the same repeat; `chunked` has `over_torch` likewise.
+        `trace_seconds` and `compile_seconds` are null where no program is made of the whole step; un-jitted,
+        each primitive is compiled when it is first met, within `first_step_seconds`. `peak_memory_bytes` is
+        the largest resident size of the variant's process until it was warm; un-jitted comes last there.
+        `load_average` is the system's of the minute before: on a busy machine no figure holds, PyTorch's
+        least, as its threads wait actively.
 
     Raises:
         UsageError: a number is out of range, the arch is unknown, or PyTorch is asked for and cannot be had.
     """
-    for name, value in (("repeats", repeats), ("steps", steps)):
-        if value < 1:
-            raise UsageError(f"a benchmark with --{name} {value} measures nothing; give 1 or more.")
+    if repeats < 1 or steps < 1:
+        raise UsageError(f"--repeats {repeats} of --steps {steps} measure nothing; give 1 or more of both.")
     if recipe.batch_size > IMAGES:
         raise UsageError(f"--batch-size {recipe.batch_size} is more than the benchmark's {IMAGES} images.")
-    torch = None
+    torch, load_average = None, os.getloadavg()[0]
     with contextlib.ExitStack() as stack:
         if with_torch:
             torch = stack.enter_context(TorchProcess(arch, recipe, IMAGES, device.platform))
@@ -81,19 +82,20 @@ def benchmark(
         jax_variants = build_variants(arch, recipe, device, steps)
         parameters = count_params({"params": jax_variants["chunked"].state.params})
         report("the jitted step and the chunk are compiled")
-        variants: dict[str, _Measurable] = {**jax_variants}
+        variants: _Variants = {**jax_variants}
         if torch is not None:
             assert torch.facts["parameters"] == parameters, f"PyTorch's {arch} is another network"
             variants["torch"] = torch
         lengths = dict.fromkeys(variants, steps) | {"unjitted": max(1, steps // UNJITTED_SHARE)}
-        first_steps, seconds = _measure_in_turn(variants, lengths, repeats, report)
+        warm_up = _warm_up(variants, lengths, report)
+        seconds = _measure_in_turn(variants, lengths, repeats, report)
     rates = {name: [lengths[name] * recipe.batch_size / s for s in seconds[name]] for name in variants}
     rows = {
         name: {
             "steps": lengths[name],
             "trace_seconds": variant.trace_seconds,
             "compile_seconds": variant.compile_seconds,
-            "first_step_seconds": first_steps[name],
+            **warm_up[name],
             "seconds": seconds[name],
             "images_per_second": _summary(rates[name]),
             "milliseconds_per_step": _summary([s / lengths[name] * 1e3 for s in seconds[name]]),
@@ -111,7 +113,7 @@ def benchmark(
         "data": f"{IMAGES} random uint8 images on the device",
         "variants": rows,
         "torch": torch and torch.facts,
-        "peak_memory_bytes": _peak_memory(),
+        "load_average": load_average,
         "environment": runs.environment(device),
     }
 
@@ -132,13 +134,18 @@ class Variant:
         self.state, self.metrics = jax.block_until_ready(self.advance(self.state, self.metrics, steps))
         return time.perf_counter() - began
 
+    def peak_memory(self) -> int:
+        """Largest resident size of this process since its start, in bytes."""
+        # The system counts in kilobytes, except a Mac's.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
 
 def build_variants(arch: str, recipe: Recipe, device: jax.Device, steps: int) -> dict[str, Variant]:
     """The variants `unjitted`, `jitted` and `chunked` of one training, compiled, in equal initial states.
 
     Args:
         arch, recipe, device: as for `benchmark`.
-        steps: the most steps that one call of `Variant.measure` will be asked for.
+        steps: the most that one call of `Variant.measure` will be asked for.
 
     Raises:
         UsageError: no network has that name.
@@ -147,9 +154,9 @@ def build_variants(arch: str, recipe: Recipe, device: jax.Device, steps: int) ->
     setup = {"model": model, "optimizer": optimizer, "recipe": recipe}
     put = partial(jax.device_put, device=device)
     keys = put(train.Keys.from_seed(0))
+    quick = {"xla_backend_optimization_level": 0}  # seven times quicker to compile; it runs thrice
     create_state = jax.jit(
-        partial(train.create_state, model=model, optimizer=optimizer),
-        compiler_options={"xla_backend_optimization_level": 0},
+        partial(train.create_state, model=model, optimizer=optimizer), compiler_options=quick
     )
 
     def start() -> tuple[train.TrainState, train.Metrics]:
@@ -159,6 +166,7 @@ def build_variants(arch: str, recipe: Recipe, device: jax.Device, steps: int) ->
     images = put(random.integers(0, 256, (IMAGES, 28, 28), np.uint8))
     labels = put(random.integers(0, 10, IMAGES, np.int32))
     order = put(np.resize(random.permutation(IMAGES).astype(np.int32), steps * recipe.batch_size))
+    indices = list(put(np.arange(steps, dtype=np.int32)))
 
     def step(state, metrics, images, labels, order, index, key):
         batch = train._gather(images, labels, order, index * recipe.batch_size, recipe.batch_size)
@@ -166,8 +174,8 @@ def build_variants(arch: str, recipe: Recipe, device: jax.Device, steps: int) ->
         return state, train._add(metrics, sums)
 
     def one_by_one(function, state, metrics, steps):
-        for index in range(steps):
-            state, metrics = function(state, metrics, images, labels, order, np.int32(index), keys.step)
+        for index in indices[:steps]:
+            state, metrics = function(state, metrics, images, labels, order, index, keys.step)
         return state, metrics
 
     def at_once(function, state, metrics, steps):
@@ -177,10 +185,9 @@ def build_variants(arch: str, recipe: Recipe, device: jax.Device, steps: int) ->
         """Through `lower` and `compile`, so that their times come apart and nothing can compile again."""
         state, metrics = start()
         began = time.perf_counter()
-        # Donated as in `jaxmnist.fit`: a step then writes its state where the last one was.
-        lowered = jax.jit(function, donate_argnums=(0, 1)).lower(
-            state, metrics, images, labels, order, *counts, keys.step
-        )
+        # As in `jaxmnist.fit`; a step that is given its state writes the new one over it.
+        jitted = jax.jit(function, donate_argnums=(0, 1), compiler_options=ops.compiler_options(device))
+        lowered = jitted.lower(state, metrics, images, labels, order, *counts, keys.step)
         traced = time.perf_counter()
         program = lowered.compile()
         done = time.perf_counter()
@@ -193,32 +200,32 @@ def build_variants(arch: str, recipe: Recipe, device: jax.Device, steps: int) ->
     return {"unjitted": Variant(partial(one_by_one, step), *start()), "jitted": jitted, "chunked": chunked}
 
 
-class _Measurable(Protocol):
-    trace_seconds: float | None
-    compile_seconds: float | None
+_Variants = dict[str, Variant | TorchProcess]
 
-    def measure(self, steps: int) -> float: ...
+
+def _warm_up(variants: _Variants, lengths: dict[str, int], report: Callable[[str], None]) -> dict[str, Any]:
+    """What the beginning costs: seconds of the very first step, and memory."""
+    costs = {}
+    # Un-jitted last: its hundreds of little programs take most of the memory, and peaks never fall.
+    for name, variant in reversed(variants.items()):
+        first_step = variant.measure(1)
+        variant.measure(lengths[name])
+        costs[name] = {"first_step_seconds": first_step, "peak_memory_bytes": variant.peak_memory()}
+        report(f"{name} is warm")
+    return costs
 
 
 def _measure_in_turn(
-    variants: Mapping[str, _Measurable],
-    lengths: Mapping[str, int],
-    repeats: int,
-    report: Callable[[str], None],
-) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """Seconds of each variant's very first step, and, once all are warm, of its repeats."""
-    first_steps = {}
-    for name, variant in variants.items():
-        first_steps[name] = variant.measure(1)
-        variant.measure(lengths[name])
-        report(f"{name} is warm")
+    variants: _Variants, lengths: dict[str, int], repeats: int, report: Callable[[str], None]
+) -> dict[str, list[float]]:
+    """Seconds of each variant's repeats."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for repeat in range(1, repeats + 1):
         for name, variant in variants.items():
             seconds[name].append(variant.measure(lengths[name]))
         last = (f"{name} {seconds[name][-1] / lengths[name] * 1e3:,.2f}" for name in variants)
         report(f"repeat {repeat}/{repeats}: {', '.join(last)} ms per step")
-    return first_steps, seconds
+    return seconds
 
 
 def _summary(values: list[float]) -> dict[str, float]:
@@ -233,7 +240,7 @@ def _ratio(rates: list[float], others: list[float]) -> dict[str, float]:
 @contextlib.contextmanager
 def _no_compile_cache() -> Iterator[None]:
     """Without the persistent cache of compiled programs, whose hits would pass for compile times."""
-    before = jax.config.jax_enable_compilation_cache
+    before = jax.config.values["jax_enable_compilation_cache"]
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()  # JAX decides once whether there is a cache; this makes it decide anew
     try:
@@ -241,8 +248,3 @@ def _no_compile_cache() -> Iterator[None]:
     finally:
         jax.config.update("jax_enable_compilation_cache", before)
         compilation_cache.reset_cache()
-
-
-def _peak_memory() -> int:
-    # In kilobytes, except on a Mac.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

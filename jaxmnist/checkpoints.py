@@ -4,14 +4,18 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from jaxmnist import runs
 from jaxmnist.errors import CheckpointError
-from jaxmnist.train import Metrics, TrainState
+from jaxmnist.models import ARCHS, create_model
+from jaxmnist.optim import make_optimizer
+from jaxmnist.train import Metrics, TrainState, create_state, no_metrics
 
 FOLDER = "checkpoints"
 
@@ -115,6 +119,50 @@ class Checkpoints:
         return CheckpointError(
             f"the checkpoint {self.run / FOLDER / str(step)} cannot be read ({reason}); train again."
         )
+
+
+class RestoredRun(NamedTuple):
+    """A trained network with what decides how it is used."""
+
+    config: runs.RunConfig
+    model: Any
+    """The network of `config.arch`."""
+    state: TrainState
+    epoch: int | None
+    """Epoch at whose end the state was saved; None in the middle of one."""
+
+
+def restore_run(run: Path, which: Literal["best", "latest"], device: jax.Device) -> RestoredRun:
+    """Opens a run for inference; the folder is not written to, and the data are not needed.
+
+    Args:
+        run: the folder that training made.
+        which: the checkpoint of the best epoch, or the newest.
+        device: where the weights go.
+
+    Raises:
+        CheckpointError: the folder is not a run, or its checkpoint is missing, damaged, of another arch or
+            has weights that are not finite.
+    """
+    config = runs.read_config(run)
+    if config.arch not in ARCHS:
+        raise CheckpointError(
+            f"{run} is a run of arch {config.arch!r}, which this version does not have, only "
+            f"{', '.join(ARCHS)}; use the version that trained it."
+        )
+    if not (run / FOLDER).is_dir():
+        raise CheckpointError(f"{run} has no folder {FOLDER}; train again.")
+    model, optimizer = create_model(config.arch), make_optimizer(config.recipe)
+    shapes = jax.eval_shape(lambda: create_state(jax.random.key(0), model, optimizer))
+    with Checkpoints(run, config.arch) as checkpoints:
+        restore = checkpoints.restore_best if which == "best" else checkpoints.restore_latest
+        state = restore(*abstract((shapes, no_metrics()), device)).state
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.batch_stats))):
+        raise CheckpointError(
+            f"the checkpoint {run / FOLDER / str(state.step)} has weights that are not finite; train again."
+        )
+    epochs = {row["step"]: row["epoch"] for row in runs.read_metrics(run)}
+    return RestoredRun(config, model, state, epochs.get(int(state.step)))
 
 
 def abstract(tree: Any, device: jax.Device) -> Any:

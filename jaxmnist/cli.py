@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxmnist.data import DATASETS
-from jaxmnist.errors import JaxmnistError, UsageError, unknown_name
+from jaxmnist.errors import DataError, JaxmnistError, UsageError, unknown_name
 from jaxmnist.models import ARCHS
 from jaxmnist.recipes import RECIPES, Recipe, get_recipe
 
@@ -22,6 +22,11 @@ Arch = Annotated[str, tyro.conf.arg(metavar="{" + ",".join(ARCHS) + "}")]
 RecipeName = Annotated[str, tyro.conf.arg(metavar="{" + ",".join(RECIPES) + "}")]
 DatasetName = Annotated[str, tyro.conf.arg(metavar="{" + ",".join(DATASETS) + "}")]
 Device = Literal["auto", "cpu", "gpu", "metal", "tpu"]
+RunFolder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+ImageFiles = Annotated[
+    tyro.conf.Positional[tuple[Path, ...]],
+    tyro.conf.arg(metavar="IMAGE [IMAGE ...]", help_behavior_hint="(required)"),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,12 +116,13 @@ class Train(_Command):
             terminal.print_results(console, results, run)
 
     def _recipe(self) -> Recipe:
-        if self.arch not in ARCHS:
-            raise unknown_name("arch", self.arch, ARCHS)
-        recipe = get_recipe(self.recipe or self.arch)
-        given = {"epochs": self.epochs, "batch_size": self.batch_size, "learning_rate": self.learning_rate}
-        changes = {name: value for name, value in given.items() if value is not None}
-        return dataclasses.replace(recipe, name=f"{recipe.name}-modified", **changes) if changes else recipe
+        return _select_recipe(
+            self.arch,
+            self.recipe,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+        )
 
     def _refuse_configuration(self) -> None:
         own = ("arch", "recipe", "dataset", "seed", "epochs", "batch_size", "learning_rate", "select_on", "runs")
@@ -142,7 +148,137 @@ class Train(_Command):
             return load_dataset("digits")
 
 
-COMMANDS = {"train": Train}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate(_Command):
+    """Evaluate a trained network: accuracy, confusion matrix, worst mistakes."""
+
+    run_folder: RunFolder
+    """Folder that train made."""
+    checkpoint: Literal["best", "latest"] = "best"
+    """Which of the run's two checkpoints."""
+    split: Literal["test", "val", "train"] = "test"
+    """Which images; those of train are taken as they are, not augmented."""
+    dataset: DatasetName | None = None
+    """What to evaluate on, which may be other data than the run's; without this option only the run's own."""
+    data_dir: Path | None = None
+    """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
+    out: Path | None = None
+    """Folder for evaluation.json and the pictures in plots/; without this option the run folder."""
+
+    def run(self) -> None:
+        from jaxmnist import evaluate, runs
+        from jaxmnist.checkpoints import restore_run
+        from jaxmnist.data import load_dataset
+        from jaxmnist.report.evaluation import print_evaluation
+        from jaxmnist.report.mistakes import save_evaluation_pictures
+
+        restored = restore_run(self.run_folder, self.checkpoint, self.start())
+        dataset = load_dataset(self.dataset or restored.config.dataset, self.data_dir)
+        if self.dataset is None:
+            evaluate.require_data_of_run(restored.config, dataset, self.run_folder)
+        figures = {"run": str(self.run_folder), "checkpoint": self.checkpoint}
+        figures |= evaluate.evaluate_run(restored, dataset, self.split)
+        out = self.out or self.run_folder
+        try:
+            images, _ = evaluate.images_of(dataset, self.split)
+            files = [out / evaluate.EVALUATION, *save_evaluation_pictures(out, figures, images)]
+            runs.write_json(files[0], figures)
+        except OSError as error:
+            message = f"{out} cannot be written to ({error.strerror}); name another folder with --out."
+            raise UsageError(message) from error
+        if self.json:
+            print(json.dumps(figures))
+        else:
+            print_evaluation(self.console(), figures, files)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predict(_Command):
+    """Classify image files with a trained network."""
+
+    run_folder: RunFolder
+    """Folder that train made."""
+    images: ImageFiles
+    """Image files of any size; 28x28 pixels are taken as they are, others are fitted in as MNIST's were."""
+    checkpoint: Literal["best", "latest"] = "best"
+    """Which of the run's two checkpoints."""
+    ink: Literal["auto", "light", "dark"] = "auto"
+    """Whether what is drawn is light or dark; auto takes the border of each image for its ground."""
+
+    def run(self) -> None:
+        from jaxmnist.checkpoints import restore_run
+        from jaxmnist.predict import predict_files
+        from jaxmnist.report.evaluation import print_predictions
+
+        if not self.images:
+            raise UsageError("there is nothing to predict; name image files after the run folder.")
+        restored = restore_run(self.run_folder, self.checkpoint, self.start())
+        predictions, errors = predict_files(restored, self.images, self.ink)
+        for error in errors:
+            print(f"error: {error}", file=sys.stderr)
+        if self.json:
+            result = {"run": str(self.run_folder), "checkpoint": self.checkpoint}
+            result |= {"arch": restored.config.arch, "predictions": predictions}
+            print(json.dumps(result | {"errors": list(map(str, errors))}))
+        elif predictions:
+            print_predictions(self.console(), predictions)
+        if errors:
+            raise DataError(f"{len(errors)} of {len(self.images)} images could not be read, see above.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark(_Command):
+    """Measure training steps: un-jitted, jitted, in chunks, and PyTorch's for comparison."""
+
+    arch: Arch = "third"
+    """Network."""
+    recipe: RecipeName | None = None
+    """What a step does; by default the network's own published recipe."""
+    batch_size: int | None = None
+    """Instead of the recipe's."""
+    repeats: int = 7
+    """Times that each variant is measured, in turn; the table gives medians and ranges."""
+    steps: int = 100
+    """Steps in a repeat; the un-jitted variant takes a twentieth of them."""
+    torch: bool = False
+    """Measure PyTorch's eager step, too, on the CPU; needs PyTorch."""
+    out: Path | None = None
+    """File that the results are written to as JSON."""
+    compile_cache: tyro.conf.Suppress[bool] = False  # compile times are among the results
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from jaxmnist import runs
+        from jaxmnist.benchmark import benchmark
+        from jaxmnist.report.benchmark import print_benchmark
+
+        if self.out is not None and not self.out.parent.is_dir():
+            raise UsageError(f"--out {self.out} cannot be written: make the folder {self.out.parent} first.")
+        recipe = _select_recipe(self.arch, self.recipe, batch_size=self.batch_size)
+        progress = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        result = benchmark(
+            self.arch,
+            recipe,
+            self.start(),
+            repeats=self.repeats,
+            steps=self.steps,
+            with_torch=self.torch,
+            report=progress.print,
+        )
+        if self.json:
+            print(json.dumps(result))
+        else:
+            print_benchmark(self.console(), result)
+        if self.out is not None:
+            try:
+                runs.write_json(self.out, result)
+            except OSError as error:
+                message = f"--out {self.out} cannot be written ({error.strerror}); name another file."
+                raise UsageError(message) from error
+
+
+COMMANDS = {"train": Train, "evaluate": Evaluate, "predict": Predict, "benchmark": Benchmark}
 
 
 def main(command: str | None = None) -> None:
@@ -161,6 +297,15 @@ def main(command: str | None = None) -> None:
     # Absl's warnings of libraries would break into the progress bar.
     logging.getLogger("absl").setLevel(logging.ERROR)
     sys.exit(_exit_code(chosen))
+
+
+def _select_recipe(arch: str, name: str | None, **given: Any) -> Recipe:
+    """The named recipe, or the arch's own, with the options that were given instead of its values."""
+    if arch not in ARCHS:
+        raise unknown_name("arch", arch, ARCHS)
+    recipe = get_recipe(name or arch)
+    changes = {option: value for option, value in given.items() if value is not None}
+    return dataclasses.replace(recipe, name=f"{recipe.name}-modified", **changes) if changes else recipe
 
 
 _STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)

@@ -1,16 +1,15 @@
-"""The host loop around `jaxmnist.train`: epochs, selection, progress, checkpoints, signals."""
+"""The host loop around `jaxmnist.train`: order of epochs, selection, progress, checkpoints, signals."""
 
-import os
-import signal
+import functools
 import time
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int32, UInt8
 
 from jaxmnist import ops, runs, train
 from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract
@@ -19,6 +18,8 @@ from jaxmnist.data.splits import split_indices
 from jaxmnist.errors import CheckpointError, DivergedError, InterruptedRunError
 from jaxmnist.models import count_params, create_model
 from jaxmnist.optim import learning_rate, make_optimizer, observe
+from jaxmnist.recipes import Recipe
+from jaxmnist.signals import StopSignals
 
 EVAL_BATCH = 64
 """Images per batch in evaluation; larger ones leave the processor's cache. Results do not depend on it."""
@@ -30,6 +31,7 @@ SAVE_SECONDS = 60.0
 """A checkpoint in the middle of an epoch when the last one is older than this."""
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Who is told how a run goes."""
 
@@ -52,28 +54,20 @@ class Programs(NamedTuple):
     epoch_order: Any
 
 
-def build_programs(config: runs.RunConfig, device: jax.Device) -> Programs:
-    """The functions of `jaxmnist.train` for a configuration, jitted; the state and the sums are donated."""
-    options = ops.compiler_options(device)
-    recipe, model = config.recipe, create_model(config.arch)
-    optimizer = make_optimizer(recipe)
-    setup = {"model": model, "recipe": recipe}
+@functools.lru_cache(maxsize=8)
+def build_programs(arch: str, recipe: Recipe, device: jax.Device) -> Programs:
+    """The functions of `jaxmnist.train`, jitted; the state and the sums are donated.
+
+    Cached, so that several runs in one process (seeds, say) share what has been compiled.
+    """
+    model, optimizer = create_model(arch), make_optimizer(recipe)
+    fast = {"compiler_options": ops.compiler_options(device)}
+    train_chunk = partial(train.train_chunk, model=model, optimizer=optimizer, recipe=recipe)
+    evaluate_chunk = partial(train.evaluate_chunk, batch_size=EVAL_BATCH, model=model, recipe=recipe)
     return Programs(
-        # Runs once: optimising it would take seven times as long to compile, on threefry's many rounds.
-        jax.jit(
-            partial(train.create_state, model=model, optimizer=optimizer),
-            compiler_options={"xla_backend_optimization_level": 0},
-        ),
-        jax.jit(
-            partial(train.train_chunk, optimizer=optimizer, **setup),
-            donate_argnums=(0, 1),
-            compiler_options=options,
-        ),
-        jax.jit(
-            partial(train.evaluate_chunk, batch_size=EVAL_BATCH, **setup),
-            donate_argnums=1,
-            compiler_options=options,
-        ),
+        jax.jit(partial(train.create_state, model=model, optimizer=optimizer)),
+        jax.jit(train_chunk, donate_argnums=(0, 1), **fast),
+        jax.jit(evaluate_chunk, donate_argnums=1, **fast),
         jax.jit(partial(train.epoch_order, batch_size=recipe.batch_size)),
     )
 
@@ -103,196 +97,170 @@ def fit(
             f"{run} was trained on other data than {dataset.source}: the fingerprints are "
             f"{config.data_fingerprint[:12]} and {dataset.fingerprint[:12]}; give --data-dir the original files."
         )
-    with Checkpoints(run, config.arch) as checkpoints, _StopSignals() as stop:
-        loop = _Loop(config, dataset, run, device, observer, checkpoints, stop)
-        return loop.run_epochs()
+    with Checkpoints(run, config.arch) as checkpoints, StopSignals() as stop:
+        session = _Session(
+            config=config,
+            run=run,
+            device=device,
+            programs=build_programs(config.arch, config.recipe, device),
+            keys=jax.device_put(train.Keys.from_seed(config.seed), device),
+            data=_place(dataset, config, device),
+            checkpoints=checkpoints,
+            stop=stop,
+            observer=observer,
+        )
+        snapshot = _first_snapshot(session)
+        rows = runs.keep_epochs(run, int(snapshot.state.step) // session.batches)
+        observer.on_start(len(rows))
+        while len(rows) < config.recipe.epochs:
+            snapshot = _train_epoch(session, snapshot, len(rows))
+            snapshot, row = _close_epoch(session, snapshot, len(rows))
+            rows.append(row)
+            observer.on_epoch(row)
+    results = runs.summarise(config, rows, count_params({"params": snapshot.state.params}))
+    runs.write_json(run / runs.RESULTS, results)
+    return results
 
 
-class _Loop:
-    """One training run in progress."""
+class _Data(NamedTuple):
+    """A dataset on the device: all images once, and splits as indices into them."""
 
-    def __init__(
-        self,
-        config: runs.RunConfig,
-        dataset: Dataset,
-        run: Path,
-        device: jax.Device,
-        observer: Observer,
-        checkpoints: Checkpoints,
-        stop: "_StopSignals",
-    ) -> None:
-        self.config, self.run, self.observer = config, run, observer
-        self.checkpoints, self.stop = checkpoints, stop
-        self.programs = build_programs(config, device)
-        self.put = partial(jax.device_put, device=device)
-        self.keys = self.put(train.Keys.from_seed(config.seed))
-        self.images = self.put(np.concatenate([dataset.train_images, dataset.test_images]))
-        self.labels = self.put(np.concatenate([dataset.train_labels, dataset.test_labels]))
-        indices = split_indices(len(dataset.train_labels), len(dataset.test_labels), config.select_on)
-        self.train_split = self.put(indices.pop("train"))
-        # Split orders of one length share one compiled program.
-        longest = max(map(len, indices.values())) + EVAL_BATCH
-        self.eval_splits = {
-            name: (self.put(np.pad(index, (0, longest - len(index)), constant_values=train.PADDING)), len(index))
-            for name, index in indices.items()
+    images: UInt8[Array, "n 28 28"]
+    labels: Int32[Array, " n"]
+    train_split: Int32[Array, " train"]
+    eval_splits: dict[str, tuple[Int32[Array, " padded"], int]]
+    """Orders of equal length, so that they share one compiled program, and how many images count."""
+
+
+class _Session(NamedTuple):
+    """What stays the same from the first epoch to the last."""
+
+    config: runs.RunConfig
+    run: Path
+    device: jax.Device
+    programs: Programs
+    keys: train.Keys
+    data: _Data
+    checkpoints: Checkpoints
+    stop: StopSignals
+    observer: Observer
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.data.train_split) // self.config.recipe.batch_size)
+
+
+def _place(dataset: Dataset, config: runs.RunConfig, device: jax.Device) -> _Data:
+    put = partial(jax.device_put, device=device)
+    splits = split_indices(len(dataset.train_labels), len(dataset.test_labels), config.select_on)
+    train_split = splits.pop("train")
+    longest = max(map(len, splits.values()))
+    longest += -longest % EVAL_BATCH
+    return _Data(
+        images=put(np.concatenate([dataset.train_images, dataset.test_images])),
+        labels=put(np.concatenate([dataset.train_labels, dataset.test_labels])),
+        train_split=put(train_split),
+        eval_splits={
+            name: (put(np.pad(index, (0, longest - len(index)), constant_values=train.PADDING)), len(index))
+            for name, index in splits.items()
             if len(index)
-        }
-        self.steps = -(-len(self.train_split) // config.recipe.batch_size)
-        self.pace = _Pace()
-        if checkpoints.latest_step() is None:
-            state = self.put(self.programs.create_state(self.keys.init))
-            self.snapshot = Snapshot(state, self.put(train.no_metrics()), 0.0)
-        else:
-            shapes = jax.eval_shape(self.programs.create_state, self.keys.init), train.no_metrics()
-            self.snapshot = checkpoints.restore_latest(*abstract(shapes, device))
-        self.rows = runs.keep_epochs(run, int(self.snapshot.state.step) // self.steps)
-        self.parameters = count_params({"params": self.snapshot.state.params})
+        },
+    )
 
-    def run_epochs(self) -> dict[str, Any]:
-        epochs = self.config.recipe.epochs
-        self.observer.on_start(len(self.rows))
-        while len(self.rows) < epochs:
-            row = self.run_epoch(len(self.rows))
-            self.rows.append(row)
-            self.observer.on_epoch(row)
-        results = summarise(self.config, self.rows, self.parameters)
-        runs.write_json(self.run / runs.RESULTS, results)
-        return results
 
-    def run_epoch(self, epoch: int) -> dict[str, Any]:
-        """Trains and evaluates; saves the state with its line of metrics."""
-        state, metrics, seconds = self.snapshot
-        began = time.perf_counter() - seconds
-        order = self.programs.epoch_order(self.keys.order, jnp.int32(epoch), self.train_split)
-        rate = float(learning_rate(state.opt_state))
-        saved = time.perf_counter()
-        done = int(state.step) - epoch * self.steps
-        while done < self.steps:
-            steps = self.pace.next_chunk(self.steps - done)
-            state, metrics = self.programs.train_chunk(
-                state, metrics, self.images, self.labels, order, np.int32(done), np.int32(steps), self.keys.step
-            )
-            done += steps
-            sums = jax.device_get(metrics)
-            self.pace.chunk_done()
-            self.check_finite(sums, epoch)
-            self.observer.on_progress(epoch + 1, done, self.steps, *_means(sums))
-            now = time.perf_counter()
-            self.snapshot = Snapshot(state, metrics, now - began)
-            if self.stop.requested or now - saved > SAVE_SECONDS:
-                self.checkpoints.save(self.snapshot, epoch, None)
-                saved = now
-            self.stop.check(self.run)
-        train_loss, train_accuracy = _means(jax.device_get(metrics))
-        row = {"epoch": epoch + 1, "step": int(state.step), "learning_rate": rate}
-        row |= {"train_loss": train_loss, "train_accuracy": train_accuracy}
-        for name in self.eval_splits:
-            row |= self.evaluate(state, name)
-        select_on, plateau = self.config.select_on, self.config.recipe.plateau
-        if plateau is not None:
-            metric = row[f"{select_on}_{plateau.monitor}"]
-            state = state._replace(opt_state=observe(state.opt_state, metric))
-        row["seconds"] = round(time.perf_counter() - began, 3)
-        runs.append_metrics(self.run, row)
-        self.snapshot = Snapshot(state, self.put(train.no_metrics()), 0.0)
-        self.checkpoints.save(self.snapshot, epoch + 1, row[f"{select_on}_accuracy"])
-        return row
+def _first_snapshot(session: _Session) -> Snapshot:
+    create_state = partial(session.programs.create_state, session.keys.init)
+    if session.checkpoints.latest_step() is None:
+        return _between_epochs(session, jax.device_put(create_state(), session.device))
+    shapes = jax.eval_shape(create_state), train.no_metrics()
+    return session.checkpoints.restore_latest(*abstract(shapes, session.device))
 
-    def evaluate(self, state: train.TrainState, split: str) -> dict[str, Any]:
-        order, examples = self.eval_splits[split]
-        metrics = self.put(train.no_metrics())
-        batches = np.int32(-(-examples // EVAL_BATCH))
-        metrics = self.programs.evaluate_chunk(
-            state, metrics, self.images, self.labels, order, np.int32(0), batches
+
+def _between_epochs(session: _Session, state: train.TrainState) -> Snapshot:
+    return Snapshot(state, jax.device_put(train.no_metrics(), session.device), seconds=0.0)
+
+
+def _train_epoch(session: _Session, snapshot: Snapshot, epoch: int) -> Snapshot:
+    """Takes the steps of an epoch that are still to be taken."""
+    data, keys, batches = session.data, session.keys, session.batches
+    state, metrics, seconds = snapshot
+    began = saved = time.perf_counter()
+    order = session.programs.epoch_order(keys.order, jnp.int32(epoch), data.train_split)
+    done = int(state.step) - epoch * batches
+    # One step first: progress shows at once, and its time tells how many make a chunk.
+    steps = 1
+    while done < batches:
+        chunk_began = time.perf_counter()
+        steps = min(steps, batches - done)
+        state, metrics = session.programs.train_chunk(
+            state, metrics, data.images, data.labels, order, np.int32(done), np.int32(steps), keys.step
         )
         sums = jax.device_get(metrics)
-        loss, accuracy = _means(sums)
-        values = {"loss": loss, "accuracy": accuracy, "correct": int(sums.correct), "examples": examples}
-        return {f"{split}_{name}": value for name, value in values.items()}
+        done += steps
+        now = time.perf_counter()
+        steps = max(1, round(CHUNK_SECONDS * steps / (now - chunk_began)))
+        _check_finite(session, sums, epoch)
+        session.observer.on_progress(epoch + 1, done, batches, *_means(sums))
+        snapshot = Snapshot(state, metrics, seconds + now - began)
+        if session.stop.requested is not None or now - saved > SAVE_SECONDS:
+            session.checkpoints.save(snapshot, epoch, None)
+            saved = now
+        if session.stop.requested is not None:
+            raise InterruptedRunError(session.stop.requested, session.run)
+    return snapshot
 
-    def check_finite(self, sums: train.Metrics, epoch: int) -> None:
-        if int(sums.bad_step) != train.NO_BAD_STEP:
-            kept = self.checkpoints.latest_step()
-            remains = "there is no checkpoint yet" if kept is None else f"the state of step {kept} is kept"
-            raise DivergedError(
-                f"training diverged in epoch {epoch + 1}, step {int(sums.bad_step)}: the loss or a weight is not "
-                f"finite ({remains} in {self.run}); lower --learning-rate, now {self.config.recipe.learning_rate:g}."
-            )
 
-
-def summarise(config: runs.RunConfig, rows: list[dict[str, Any]], parameters: int) -> dict[str, Any]:
-    """The results of a complete run, from its lines of metrics. Accuracies are percentages.
-
-    `best` is the first epoch with the highest accuracy on the split that selects; `best_test_accuracy` is the
-    highest that any epoch reached on the test images, a figure that no honest claim can rest on.
-    """
-    select = f"{config.select_on}_accuracy"
-    best, best_test = (max(rows, key=lambda row, key=key: row[key]) for key in (select, "test_accuracy"))
-    return {
-        "arch": config.arch,
-        "recipe": config.recipe.name,
-        "dataset": config.dataset,
-        "seed": config.seed,
-        "parameters": parameters,
-        "epochs": len(rows),
-        "select_on": config.select_on,
-        "best_epoch": best["epoch"],
-        "test_accuracy_of_best": best["test_accuracy"],
-        "final_test_accuracy": rows[-1]["test_accuracy"],
-        "last_five_mean_test_accuracy": float(np.mean([row["test_accuracy"] for row in rows[-5:]])),
-        "best_test_accuracy": best_test["test_accuracy"],
-        "best_test_epoch": best_test["epoch"],
-        "best_train_accuracy": max(row["train_accuracy"] for row in rows),
-        "seconds": round(sum(row["seconds"] for row in rows), 3),
+def _close_epoch(session: _Session, snapshot: Snapshot, epoch: int) -> tuple[Snapshot, dict[str, Any]]:
+    """Evaluates after an epoch, lets the schedule observe, and writes down metrics and state."""
+    began = time.perf_counter()
+    state, metrics, seconds = snapshot
+    select_on, plateau = session.config.select_on, session.config.recipe.plateau
+    train_loss, train_accuracy = _means(jax.device_get(metrics))
+    row = {
+        "epoch": epoch + 1,
+        "step": int(state.step),
+        "learning_rate": float(learning_rate(state.opt_state)),
+        "train_loss": train_loss,
+        "train_accuracy": train_accuracy,
     }
+    for split in session.data.eval_splits:
+        row |= _evaluate(session, state, split)
+    if plateau is not None:
+        state = state._replace(opt_state=observe(state.opt_state, row[f"{select_on}_{plateau.monitor}"]))
+    row["seconds"] = round(seconds + time.perf_counter() - began, 3)
+    # The line first: a run that ends between the two repeats the epoch and writes the same line again.
+    runs.append_metrics(session.run, row)
+    snapshot = _between_epochs(session, state)
+    session.checkpoints.save(snapshot, epoch + 1, row[f"{select_on}_accuracy"])
+    return snapshot, row
+
+
+def _evaluate(session: _Session, state: train.TrainState, split: str) -> dict[str, Any]:
+    data = session.data
+    order, examples = data.eval_splits[split]
+    nothing = jax.device_put(train.no_metrics(), session.device)
+    batches = np.int32(-(-examples // EVAL_BATCH))
+    sums = jax.device_get(
+        session.programs.evaluate_chunk(state, nothing, data.images, data.labels, order, np.int32(0), batches)
+    )
+    loss, accuracy = _means(sums)
+    values = {"loss": loss, "accuracy": accuracy, "correct": int(sums.correct), "examples": examples}
+    return {f"{split}_{name}": value for name, value in values.items()}
+
+
+def _check_finite(session: _Session, sums: train.Metrics, epoch: int) -> None:
+    if int(sums.bad_step) == train.NO_BAD_STEP:
+        return
+    kept = session.checkpoints.latest_step()
+    remains = "there is no checkpoint yet" if kept is None else f"the state of step {kept} is kept"
+    raise DivergedError(
+        f"training diverged in epoch {epoch + 1}, step {int(sums.bad_step)}: the loss or a weight is not finite "
+        f"({remains} in {session.run}); lower --learning-rate, now {session.config.recipe.learning_rate:g}."
+    )
 
 
 def _means(sums: train.Metrics) -> tuple[float, float]:
+    """Mean loss and accuracy in percent."""
     examples = int(sums.examples)
     return float(sums.loss_sum) / examples, 100.0 * int(sums.correct) / examples
-
-
-class _Pace:
-    """How many steps make a chunk of about `CHUNK_SECONDS`; starts with one step, so progress shows at once."""
-
-    def __init__(self) -> None:
-        self.steps, self.began, self.per_step = 0, 0.0, CHUNK_SECONDS
-
-    def next_chunk(self, remaining: int) -> int:
-        self.steps = min(remaining, max(1, round(CHUNK_SECONDS / self.per_step)))
-        self.began = time.perf_counter()
-        return self.steps
-
-    def chunk_done(self) -> None:
-        self.per_step = max(time.perf_counter() - self.began, 1e-6) / self.steps
-
-
-class _StopSignals:
-    """Turns the first SIGINT or SIGTERM into a request to stop; a second one ends the process at once."""
-
-    def __init__(self) -> None:
-        self.requested: int | None = None
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> "_StopSignals":
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            # Only the main thread may set handlers; elsewhere the caller's own stay in force.
-            try:
-                self._previous[signum] = signal.signal(signum, self._handle)
-            except ValueError:
-                break
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
-
-    def check(self, run: Path) -> None:
-        if self.requested is not None:
-            raise InterruptedRunError(self.requested, run)
-
-    def _handle(self, signum: int, frame: FrameType | None) -> None:
-        del frame
-        if self.requested is not None:
-            os._exit(128 + signum)
-        self.requested = signum

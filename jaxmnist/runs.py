@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -102,6 +103,33 @@ def keep_epochs(run: Path, epochs: int) -> list[dict[str, Any]]:
     rows = [row for row in read_metrics(run) if row["epoch"] <= epochs]
     _write_atomically(run / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
     return rows
+
+
+def summarise(config: RunConfig, rows: list[dict[str, Any]], parameters: int) -> dict[str, Any]:
+    """The results of a complete run, from its lines of metrics. Accuracies are percentages.
+
+    `best` is the first epoch with the highest accuracy on the split that selects; `best_test_accuracy` is the
+    highest that any epoch reached on the test images, a figure that no honest claim can rest on.
+    """
+    select = f"{config.select_on}_accuracy"
+    best, best_test = (max(rows, key=lambda row, key=key: row[key]) for key in (select, "test_accuracy"))
+    return {
+        "arch": config.arch,
+        "recipe": config.recipe.name,
+        "dataset": config.dataset,
+        "seed": config.seed,
+        "parameters": parameters,
+        "epochs": len(rows),
+        "select_on": config.select_on,
+        "best_epoch": best["epoch"],
+        "test_accuracy_of_best": best["test_accuracy"],
+        "final_test_accuracy": rows[-1]["test_accuracy"],
+        "last_five_mean_test_accuracy": statistics.fmean(row["test_accuracy"] for row in rows[-5:]),
+        "best_test_accuracy": best_test["test_accuracy"],
+        "best_test_epoch": best_test["epoch"],
+        "best_train_accuracy": max(row["train_accuracy"] for row in rows),
+        "seconds": round(sum(row["seconds"] for row in rows), 3),
+    }
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -36,10 +36,10 @@ class TorchProcess:
         UsageError: PyTorch is missing or broken, it has no such network here, or JAX does not use the CPU.
     """
 
-    trace_seconds: None = None
-    compile_seconds: None = None
+    trace_seconds: float | None = None
+    compile_seconds: float | None = None
     facts: dict[str, Any]
-    """What answers: `version`, `threads`, `parameters`, `data`, and since the first turn `peak_memory_bytes`."""
+    """What answers: `version`, `threads`, `parameters`, `data`."""
 
     def __init__(self, arch: str, recipe: Recipe, images: int, platform: str) -> None:
         if importlib.util.find_spec("torch") is None:
@@ -60,7 +60,9 @@ class TorchProcess:
             "mean": recipe.mean,
             "std": recipe.std,
         }
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        self._peak_memory = 0
+        # A file, as a pipe that nobody reads would fill up and stop the process.
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         # By its path and with -P: the file needs nothing of jaxmnist, nor may its neighbours shadow modules.
         program = Path(__file__).with_name("benchmark_torch.py")
         self._process = subprocess.Popen(
@@ -87,9 +89,13 @@ class TorchProcess:
         with contextlib.suppress(BrokenPipeError):  # the process is gone: what it said last is raised below
             print(steps, file=self._process.stdin, flush=True)
         answer = self._answer()
-        self.facts["peak_memory_bytes"] = answer["peak_memory_bytes"]
+        self._peak_memory = answer["peak_memory_bytes"]
         time.sleep(SETTLE_SECONDS)
         return answer["seconds"]
+
+    def peak_memory(self) -> int:
+        """Largest resident size of that process in bytes, as of its last turn."""
+        return self._peak_memory
 
     def close(self) -> None:
         """Ends the process."""

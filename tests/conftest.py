@@ -1,9 +1,20 @@
-"""Fixtures shared by all rooms."""
+"""Fixtures shared by all rooms, and the strictness all tests run under."""
 
+import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
+import jax
 import pytest
+from jaxtyping import install_import_hook
+
+# Shape annotations of the package are executed: a wrong shape or dtype fails where it enters.
+install_import_hook("jaxmnist", "beartype.beartype")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +27,24 @@ def mnist_dir() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs on the embedded digits. Tests that change it copy it first."""
+    from jaxmnist import runs
+    from jaxmnist.data import load_dataset
+    from jaxmnist.fit import fit
+    from jaxmnist.recipes import get_recipe
+
+    class Nobody:
+        def on_start(self, epochs_done: int) -> None: ...
+        def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None: ...
+        def on_epoch(self, row: dict[str, Any]) -> None: ...
+
+    dataset = load_dataset("digits")
+    recipe = dataclasses.replace(get_recipe("second"), epochs=2)
+    config = runs.RunConfig("second", recipe, "digits", 1, "val", dataset.fingerprint)
+    run = runs.create_run(tmp_path_factory.mktemp("runs"), config, {})
+    fit(config, dataset, run, jax.devices()[0], Nobody())
+    return run

@@ -6,12 +6,12 @@ is decided by its first bytes, because browsers unpack `.gz` downloads without r
 """
 
 import gzip
+import io
 import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 from jaxtyping import Int32, UInt8
@@ -103,7 +103,7 @@ def _read(path: Path, num_dims: int) -> np.ndarray:
     return np.frombuffer(payload, np.uint8).reshape(shape)
 
 
-def _read_shape(path: Path, stream: BinaryIO, num_dims: int) -> tuple[int, ...]:
+def _read_shape(path: Path, stream: io.BufferedIOBase, num_dims: int) -> tuple[int, ...]:
     """Checks everything the header says, so that nothing is read that should not be there."""
     wanted = f"an IDX file of {_CONTENTS[num_dims]}"
     header = stream.read(4 + 4 * num_dims)
@@ -135,7 +135,7 @@ def _read_shape(path: Path, stream: BinaryIO, num_dims: int) -> tuple[int, ...]:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[BinaryIO]:
+def _open(path: Path) -> Iterator[io.BufferedIOBase]:
     """Opens a plain or gzip file; whatever goes wrong with it while it is open becomes a `DataError`."""
     try:
         # Opening a named pipe would wait for ever.
@@ -148,7 +148,7 @@ def _open(path: Path) -> Iterator[BinaryIO]:
             raw.seek(0)
             if zipped:
                 with gzip.GzipFile(fileobj=raw) as stream:
-                    yield cast(BinaryIO, stream)
+                    yield stream
             else:
                 yield raw
     except EOFError as error:

@@ -15,7 +15,8 @@ from jaxtyping import Array, Float
 
 from jaxmnist import ops
 
-FeatureMap = Float[Array, "c h w batch"]
+# Channels, height, width, batch: a layer may change all but the last.
+FeatureMap = Float[Array, "_ _ _ batch"]
 Activation = Callable[[Array], Array]
 
 
@@ -81,8 +82,9 @@ class Dropout(nn.Module):
     def __call__(self, x: FeatureMap, *, train: bool = False) -> FeatureMap:
         if not train or self.rate == 0.0:
             return x
-        bits = jax.random.bits(self.make_rng("dropout"), (2,), jnp.uint32)
-        return jnp.where(ops.dropout_mask(bits, x.shape, self.rate), x * (1 / (1 - self.rate)), 0.0)
+        words = ops.random_words(self.make_rng("dropout"), x.shape)
+        kept = words >= np.uint32(round(self.rate * 2**32))
+        return jnp.where(kept, x * (1 / (1 - self.rate)), 0.0)
 
 
 def conv_block(
@@ -118,7 +120,7 @@ def gelu(x: FeatureMap) -> FeatureMap:
     return 0.5 * x * (1 + jax.lax.erf(x * np.float32(0.5**0.5)))
 
 
-def global_average(x: FeatureMap) -> Float[Array, "c 1 1 batch"]:
+def global_average(x: Float[Array, "c h w batch"]) -> Float[Array, "c 1 1 batch"]:
     """Mean over the whole map."""
     return x.mean((1, 2), keepdims=True)
 
@@ -130,6 +132,8 @@ def class_scores(x: Float[Array, "classes 1 1 batch"]) -> Float[Array, "batch cl
 
 def _uniform_within(bound: float) -> Callable[..., Array]:
     def init(key: Array, shape: tuple[int, ...]) -> Array:
-        return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
+        # 24 bits are all that a float32 in [0, 1) holds.
+        share = (ops.random_words(key, shape) >> 8).astype(jnp.float32) * 2.0**-24
+        return bound * (2 * share - 1)
 
     return init

@@ -1,0 +1,49 @@
+"""Predictions for image files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxmnist.checkpoints import RestoredRun
+from jaxmnist.errors import DataError
+from jaxmnist.evaluate import classify
+from jaxmnist.images import Ink, read_image
+
+# The longer side of what the images of a dataset show; see `jaxmnist.images.fit`.
+_INK_SIDE = {"fashion_mnist": 28}
+
+
+def predict_files(
+    restored: RestoredRun, paths: Sequence[Path], ink: Ink = "auto"
+) -> tuple[list[dict[str, Any]], list[DataError]]:
+    """Classifies image files; those that cannot be read do not keep the others from it.
+
+    Args:
+        restored: the network.
+        paths: the files.
+        ink: whether the images have light or dark ink, see `jaxmnist.images.fit`.
+
+    Returns:
+        For each image that can be read, in order, plain JSON values: `file`, `prediction`, its `confidence`
+        in [0, 1], and the ten `probabilities`. And for each of the others its error.
+    """
+    config = restored.config
+    files, images, errors = [], [], []
+    for path in paths:
+        try:
+            images.append(read_image(path, ink, _INK_SIDE.get(config.dataset, 20)))
+            files.append(str(path))
+        except DataError as error:
+            errors.append(error)
+    if not images:
+        return [], errors
+    predictions, log_probs = classify(
+        restored.state, np.stack(images), model=restored.model, recipe=config.recipe
+    )
+    rows = []
+    for file, prediction, probabilities in zip(files, predictions, np.exp(log_probs), strict=True):
+        row = {"file": file, "prediction": int(prediction), "confidence": float(probabilities[prediction])}
+        rows.append(row | {"probabilities": probabilities.tolist()})
+    return rows, errors

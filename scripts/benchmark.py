@@ -1,0 +1,6 @@
+"""Measures training steps; `--help` lists the options."""
+
+from jaxmnist.cli import main
+
+if __name__ == "__main__":
+    main("benchmark")

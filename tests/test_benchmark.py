@@ -1,0 +1,296 @@
+"""Benchmark: variants do the same work, nothing compiles while it is measured, and results survive JSON.
+
+A small network with every kind of layer that matters here stands in for the published ones: un-jitted, each
+of them takes half a minute to compile its primitives.
+"""
+
+import dataclasses
+import io
+import json
+import statistics
+import sys
+from functools import partial
+from pathlib import Path
+
+import chex
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from rich.console import Console
+
+from jaxmnist import benchmark as bench
+from jaxmnist import cli, ops
+from jaxmnist.errors import UsageError
+from jaxmnist.models.layers import Conv, class_scores, conv_block, global_average
+from jaxmnist.recipes import Augmentation, Recipe
+from jaxmnist.report.benchmark import print_benchmark
+from jaxmnist.torch_process import TORCH_ARCHS, TorchProcess
+
+PARITY = Path(__file__).parent / "fixtures" / "parity"
+CPU = jax.devices("cpu")[0]
+CACHE_OPTIONS = (
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
+RECIPE = Recipe(name="quick", batch_size=8, augmentation=Augmentation(translation=0.1))
+
+
+class Small(nn.Module):
+    """Convolution, activation, BN, dropout and a head: 42 parameters."""
+
+    @nn.compact
+    def __call__(self, images, train=False, mask=None):
+        x = ops.max_pool2(ops.to_batch_minor(images))
+        block = partial(conv_block, order="activation, norm", activation=nn.relu, dropout=0.1)
+        x = block(x, 1, 2, train=train, mask=mask)
+        return nn.log_softmax(class_scores(Conv(10, kernel_size=1, name="head")(global_average(x))))
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(bench, "create_model", lambda arch: Small())
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """The results of 5 repeats of 3 steps, and the lines reported meanwhile."""
+    lines = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "create_model", lambda arch: Small())
+        return bench.benchmark("third", RECIPE, CPU, repeats=5, steps=3, report=lines.append), lines
+
+
+@pytest.fixture(scope="module")
+def result(measured):
+    return measured[0]
+
+
+def test_every_variant_has_all_fields(result):
+    assert list(result["variants"]) == ["unjitted", "jitted", "chunked"]
+    for name, row in result["variants"].items():
+        steps = 1 if name == "unjitted" else 3
+        assert row["steps"] == steps
+        assert len(row["seconds"]) == 5
+        assert min(row["seconds"]) > 0
+        rates = [steps * 8 / seconds for seconds in row["seconds"]]
+        assert row["images_per_second"] == {
+            "median": statistics.median(rates),
+            "min": min(rates),
+            "max": max(rates),
+        }
+        milliseconds = row["milliseconds_per_step"]["median"]
+        assert milliseconds == pytest.approx(8e3 / row["images_per_second"]["median"])
+        assert row["first_step_seconds"] > 0
+        assert row["peak_memory_bytes"] > 50e6
+        compiled = name != "unjitted"
+        assert (row["trace_seconds"] is not None) == (row["compile_seconds"] is not None) == compiled
+    assert result["parameters"] == 42
+    assert result["recipe"]["batch_size"] == 8
+    assert result["repeats"] == 5
+    assert result["torch"] is None
+    assert result["environment"]["packages"]["jax"] == jax.__version__
+    assert result["load_average"] >= 0
+
+
+def test_ratios_are_taken_repeat_by_repeat(result):
+    unjitted, chunked = (result["variants"][name]["seconds"] for name in ("unjitted", "chunked"))
+    ratios = [slow * 3 / fast for slow, fast in zip(unjitted, chunked, strict=True)]
+    ratio = result["variants"]["chunked"]["over_unjitted"]
+    assert ratio["median"] == pytest.approx(statistics.median(ratios))
+    assert (ratio["min"], ratio["max"]) == pytest.approx((min(ratios), max(ratios)))
+    assert result["variants"]["unjitted"]["over_unjitted"] == {"median": 1, "min": 1, "max": 1}
+
+
+def test_results_survive_json(result):
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_progress_is_reported_for_every_repeat(measured):
+    repeats = [line for line in measured[1] if line.startswith("repeat")]
+    assert [line.split(":")[0] for line in repeats] == [f"repeat {i}/5" for i in range(1, 6)]
+
+
+def test_variants_compute_the_same_and_nothing_compiles_when_warm():
+    variants = bench.build_variants("third", RECIPE, CPU, 4)
+    compilations = []
+
+    def listen(event, duration_secs, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compilations.append(details)
+
+    variants["unjitted"].measure(1)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        variants["unjitted"].measure(3)
+        for name in ("jitted", "chunked"):
+            variants[name].measure(1)
+            variants[name].measure(3)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert compilations == []
+
+    def outcome(name):
+        return jax.tree.map(np.asarray, (variants[name].state, variants[name].metrics))
+
+    # The jitted step and the chunk's body are the same operations compiled twice: on the machines tried they
+    # agree bit for bit; 1e-6, some units in the last place, leaves room for another choice of fusions.
+    # Un-jitted nothing is fused, so sums round differently, by 3e-6 after five steps of `third`.
+    jitted = outcome("jitted")
+    assert jitted[0].step == 4
+    assert jitted[1].examples == 32
+    chex.assert_trees_all_close(outcome("chunked"), jitted, rtol=1e-6, atol=1e-7)
+    chex.assert_trees_all_close(outcome("unjitted"), jitted, rtol=1e-4, atol=1e-6)
+
+
+def test_compile_cache_is_neither_used_nor_filled_and_comes_back(tmp_path):
+    def compiled_afresh(text):
+        return jax.jit(lambda x: x * 2 + len(text)).lower(1.0).compile()
+
+    before = {name: jax.config.values[name] for name in CACHE_OPTIONS}
+    try:
+        for name, value in zip(CACHE_OPTIONS, (str(tmp_path), 0, -1), strict=True):
+            jax.config.update(name, value)
+        with bench._no_compile_cache():
+            compiled_afresh("first")
+            assert list(tmp_path.iterdir()) == []
+        compiled_afresh("second")
+        assert list(tmp_path.iterdir()) != []
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+
+
+def test_table_fits_80_columns_and_says_what_was_measured(result):
+    text = printed(result)
+    assert max(map(len, text.splitlines())) <= 80
+    for part in ("un-jitted step", "jitted step", "call per 3 steps", "random", "JAX", "42 parameters"):
+        assert part in text
+    assert "PyTorch" not in text
+
+
+@pytest.mark.parametrize(("load", "warned"), [(0.1, False), (3.0, True)])
+def test_table_warns_of_a_busy_machine(result, load, warned):
+    environment = result["environment"] | {"cpu_count": 2}
+    text = printed(result | {"load_average": load, "environment": environment})
+    assert ("The machine was busy" in text) == warned
+
+
+def test_table_compares_with_torch(result):
+    torch_row = result["variants"]["jitted"] | {"trace_seconds": None, "compile_seconds": None}
+    chunked = result["variants"]["chunked"] | {"over_torch": {"median": 2.0, "min": 1.8, "max": 2.25}}
+    facts = {"version": "2.0", "threads": 2, "parameters": 42, "data": "images"}
+    text = printed(
+        result | {"variants": result["variants"] | {"torch": torch_row, "chunked": chunked}, "torch": facts}
+    )
+    assert "Chunked against PyTorch: 2.00x (1.80-2.25)." in text
+    assert "PyTorch, eager" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"repeats": 0}, "--repeats 0 of --steps 100 measure nothing"),
+        ({"steps": -1}, "--steps -1 measure nothing"),
+        ({"recipe": dataclasses.replace(RECIPE, batch_size=6401)}, "--batch-size 6401 is more"),
+    ],
+)
+def test_impossible_numbers_are_refused(values, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        bench.benchmark(**{"arch": "third", "recipe": RECIPE, "device": CPU} | values)
+
+
+def test_command_prints_json_and_writes_it(monkeypatch, capsys, tmp_path, result):
+    calls = []
+
+    def fake(arch, recipe, device, **options):
+        calls.append((arch, recipe.name, recipe.batch_size, device.platform))
+        options.pop("report")("one line")
+        return result | {"options": options}
+
+    monkeypatch.setattr(bench, "benchmark", fake)
+    out = tmp_path / "out.json"
+    arguments = "--arch second --batch-size 32 --repeats 5 --steps 9 --device cpu --json --out"
+    assert run_command(monkeypatch, *arguments.split(), str(out)) == 0
+    output = capsys.readouterr()
+    assert calls == [("second", "second-modified", 32, "cpu")]
+    assert json.loads(output.out) == json.loads(out.read_text())
+    assert json.loads(output.out)["options"] == {"repeats": 5, "steps": 9, "with_torch": False}
+    assert "one line" in output.err
+    assert run_command(monkeypatch, "--device", "cpu") == 0
+    assert "un-jitted step" in capsys.readouterr().out
+
+
+def test_command_refuses_a_missing_folder_before_it_measures(monkeypatch, capsys, tmp_path):
+    assert run_command(monkeypatch, "--out", str(tmp_path / "none" / "out.json")) == 2
+    assert "make the folder" in capsys.readouterr().err
+
+
+def test_without_torch_the_comparison_ends_with_a_sentence(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert run_command(monkeypatch, "--torch", "--device", "cpu") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --torch needs PyTorch")
+    assert error.count("\n") == 1
+
+
+def test_a_broken_torch_is_named(monkeypatch, tmp_path):
+    (tmp_path / "torch.py").write_text("raise OSError('no library for this processor')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(UsageError, match="no library for this processor"):
+        TorchProcess("third", RECIPE, 64, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("arch", "platform", "sentence"),
+    [("dilated", "cpu", "only the archs first, second, third"), ("third", "gpu", "add --device cpu")],
+)
+def test_torch_refuses_what_it_cannot_compare(monkeypatch, tmp_path, arch, platform, sentence):
+    (tmp_path / "torch.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=sentence):
+        TorchProcess(arch, RECIPE, 64, platform)
+
+
+def test_torch_networks_match_the_fixtures():
+    torch = pytest.importorskip("torch")
+    from jaxmnist.benchmark_torch import NETWORKS
+
+    assert tuple(NETWORKS) == TORCH_ARCHS
+    for arch, parameters in zip(TORCH_ARCHS, (13_808, 5_048, 7_902), strict=True):
+        network = NETWORKS[arch]()
+        assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+        with np.load(PARITY / f"{arch}.npz") as fixture:
+            wanted = [name for name in network.state_dict() if "num_batches" not in name]
+            network.load_state_dict({name: torch.tensor(fixture[name]) for name in wanted}, strict=False)
+            images = torch.tensor(fixture["x"])
+            np.testing.assert_allclose(network.eval()(images).detach(), fixture["eval_out"], atol=2e-5)
+            network.dropout = 0.0
+            np.testing.assert_allclose(network.train()(images).detach(), fixture["train_out"], atol=2e-5)
+
+
+def test_torch_process_takes_turns():
+    pytest.importorskip("torch")
+    with TorchProcess("second", RECIPE, 64, "cpu") as torch:
+        assert torch.facts["parameters"] == 5_048
+        assert torch.measure(2) > 0
+        assert torch.measure(1) > 0
+        assert torch.peak_memory() > 50e6
+
+
+def printed(result):
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_benchmark(console, result)
+    return console.export_text()
+
+
+def run_command(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main("benchmark")
+    return end.value.code

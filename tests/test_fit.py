@@ -1,0 +1,239 @@
+"""The host loop: what a run leaves behind, selection, interruption and resume, divergence."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from jaxmnist import fit as fit_module
+from jaxmnist import runs
+from jaxmnist.checkpoints import Checkpoints, abstract
+from jaxmnist.data import load_dataset
+from jaxmnist.errors import CheckpointError, DivergedError, InterruptedRunError
+from jaxmnist.fit import build_programs, fit
+from jaxmnist.recipes import Plateau, get_recipe
+from jaxmnist.train import Keys, no_metrics
+
+DEVICE = jax.devices()[0]
+
+
+class Watcher:
+    """An observer that notes what it is told, and calls back on progress."""
+
+    def __init__(self, on_progress=lambda epoch, done: None):
+        self.rows, self.progress, self.epochs_done, self._call = [], [], None, on_progress
+
+    def on_start(self, epochs_done):
+        self.epochs_done = epochs_done
+
+    def on_progress(self, epoch, done, total, loss, accuracy):
+        self.progress.append((epoch, done, total))
+        self._call(epoch, done)
+
+    def on_epoch(self, row):
+        self.rows.append(row)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset("digits")
+
+
+@pytest.fixture
+def new_run(tmp_path, digits):
+    """Makes a run folder for `second` on digits; options replace fields of the recipe or the configuration."""
+
+    def make(select_on="val", seed=1, **recipe):
+        chosen = dataclasses.replace(get_recipe("second"), **({"epochs": 2} | recipe))
+        config = runs.RunConfig("second", chosen, "digits", seed, select_on, digits.fingerprint)
+        return config, runs.create_run(tmp_path / "runs", config, {"device": "test"})
+
+    return make
+
+
+def saved(run, config, which="latest"):
+    """Leaves of a checkpoint of the run, as bytes."""
+    shapes = jax.eval_shape(build_programs(config.arch, config.recipe, DEVICE).create_state, Keys.from_seed(1).init)
+    with Checkpoints(run, config.arch) as checkpoints:
+        restore = getattr(checkpoints, f"restore_{which}")
+        snapshot = restore(*abstract((shapes, no_metrics()), DEVICE))
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((snapshot.state, snapshot.metrics))]
+
+
+def without_times(rows):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_a_run_leaves_its_configuration_metrics_checkpoints_and_results(new_run, digits):
+    config, run = new_run()
+    watcher = Watcher()
+    results = fit(config, digits, run, DEVICE, watcher)
+    assert runs.read_config(run) == config
+    rows = runs.read_metrics(run)
+    assert rows == watcher.rows
+    assert [row["epoch"] for row in rows] == [1, 2]
+    # A twelfth of the 1,500 training images is held out; every image of a split counts once.
+    assert rows[0]["val_examples"] == 125
+    assert rows[0]["test_examples"] == 297
+    assert rows[1]["step"] == 2 * -(-1375 // 64)
+    assert rows[1]["test_accuracy"] == 100 * rows[1]["test_correct"] / 297
+    assert json.loads((run / runs.RESULTS).read_text()) == results
+    assert results["parameters"] == 5_048
+    assert results["final_test_accuracy"] == rows[-1]["test_accuracy"]
+    best = max(rows, key=lambda row: row["val_accuracy"])
+    assert results["best_epoch"] == best["epoch"]
+    assert results["test_accuracy_of_best"] == best["test_accuracy"]
+    assert watcher.progress[0] == (1, 1, 22)
+    assert watcher.progress[-1] == (2, 22, 22)
+
+
+def test_the_published_protocol_trains_on_everything_and_selects_on_test(new_run, digits):
+    config, run = new_run(select_on="test", epochs=1)
+    results = fit(config, digits, run, DEVICE, Watcher())
+    row = runs.read_metrics(run)[0]
+    assert row["step"] == -(-1500 // 64)
+    assert "val_loss" not in row
+    assert results["select_on"] == "test"
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(new_run, digits):
+    states = []
+    for seed in (1, 1, 2):
+        config, run = new_run(seed=seed, epochs=1)
+        fit(config, digits, run, DEVICE, Watcher())
+        states.append((saved(run, config), without_times(runs.read_metrics(run))))
+    assert states[0] == states[1]
+    assert states[0][0] != states[2][0]
+
+
+@pytest.mark.parametrize("stop_at", [(1, 1), (1, 22), (2, 5)])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(new_run, digits, monkeypatch, stop_at):
+    # Short chunks, so that the signal can arrive anywhere in an epoch.
+    monkeypatch.setattr(fit_module, "CHUNK_SECONDS", 1e-6)
+    config, whole = new_run()
+    fit(config, digits, whole, DEVICE, Watcher())
+
+    _, run = new_run()
+
+    def interrupt(epoch, done):
+        if (epoch, done) == stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(InterruptedRunError) as error:
+        fit(config, digits, run, DEVICE, Watcher(interrupt))
+    assert error.value.exit_code == 143
+    assert f"--resume {run}" in str(error.value)
+    assert not (run / runs.RESULTS).exists()
+
+    watcher = Watcher()
+    results = fit(runs.read_config(run), digits, run, DEVICE, watcher)
+    assert saved(run, config) == saved(whole, config)
+    assert saved(run, config, "best") == saved(whole, config, "best")
+    assert without_times(runs.read_metrics(run)) == without_times(runs.read_metrics(whole))
+    expected = json.loads((whole / runs.RESULTS).read_text())
+    assert without_times([results]) == without_times([expected])
+
+
+def test_a_run_that_lost_its_last_lines_and_state_repeats_the_epoch(tiny_run, tmp_path, digits):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    rows, config = runs.read_metrics(run), runs.read_config(run)
+    # As after kill -9 between the line of an epoch and its checkpoint, with a half-written line on top.
+    latest = max((run / "checkpoints").iterdir(), key=lambda folder: int(folder.name))
+    shutil.rmtree(latest)
+    kept = [folder for folder in (run / "checkpoints").iterdir() if folder.is_dir()]
+    with (run / runs.METRICS).open("a") as file:
+        file.write('{"epoch": 3, "st')
+    watcher = Watcher()
+    fit(config, digits, run, DEVICE, watcher)
+    assert watcher.epochs_done == len(kept)
+    assert without_times(runs.read_metrics(run)) == without_times(rows)
+    assert saved(run, config) == saved(tiny_run, config)
+
+
+def test_a_complete_run_is_not_trained_further(tiny_run, tmp_path, digits):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    watcher = Watcher()
+    fit(runs.read_config(run), digits, run, DEVICE, watcher)
+    assert watcher.progress == []
+    assert watcher.epochs_done == 2
+
+
+def test_the_schedule_observes_the_selection_split_once_an_epoch(new_run, digits):
+    # Nothing counts as an improvement of this size, so with patience 0 every epoch after the first cuts.
+    plateau = Plateau(monitor="accuracy", factor=0.5, patience=0, threshold=1e3)
+    config, run = new_run(epochs=4, plateau=plateau)
+    fit(config, digits, run, DEVICE, Watcher())
+    rates = [row["learning_rate"] for row in runs.read_metrics(run)]
+    np.testing.assert_allclose(rates, [0.01, 0.01, 0.005, 0.0025], rtol=1e-6)
+
+
+def test_a_diverging_run_ends_with_epoch_and_step_and_keeps_the_last_good_state(tiny_run, tmp_path, digits):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    config = runs.read_config(run)
+    before = saved(run, config)
+    # Two good epochs, then the data turn bad: a third epoch under a rate that no network survives.
+    recipe = dataclasses.replace(config.recipe, epochs=3)
+    longer = dataclasses.replace(config, recipe=recipe)
+    original = fit_module.make_optimizer
+    explode = dataclasses.replace(recipe, learning_rate=1e30, momentum=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit_module, "make_optimizer", lambda _: original(explode))
+        patch.setattr(fit_module, "_first_snapshot", _with_rate(fit_module._first_snapshot, 1e30))
+        with pytest.raises(DivergedError, match=r"epoch 3, step 44: .*the state of step 44 is kept") as error:
+            fit(longer, digits, run, DEVICE, Watcher())
+    assert error.value.exit_code == 5
+    assert saved(run, config) == before
+
+
+def _with_rate(first_snapshot, rate):
+    def changed(session):
+        snapshot = first_snapshot(session)
+        opt_state = jax.tree.map(
+            lambda leaf: leaf if leaf.shape else jax.numpy.full_like(leaf, rate), snapshot.state.opt_state
+        )
+        return snapshot._replace(state=snapshot.state._replace(opt_state=opt_state))
+
+    return changed
+
+
+def test_a_run_refuses_other_data(tiny_run, digits):
+    changed = dataclasses.replace(digits, train_labels=digits.train_labels[::-1].copy())
+    with pytest.raises(CheckpointError, match="other data") as error:
+        fit(runs.read_config(tiny_run), changed, tiny_run, DEVICE, Watcher())
+    assert error.value.exit_code == 4
+
+
+def test_the_best_and_the_latest_checkpoint_are_both_kept_and_ties_go_to_the_first(tiny_run, tmp_path):
+    config = runs.read_config(tiny_run)
+    programs = build_programs(config.arch, config.recipe, DEVICE)
+    state = programs.create_state(Keys.from_seed(1).init)
+    from jaxmnist.checkpoints import Snapshot
+
+    with Checkpoints(tmp_path, "second") as checkpoints:
+        for epoch, accuracy in enumerate([90.0, 99.0, 99.0, None, 95.0], start=1):
+            at = state._replace(step=jax.numpy.int32(10 * epoch))
+            checkpoints.save(Snapshot(at, no_metrics(), 0.0), epoch, accuracy)
+        template = abstract((jax.eval_shape(lambda: state), no_metrics()), DEVICE)
+        assert int(checkpoints.restore_latest(*template).state.step) == 50
+        assert int(checkpoints.restore_best(*template).state.step) == 20
+    assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == ["20", "50"]
+
+
+def test_a_checkpoint_of_another_arch_is_refused_with_both_names(tiny_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    config = dataclasses.replace(runs.read_config(run), arch="third")
+    shapes = jax.eval_shape(build_programs(config.arch, config.recipe, DEVICE).create_state, Keys.from_seed(1).init)
+    with (
+        Checkpoints(run, "third") as checkpoints,
+        pytest.raises(CheckpointError, match="'second', not of 'third'"),
+    ):
+        checkpoints.restore_latest(*abstract((shapes, no_metrics()), DEVICE))

@@ -1,0 +1,127 @@
+"""Kernels: the fast lowering computes what the definition says, with the sources' gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxmnist import ops
+
+
+def normal(seed, *shape):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def library_conv(x, kernel, padding, dilation):
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (1, 1),
+        [(padding, padding)] * 2,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("CHWN", "HWIO", "CHWN"),
+        precision="highest",
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "padding", "dilation"), [(3, 0, 1), (3, 1, 1), (1, 0, 1), (3, 1, 2), (5, 2, 1), (2, 0, 3)]
+)
+def test_convolution_and_its_gradients_equal_those_of_the_library(size, padding, dilation):
+    x, kernel = normal(0, 4, 11, 9, 6), normal(1, size, size, 4, 5)
+
+    def both(conv):
+        out, vjp = jax.vjp(lambda x, kernel: conv(x, kernel, padding, dilation), x, kernel)
+        return out, *vjp(normal(2, *out.shape))
+
+    for ours, reference in zip(jax.jit(lambda: both(ops.conv2d))(), both(library_conv), strict=True):
+        np.testing.assert_allclose(ours, reference, atol=5e-5)
+
+
+def test_the_convolution_of_other_platforms_is_the_library_s():
+    x, kernel = normal(0, 4, 11, 9, 6), normal(1, 3, 3, 4, 5)
+    text = jax.jit(ops.conv2d).trace(x, kernel).lower(lowering_platforms=("cuda",)).as_text()
+    assert "stablehlo.convolution" in text
+    assert "stablehlo.convolution" not in jax.jit(ops.conv2d).lower(x, kernel).as_text()
+
+
+def test_compiler_options_keep_the_barriers_that_the_speed_rests_on():
+    x, kernel = normal(0, 4, 11, 9, 6), normal(1, 3, 3, 4, 5)
+    options = ops.compiler_options(jax.devices("cpu")[0])
+    compiled = jax.jit(ops.conv2d, compiler_options=options).lower(x, kernel).compile()
+    assert "opt-barrier" in compiled.as_text()
+
+
+def test_pooling_takes_the_maximum_and_drops_an_odd_last_row_and_column():
+    x = normal(3, 2, 7, 5, 3)
+    expected = np.asarray(x)[:, :6, :4].reshape(2, 3, 2, 2, 2, 3).max((2, 4))
+    np.testing.assert_array_equal(ops.max_pool2(x), expected)
+
+
+def test_pooling_sends_the_gradient_of_a_tie_to_the_first_element_in_row_order():
+    window = jnp.array([[1.0, 2.0, 0.0, 0.0, 5.0], [2.0, 2.0, 0.0, 0.0, 5.0], [9.0, 9.0, 9.0, 9.0, 9.0]])
+    gradient = jax.grad(lambda x: (3.0 * ops.max_pool2(x)).sum())(window[None, :, :, None])
+    expected = np.zeros((3, 5), np.float32)
+    expected[0, 1] = expected[0, 2] = 3.0
+    np.testing.assert_array_equal(gradient[0, :, :, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "out", "index"),
+    [
+        (12, 10, [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]),
+        (10, 6, [0, 1, 3, 5, 6, 8]),
+        (14, 7, [0, 2, 4, 6, 8, 10, 12]),
+        (3, 7, [0, 0, 0, 1, 1, 2, 2]),
+        (5, 5, [0, 1, 2, 3, 4]),
+    ],
+)
+def test_nearest_resize_reads_the_published_indices_and_its_gradient_adds_up(size, out, index):
+    x = normal(4, 2, size, size, 3)
+    np.testing.assert_array_equal(ops.resize_nearest(x, out), np.asarray(x)[:, index][:, :, index])
+    gradient = jax.grad(lambda x: ops.resize_nearest(x, out).sum())(x)
+    counts = np.bincount(index, minlength=size)
+    np.testing.assert_array_equal(gradient[0, :, :, 0], np.outer(counts, counts))
+
+
+def test_moments_of_a_masked_batch_are_those_of_the_images_that_count():
+    x = normal(5, 3, 4, 4, 8)
+    mask = jnp.array([1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0])
+    counted = np.asarray(x)[..., np.asarray(mask) > 0].astype(np.float64)
+    mean, variance, count = ops.batch_moments(x.at[..., 2].set(1e6), mask)
+    np.testing.assert_allclose(mean, counted.mean((1, 2, 3)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(variance, counted.var((1, 2, 3)), rtol=1e-4)
+    assert float(count) == 5 * 16
+
+
+def shares(first, second, count=2**20):
+    """Random words as numbers in [0, 1)."""
+    words = ops.random_words(jnp.array([first, second], jnp.uint32), (count,))
+    return np.asarray(words).astype(np.float64) / 2**32
+
+
+def test_random_words_are_uniform():
+    counts = np.histogram(shares(1, 2), bins=64, range=(0, 1))[0]
+    expected = 2**20 / 64
+    # Chi-square with 63 degrees of freedom: mean 63, standard deviation 11.2.
+    assert ((counts - expected) ** 2 / expected).sum() < 63 + 5 * 11.2
+
+
+@pytest.mark.parametrize("rate", [0.03, 0.1, 0.5])
+def test_random_words_are_uncorrelated_between_keys_and_between_neighbours(rate):
+    def dropped(first, second):
+        return (shares(first, second) < rate) - rate
+
+    a = dropped(1, 2)
+    others = [dropped(1, 3), dropped(2, 2), dropped(2, 1), np.roll(a, 1), np.roll(a, 64), np.roll(a, 676)]
+    for other in others:
+        # Five standard deviations: a false alarm once in two million.
+        assert abs((a * other).mean()) / (rate * (1 - rate)) < 5 / 2**10
+
+
+def test_random_words_take_typed_and_raw_keys_and_repeat():
+    key = jax.random.key(3)
+    words = ops.random_words(key, (2, 5))
+    np.testing.assert_array_equal(words, ops.random_words(jax.random.key_data(key), (2, 5)))
+    assert not np.array_equal(words, ops.random_words(jax.random.key(4), (2, 5)))
