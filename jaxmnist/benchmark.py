@@ -20,10 +20,10 @@ import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxmnist import ops, runs, train
+from jaxmnist import runs, train
 from jaxmnist.errors import UsageError
-from jaxmnist.models import count_params, create_model
-from jaxmnist.optim import make_optimizer
+from jaxmnist.models import count_params
+from jaxmnist.programs import build_programs
 from jaxmnist.recipes import Recipe
 from jaxmnist.torch_process import TorchProcess
 
@@ -150,28 +150,18 @@ def build_variants(arch: str, recipe: Recipe, device: jax.Device, steps: int) ->
     Raises:
         UsageError: no network has that name.
     """
-    model, optimizer = create_model(arch), make_optimizer(recipe)
-    setup = {"model": model, "optimizer": optimizer, "recipe": recipe}
+    programs = build_programs(arch, recipe, device)
     put = partial(jax.device_put, device=device)
     keys = put(train.Keys.from_seed(0))
-    quick = {"xla_backend_optimization_level": 0}  # seven times quicker to compile; it runs thrice
-    create_state = jax.jit(
-        partial(train.create_state, model=model, optimizer=optimizer), compiler_options=quick
-    )
 
     def start() -> tuple[train.TrainState, train.Metrics]:
-        return put(create_state(keys.init)), put(train.no_metrics())
+        return put(programs.create_state(keys.init)), put(train.no_metrics())
 
     random = np.random.default_rng(0)
     images = put(random.integers(0, 256, (IMAGES, 28, 28), np.uint8))
     labels = put(random.integers(0, 10, IMAGES, np.int32))
     order = put(np.resize(random.permutation(IMAGES).astype(np.int32), steps * recipe.batch_size))
     indices = list(put(np.arange(steps, dtype=np.int32)))
-
-    def step(state, metrics, images, labels, order, index, key):
-        batch = train._gather(images, labels, order, index * recipe.batch_size, recipe.batch_size)
-        state, sums = train.train_step(state, batch, key=key, **setup)
-        return state, train._add(metrics, sums)
 
     def one_by_one(function, state, metrics, steps):
         for index in indices[:steps]:
@@ -181,12 +171,10 @@ def build_variants(arch: str, recipe: Recipe, device: jax.Device, steps: int) ->
     def at_once(function, state, metrics, steps):
         return function(state, metrics, images, labels, order, np.int32(0), np.int32(steps), keys.step)
 
-    def compiled(function, loop, *counts):
+    def compiled(jitted, loop, *counts):
         """Through `lower` and `compile`, so that their times come apart and nothing can compile again."""
         state, metrics = start()
         began = time.perf_counter()
-        # As in `jaxmnist.fit`; a step that is given its state writes the new one over it.
-        jitted = jax.jit(function, donate_argnums=(0, 1), compiler_options=ops.compiler_options(device))
         lowered = jitted.lower(state, metrics, images, labels, order, *counts, keys.step)
         traced = time.perf_counter()
         program = lowered.compile()
@@ -194,10 +182,11 @@ def build_variants(arch: str, recipe: Recipe, device: jax.Device, steps: int) ->
         return Variant(partial(loop, program), state, metrics, traced - began, done - traced)
 
     # The chunk first, as its is the time that a training pays; the step then finds parts of it traced.
-    chunked = compiled(partial(train.train_chunk, **setup), at_once, np.int32(0), np.int32(steps))
-    jitted = compiled(step, one_by_one, np.int32(0))
+    chunked = compiled(programs.train_chunk, at_once, np.int32(0), np.int32(steps))
+    jitted = compiled(programs.epoch_step, one_by_one, np.int32(0))
     # Not `jax.disable_jit()`: it drops the compile cache of single primitives and is 100 times slower.
-    return {"unjitted": Variant(partial(one_by_one, step), *start()), "jitted": jitted, "chunked": chunked}
+    unjitted = partial(one_by_one, programs.epoch_step.__wrapped__)
+    return {"unjitted": Variant(unjitted, *start()), "jitted": jitted, "chunked": chunked}
 
 
 _Variants = dict[str, Variant | TorchProcess]

@@ -125,9 +125,8 @@ class RestoredRun(NamedTuple):
     """A trained network with what decides how it is used."""
 
     config: runs.RunConfig
-    model: Any
-    """The network of `config.arch`."""
     state: TrainState
+    device: jax.Device
     epoch: int | None
     """Epoch at whose end the state was saved; None in the middle of one."""
 
@@ -162,7 +161,7 @@ def restore_run(run: Path, which: Literal["best", "latest"], device: jax.Device)
             f"the checkpoint {run / FOLDER / str(state.step)} has weights that are not finite; train again."
         )
     epochs = {row["step"]: row["epoch"] for row in runs.read_metrics(run)}
-    return RestoredRun(config, model, state, epochs.get(int(state.step)))
+    return RestoredRun(config, state, device, epochs.get(int(state.step)))
 
 
 def abstract(tree: Any, device: jax.Device) -> Any:

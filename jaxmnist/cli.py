@@ -102,7 +102,9 @@ class Train(_Command):
         else:
             recipe, arch = self._recipe(), self.arch
             dataset = self._load_or_fall_back(console)
-            config = runs.RunConfig(arch, recipe, dataset.name, self.seed, self.select_on, dataset.fingerprint)
+            config = runs.RunConfig(
+                arch, recipe, dataset.name, self.seed, self.select_on, dataset.fingerprint
+            )
             device = self.start()
             run = runs.create_run(self.runs, config, runs.environment(device))
         terminal.print_model(console, config.arch, layers(create_model(config.arch)))
@@ -125,7 +127,17 @@ class Train(_Command):
         )
 
     def _refuse_configuration(self) -> None:
-        own = ("arch", "recipe", "dataset", "seed", "epochs", "batch_size", "learning_rate", "select_on", "runs")
+        own = (
+            "arch",
+            "recipe",
+            "dataset",
+            "seed",
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "select_on",
+            "runs",
+        )
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         given = [name for name in own if getattr(self, name) != defaults[name]]
         if given:

@@ -1,29 +1,21 @@
 """What a trained network makes of a split: predictions, confusion matrix, mistakes."""
 
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Float32, Float64, Int, Int32, UInt8
+from jaxtyping import Float32, Float64, Int, Int32, UInt8
 
-from jaxmnist import runs, train
 from jaxmnist.checkpoints import RestoredRun
 from jaxmnist.data import NUM_CLASSES, Dataset
 from jaxmnist.data.splits import split_indices
-from jaxmnist.errors import DataError, UsageError
-from jaxmnist.recipes import Recipe
+from jaxmnist.errors import UsageError
+from jaxmnist.programs import EVAL_BATCH, build_programs
 
 EVALUATION = "evaluation.json"
 
 Split = Literal["train", "val", "test"]
-
-# Larger batches leave the processor's cache.
-_BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,32 +68,20 @@ class Evaluation:
 
 
 def evaluate(
-    state: train.TrainState,
-    images: UInt8[np.ndarray, "n 28 28"],
-    labels: Int32[np.ndarray, " n"],
-    *,
-    model: Any,
-    recipe: Recipe,
+    restored: RestoredRun, images: UInt8[np.ndarray, "n 28 28"], labels: Int32[np.ndarray, " n"]
 ) -> Evaluation:
-    """Predicts every image exactly once, as they are: not augmented, in their order, whatever their number.
-
-    Args:
-        state: weights and running statistics; the computation takes place where they are.
-        images: at least one.
-        labels: their labels.
-        model: the network.
-        recipe: gives the normalisation.
-    """
-    return Evaluation(labels, *classify(state, images, model=model, recipe=recipe))
+    """Predicts every image exactly once, as they are: not augmented, in their order, whatever their number."""
+    return Evaluation(labels, *classify(restored, images))
 
 
 def classify(
-    state: train.TrainState, images: UInt8[np.ndarray, "n 28 28"], *, model: Any, recipe: Recipe
+    restored: RestoredRun, images: UInt8[np.ndarray, "n 28 28"]
 ) -> tuple[Int32[np.ndarray, " n"], Float32[np.ndarray, "n 10"]]:
-    """Predictions and log-probabilities of images without labels; arguments as for `evaluate`."""
-    count = len(images)
-    padded = np.pad(images, ((0, -count % _BATCH), (0, 0), (0, 0)))
-    predictions, log_probs = jax.device_get(_classify(state, padded, model=model, recipe=recipe))
+    """Predictions and log-probabilities of images without labels; there is at least one."""
+    count, config = len(images), restored.config
+    padded = np.pad(images, ((0, -count % EVAL_BATCH), (0, 0), (0, 0)))
+    programs = build_programs(config.arch, config.recipe, restored.device)
+    predictions, log_probs = jax.device_get(programs.classify(restored.state, padded))
     return predictions[:count], log_probs[:count]
 
 
@@ -126,9 +106,7 @@ def evaluate_run(restored: RestoredRun, dataset: Dataset, split: Split) -> dict[
     images, labels = images_of(dataset, split)
     if split == "test":
         indices = indices - train_count
-    evaluation = evaluate(
-        restored.state, images[indices], labels[indices], model=restored.model, recipe=config.recipe
-    )
+    evaluation = evaluate(restored, images[indices], labels[indices])
     return {
         "arch": config.arch,
         "recipe": config.recipe.name,
@@ -151,20 +129,6 @@ def images_of(dataset: Dataset, split: Split) -> tuple[np.ndarray, np.ndarray]:
     return dataset.train_images, dataset.train_labels
 
 
-def require_data_of_run(config: runs.RunConfig, dataset: Dataset, run: Path) -> None:
-    """Checks that a dataset is the one that a run was trained on.
-
-    Raises:
-        DataError: it is not.
-    """
-    if dataset.fingerprint != config.data_fingerprint:
-        raise DataError(
-            f"{run} was trained on other data than {dataset.source}: the fingerprints are "
-            f"{config.data_fingerprint[:12]} and {dataset.fingerprint[:12]}; give --data-dir the original "
-            f"files, or ask for these with --dataset {dataset.name}."
-        )
-
-
 def _figures(evaluation: Evaluation, indices: Int32[np.ndarray, " n"]) -> dict[str, Any]:
     shares = evaluation.class_accuracies.tolist()
     return {
@@ -184,16 +148,3 @@ def _figures(evaluation: Evaluation, indices: Int32[np.ndarray, " n"]) -> dict[s
             for i in evaluation.mistakes
         ],
     }
-
-
-@partial(jax.jit, static_argnames=("model", "recipe"))
-def _classify(state: train.TrainState, images: Array, *, model: Any, recipe: Recipe) -> tuple[Array, Array]:
-    no_labels, all_count = jnp.zeros(_BATCH, jnp.int32), jnp.ones(_BATCH)
-
-    def outputs_of(batch: Array) -> Array:
-        # The sums that depend on labels are not used, so the compiler leaves them out.
-        return train.eval_step(state, train.Batch(batch, no_labels, all_count), model=model, recipe=recipe)[1]
-
-    outputs = lax.map(outputs_of, images.reshape(-1, _BATCH, *images.shape[1:])).reshape(-1, NUM_CLASSES)
-    # From the outputs, as in training: log-softmax can round two scores to one.
-    return outputs.argmax(1).astype(jnp.int32), jax.nn.log_softmax(outputs)

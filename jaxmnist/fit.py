@@ -1,6 +1,5 @@
 """The host loop around `jaxmnist.train`: order of epochs, selection, progress, checkpoints, signals."""
 
-import functools
 import time
 from functools import partial
 from pathlib import Path
@@ -11,18 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int32, UInt8
 
-from jaxmnist import ops, runs, train
+from jaxmnist import runs, train
 from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract
 from jaxmnist.data import Dataset
 from jaxmnist.data.splits import split_indices
-from jaxmnist.errors import CheckpointError, DivergedError, InterruptedRunError
-from jaxmnist.models import count_params, create_model
-from jaxmnist.optim import learning_rate, make_optimizer, observe
-from jaxmnist.recipes import Recipe
+from jaxmnist.errors import DivergedError, InterruptedRunError
+from jaxmnist.models import count_params
+from jaxmnist.optim import learning_rate, observe
+from jaxmnist.programs import EVAL_BATCH, Programs, build_programs
 from jaxmnist.signals import StopSignals
-
-EVAL_BATCH = 64
-"""Images per batch in evaluation; larger ones leave the processor's cache. Results do not depend on it."""
 
 CHUNK_SECONDS = 0.4
 """Aimed length of a device call: progress moves, and a signal is honoured within a second."""
@@ -45,33 +41,6 @@ class Observer(Protocol):
         """After an epoch: its line of `metrics.jsonl`."""
 
 
-class Programs(NamedTuple):
-    """The jitted functions of a run, each compiled once."""
-
-    create_state: Any
-    train_chunk: Any
-    evaluate_chunk: Any
-    epoch_order: Any
-
-
-@functools.lru_cache(maxsize=8)
-def build_programs(arch: str, recipe: Recipe, device: jax.Device) -> Programs:
-    """The functions of `jaxmnist.train`, jitted; the state and the sums are donated.
-
-    Cached, so that several runs in one process (seeds, say) share what has been compiled.
-    """
-    model, optimizer = create_model(arch), make_optimizer(recipe)
-    fast = {"compiler_options": ops.compiler_options(device)}
-    train_chunk = partial(train.train_chunk, model=model, optimizer=optimizer, recipe=recipe)
-    evaluate_chunk = partial(train.evaluate_chunk, batch_size=EVAL_BATCH, model=model, recipe=recipe)
-    return Programs(
-        jax.jit(partial(train.create_state, model=model, optimizer=optimizer)),
-        jax.jit(train_chunk, donate_argnums=(0, 1), **fast),
-        jax.jit(evaluate_chunk, donate_argnums=1, **fast),
-        jax.jit(partial(train.epoch_order, batch_size=recipe.batch_size)),
-    )
-
-
 def fit(
     config: runs.RunConfig, dataset: Dataset, run: Path, device: jax.Device, observer: Observer
 ) -> dict[str, Any]:
@@ -90,13 +59,10 @@ def fit(
     Raises:
         DivergedError: a loss or weight is no longer finite; the last good checkpoint stays.
         InterruptedRunError: SIGINT or SIGTERM arrived; the state was saved first.
-        CheckpointError: the run's checkpoint cannot be used, or belongs to other data.
+        CheckpointError: the run's checkpoint cannot be used.
+        DataError: the run began on other data.
     """
-    if dataset.fingerprint != config.data_fingerprint:
-        raise CheckpointError(
-            f"{run} was trained on other data than {dataset.source}: the fingerprints are "
-            f"{config.data_fingerprint[:12]} and {dataset.fingerprint[:12]}; give --data-dir the original files."
-        )
+    runs.require_data_of_run(config, dataset, run)
     with Checkpoints(run, config.arch) as checkpoints, StopSignals() as stop:
         session = _Session(
             config=config,

@@ -110,10 +110,7 @@ def _matmul_conv_vjp(x, kernel, dy, *, padding, dilation):
     overhang_h, overhang_w = (kh - 1) * dilation, (kw - 1) * dilation
     columns = _stack_column_shifts(_pad_map(x, padding), kw, dilation)
     rows = jnp.concatenate(
-        [
-            jnp.pad(dy, ((0, 0), (i * dilation, overhang_h - i * dilation), (0, 0), (0, 0)))
-            for i in range(kh)
-        ]
+        [jnp.pad(dy, ((0, 0), (i * dilation, overhang_h - i * dilation), (0, 0), (0, 0))) for i in range(kh)]
     )
     d_columns = lax.dot_general(_kernel_matrix(kernel), rows, (((0,), (0,)), ((), ())))
     d_padded = functools.reduce(
@@ -243,7 +240,9 @@ def batch_moments(
     return mean, variance, count
 
 
-def random_words(key: Key[Array, ""] | UInt32[Array, " words"], shape: tuple[int, ...]) -> UInt32[Array, "..."]:
+def random_words(
+    key: Key[Array, ""] | UInt32[Array, " words"], shape: tuple[int, ...]
+) -> UInt32[Array, "..."]:
     """Uniform random 32-bit words: a counter-based integer hash of the key and each element's index.
 
     Two multiply-and-shift rounds of MurmurHash3's finaliser after a keyed one. For a network's many draws of

@@ -39,9 +39,7 @@ def predict_files(
             errors.append(error)
     if not images:
         return [], errors
-    predictions, log_probs = classify(
-        restored.state, np.stack(images), model=restored.model, recipe=config.recipe
-    )
+    predictions, log_probs = classify(restored, np.stack(images))
     rows = []
     for file, prediction, probabilities in zip(files, predictions, np.exp(log_probs), strict=True):
         row = {"file": file, "prediction": int(prediction), "confidence": float(probabilities[prediction])}

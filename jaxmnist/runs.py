@@ -1,10 +1,10 @@
 """The run folder: what a training run leaves behind, under names that scripts can rely on.
 
-    config.json    what was asked for: arch, recipe, dataset, seed, selection; and where it ran
-    metrics.jsonl  one line per epoch
-    results.json   the final numbers, written when the run is complete
-    checkpoints/   see `jaxmnist.checkpoints`
-    plots/         pictures of the curves
+config.json    what was asked for: arch, recipe, dataset, seed, selection; and where it ran
+metrics.jsonl  one line per epoch
+results.json   the final numbers, written when the run is complete
+checkpoints/   see `jaxmnist.checkpoints`
+plots/         pictures of the curves
 """
 
 import dataclasses
@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxmnist.errors import CheckpointError, UsageError
+from jaxmnist.data import Dataset
+from jaxmnist.errors import CheckpointError, DataError, UsageError
 from jaxmnist.recipes import Augmentation, Plateau, Recipe
 
 CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.json"
@@ -68,7 +69,9 @@ def read_config(run: Path) -> RunConfig:
         CheckpointError: the folder is not a run, or its configuration is damaged.
     """
     if not (run / CONFIG).is_file():
-        raise CheckpointError(f"{run} is not a run folder: it has no {CONFIG}; give the folder that train made.")
+        raise CheckpointError(
+            f"{run} is not a run folder: it has no {CONFIG}; give the folder that train made."
+        )
     try:
         values = json.loads((run / CONFIG).read_text())
         recipe = dict(values["recipe"])
@@ -78,6 +81,19 @@ def read_config(run: Path) -> RunConfig:
         return RunConfig(**(fields | {"recipe": Recipe(**recipe)}))
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{run / CONFIG} is damaged ({error!r}); restore it or train again.") from error
+
+
+def require_data_of_run(config: RunConfig, dataset: Dataset, run: Path) -> None:
+    """Checks that a dataset is the one that a run was trained on.
+
+    Raises:
+        DataError: it is not.
+    """
+    if dataset.fingerprint != config.data_fingerprint:
+        raise DataError(
+            f"{run} was trained on other data than {dataset.source}: the fingerprints are "
+            f"{config.data_fingerprint[:12]} and {dataset.fingerprint[:12]}; give --data-dir the original files."
+        )
 
 
 def append_metrics(run: Path, row: Mapping[str, Any]) -> None:

@@ -4,7 +4,6 @@ Nothing here reads a file, a clock or the environment. Randomness is a function 
 depends on what ran before, so any step can be repeated or resumed exactly.
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -132,6 +131,25 @@ def eval_step(
     return _sums(outputs, batch), outputs
 
 
+def epoch_step(
+    state: TrainState,
+    metrics: Metrics,
+    images: UInt8[Array, "n 28 28"],
+    labels: Int32[Array, " n"],
+    order: Int32[Array, " padded"],
+    index: Int32[Array, ""],
+    key: Key[Array, ""],
+    *,
+    model: Any,
+    optimizer: optax.GradientTransformation,
+    recipe: Recipe,
+) -> tuple[TrainState, Metrics]:
+    """The step of an epoch with its batch number `index`; arguments and results as for `train_chunk`."""
+    batch = _gather(images, labels, order, index, recipe.batch_size)
+    state, sums = train_step(state, batch, key=key, model=model, optimizer=optimizer, recipe=recipe)
+    return state, _add(metrics, sums)
+
+
 def train_chunk(
     state: TrainState,
     metrics: Metrics,
@@ -141,10 +159,7 @@ def train_chunk(
     start: Int32[Array, ""],
     steps: Int32[Array, ""],
     key: Key[Array, ""],
-    *,
-    model: Any,
-    optimizer: optax.GradientTransformation,
-    recipe: Recipe,
+    **setup: Any,
 ) -> tuple[TrainState, Metrics]:
     """Consecutive steps of one epoch in a single device call.
 
@@ -160,19 +175,14 @@ def train_chunk(
         start: batches of the epoch already done.
         steps: batches to do.
         key: the run's `Keys.step`.
-        model, optimizer, recipe: as for `train_step`.
+        **setup: `model`, `optimizer` and `recipe` as for `train_step`.
 
     Returns:
         The state after the steps, and the sums of the epoch so far.
     """
-    size = recipe.batch_size
-    step = partial(train_step, key=key, model=model, optimizer=optimizer, recipe=recipe)
 
     def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
-        state, metrics = carry
-        batch = _gather(images, labels, order, (start + i) * size, size)
-        state, sums = step(state, batch)
-        return state, _add(metrics, sums)
+        return epoch_step(*carry, images, labels, order, start + i, key, **setup)
 
     return lax.fori_loop(0, steps, body, (state, metrics))
 
@@ -193,10 +203,26 @@ def evaluate_chunk(
     """Sums over consecutive batches of a split in evaluation mode, as `train_chunk` takes and gives them."""
 
     def body(i: Array, metrics: Metrics) -> Metrics:
-        batch = _gather(images, labels, order, (start + i) * batch_size, batch_size)
+        batch = _gather(images, labels, order, start + i, batch_size)
         return _add(metrics, eval_step(state, batch, model=model, recipe=recipe)[0])
 
     return lax.fori_loop(0, batches, body, metrics)
+
+
+def classify(
+    state: TrainState, images: UInt8[Array, "padded 28 28"], *, batch_size: int, model: Any, recipe: Recipe
+) -> tuple[Int32[Array, " padded"], Float[Array, "padded 10"]]:
+    """Predictions and log-probabilities of images without labels, a whole number of batches of them."""
+    labels, mask = jnp.zeros(batch_size, jnp.int32), jnp.ones(batch_size)
+
+    def outputs_of(batch: Array) -> Array:
+        # The sums that depend on labels are not used, so the compiler leaves them out.
+        return eval_step(state, Batch(batch, labels, mask), model=model, recipe=recipe)[1]
+
+    outputs = lax.map(outputs_of, images.reshape(-1, batch_size, *images.shape[1:]))
+    outputs = outputs.reshape(len(images), -1)
+    # The prediction from the outputs, as in training: log-softmax can round two scores to one.
+    return outputs.argmax(1).astype(jnp.int32), jax.nn.log_softmax(outputs)
 
 
 PADDING = -1
@@ -218,8 +244,8 @@ def epoch_order(
     return jnp.pad(order, (0, -len(split) % batch_size), constant_values=PADDING)
 
 
-def _gather(images: Array, labels: Array, order: Array, first: Array, size: int) -> Batch:
-    index = lax.dynamic_slice_in_dim(order, first, size)
+def _gather(images: Array, labels: Array, order: Array, number: Array, size: int) -> Batch:
+    index = lax.dynamic_slice_in_dim(order, number * size, size)
     mask = (index != PADDING).astype(jnp.float32)
     # A barrier, or XLA looks the mask up anew wherever a batch norm uses it, once per element of the map.
     mask, index = lax.optimization_barrier((mask, jnp.maximum(index, 0)))

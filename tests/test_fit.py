@@ -15,7 +15,8 @@ from jaxmnist import runs
 from jaxmnist.checkpoints import Checkpoints, abstract
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError, DivergedError, InterruptedRunError
-from jaxmnist.fit import build_programs, fit
+from jaxmnist.fit import fit
+from jaxmnist.programs import build_programs
 from jaxmnist.recipes import Plateau, get_recipe
 from jaxmnist.train import Keys, no_metrics
 
@@ -182,8 +183,7 @@ def test_a_diverging_run_ends_with_epoch_and_step_and_keeps_the_last_good_state(
     # Two good epochs, then the data turn bad: a third epoch under a rate that no network survives.
     recipe = dataclasses.replace(config.recipe, epochs=3)
     longer = dataclasses.replace(config, recipe=recipe)
-    original = fit_module.make_optimizer
-    explode = dataclasses.replace(recipe, learning_rate=1e30, momentum=0.0)
+        explode = dataclasses.replace(recipe, learning_rate=1e30, momentum=0.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit_module, "make_optimizer", lambda _: original(explode))
         patch.setattr(fit_module, "_first_snapshot", _with_rate(fit_module._first_snapshot, 1e30))

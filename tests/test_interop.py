@@ -11,8 +11,11 @@ from jaxmnist.models import ARCHS
 
 def weights_of(arch):
     archive = np.load(FIXTURES / "parity" / f"{arch}.npz")
-    return {key: archive[key] for key in archive.files if key.split(".")[-1] in
-            ("weight", "bias", "running_mean", "running_var") and "/" not in key}
+    return {
+        key: archive[key]
+        for key in archive.files
+        if key.split(".")[-1] in ("weight", "bias", "running_mean", "running_var") and "/" not in key
+    }
 
 
 @pytest.mark.parametrize("arch", ARCHS)

@@ -113,9 +113,7 @@ def test_dropout_draws_depend_on_the_key():
 
     @jax.jit
     def outputs(key):
-        return model.apply(
-            variables, images, train=True, rngs={"dropout": key}, mutable=["batch_stats"]
-        )[0]
+        return model.apply(variables, images, train=True, rngs={"dropout": key}, mutable=["batch_stats"])[0]
 
     keys = [jax.random.key(i) for i in (1, 1, 2)]
     a, b, c = map(outputs, keys)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from jaxmnist import train
-from jaxmnist.fit import Programs, build_programs
 from jaxmnist.models import create_model
 from jaxmnist.optim import learning_rate, make_optimizer
+from jaxmnist.programs import Programs, build_programs
 from jaxmnist.recipes import Augmentation, get_recipe
 from jaxmnist.runs import RunConfig
 
@@ -204,7 +204,9 @@ def test_evaluation_counts_every_image_once_whatever_the_batch_size(programs, im
         jnp.arange(COUNT, dtype=jnp.int32), (0, -COUNT % batch_size), constant_values=train.PADDING
     )
     chunk = jax.jit(partial(train.evaluate_chunk, batch_size=batch_size, model=model, recipe=recipe))
-    sums = chunk(state, train.no_metrics(), images, labels, order, np.int32(0), np.int32(-(-COUNT // batch_size)))
+    sums = chunk(
+        state, train.no_metrics(), images, labels, order, np.int32(0), np.int32(-(-COUNT // batch_size))
+    )
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     scaled = (np.asarray(images, np.float32) / 255 - recipe.mean) / recipe.std
     outputs = np.asarray(model.apply(variables, jnp.asarray(scaled[..., None], jnp.float32)))

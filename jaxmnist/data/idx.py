@@ -82,7 +82,7 @@ def read_folder(folder: Path, name: str) -> Dataset:
             f"{folder} has no {', '.join(missing)} (plain or .gz); put the missing files there or point "
             f"--data-dir (JAXMNIST_DATA_DIR) at a folder with all four."
         )
-    train_images, train_labels, test_images, test_labels = cast(list[Path], paths)
+    train_images, train_labels, test_images, test_labels = (path for path in paths if path)
     return Dataset(
         name,
         *read_pair(train_images, train_labels),

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from jaxmnist.report.evaluation import describe
-from jaxmnist.report.plots import PLOTS, _save
+from jaxmnist.report.plots import PLOTS, save_figure
 
 _SHOWN = 40
 _COLUMNS = 8
@@ -30,9 +30,9 @@ def save_evaluation_pictures(
     """
     plots = folder / PLOTS
     plots.mkdir(parents=True, exist_ok=True)
-    files = [_save(_confusion(figures), plots / "confusion.png")]
+    files = [save_figure(_confusion(figures), plots / "confusion.png")]
     if figures["mistakes"]:
-        return [*files, _save(_mistakes(figures, images), plots / "mistakes.png")]
+        return [*files, save_figure(_mistakes(figures, images), plots / "mistakes.png")]
     (plots / "mistakes.png").unlink(missing_ok=True)
     return files
 

@@ -22,9 +22,9 @@ def save_curves(run: Path) -> list[Path]:
     folder = run / PLOTS
     folder.mkdir(exist_ok=True)
     return [
-        _save(_curves(rows, "loss", "mean negative log-likelihood", title), folder / "loss.png"),
-        _save(_curves(rows, "accuracy", "accuracy (%)", title), folder / "accuracy.png"),
-        _save(_learning_rates(rows, title), folder / "learning_rate.png"),
+        save_figure(_curves(rows, "loss", "mean negative log-likelihood", title), folder / "loss.png"),
+        save_figure(_curves(rows, "accuracy", "accuracy (%)", title), folder / "accuracy.png"),
+        save_figure(_learning_rates(rows, title), folder / "learning_rate.png"),
     ]
 
 
@@ -63,6 +63,7 @@ def _axes(title: str, label: str) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Writes a PNG and returns its path."""
     figure.savefig(path, dpi=120)
     return path

@@ -51,7 +51,11 @@ class TrainingDisplay:
         if self._task is None:
             self._task = self._progress.add_task("", total=total, epoch=epoch, epochs=self.epochs, figures="")
         self._progress.update(self._task, completed=done, figures=figures)
-        if not self.console.is_terminal and time.monotonic() - self._last_line > PLAIN_SECONDS and done < total:
+        if (
+            not self.console.is_terminal
+            and time.monotonic() - self._last_line > PLAIN_SECONDS
+            and done < total
+        ):
             self._last_line = time.monotonic()
             self._print(f"Epoch {epoch}/{self.epochs}  {done}/{total}  {figures}")
 
@@ -97,7 +101,9 @@ def print_model(console: Console, arch: str, layers: list[Any]) -> None:
 def print_setup(console: Console, config: Any, dataset: Any, device: Any, run: object) -> None:
     """What is about to be trained, on what and where (`jaxmnist.runs.RunConfig`, `jaxmnist.data.Dataset`)."""
     recipe = config.recipe
-    held_out = "a twelfth of the training images, held out (val)" if config.select_on == "val" else "the test images"
+    held_out = (
+        "a twelfth of the training images, held out (val)" if config.select_on == "val" else "the test images"
+    )
     lines = {
         "data": f"{dataset.name} from {dataset.source}",
         "recipe": f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, "
@@ -151,4 +157,6 @@ def _result_lines(results: dict[str, Any]) -> list[tuple[str, str]]:
 
 def print_warning_box(console: Console, message: str) -> None:
     """A message that must not be missed, in a box."""
-    console.print(Panel(escape(message), box=DOUBLE, border_style="bold yellow", expand=False, padding=(0, 2)))
+    console.print(
+        Panel(escape(message), box=DOUBLE, border_style="bold yellow", expand=False, padding=(0, 2))
+    )

@@ -1,0 +1,52 @@
+"""The functions of `jaxmnist.train`, jitted: what compiles, for which device, and what is donated."""
+
+import functools
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxmnist import ops, train
+from jaxmnist.models import create_model
+from jaxmnist.optim import make_optimizer
+from jaxmnist.recipes import Recipe
+
+EVAL_BATCH = 64
+"""Images per batch in evaluation; larger ones leave the processor's cache. Results do not depend on it."""
+
+
+class Programs(NamedTuple):
+    """Jitted functions, each compiled when it is first called. Training donates the state and the sums."""
+
+    create_state: Any
+    """(key) -> state"""
+    train_chunk: Any
+    """(state, metrics, images, labels, order, start, steps, key) -> (state, metrics)"""
+    epoch_step: Any
+    """(state, metrics, images, labels, order, index, key) -> (state, metrics)"""
+    evaluate_chunk: Any
+    """(state, metrics, images, labels, order, start, batches) -> metrics"""
+    classify: Any
+    """(state, images) -> (predictions, log_probs)"""
+    epoch_order: Any
+    """(key, epoch, split) -> order"""
+
+
+@functools.lru_cache(maxsize=8)
+def build_programs(arch: str, recipe: Recipe, device: jax.Device) -> Programs:
+    """The functions of `jaxmnist.train` for a network, a recipe and a device.
+
+    Cached, so that several runs in one process (seeds, say) share what has been compiled.
+    """
+    model, optimizer = create_model(arch), make_optimizer(recipe)
+    training = {"model": model, "optimizer": optimizer, "recipe": recipe}
+    evaluation = {"batch_size": EVAL_BATCH, "model": model, "recipe": recipe}
+    jit = partial(jax.jit, compiler_options=ops.compiler_options(device))
+    return Programs(
+        create_state=jit(partial(train.create_state, model=model, optimizer=optimizer)),
+        train_chunk=jit(partial(train.train_chunk, **training), donate_argnums=(0, 1)),
+        epoch_step=jit(partial(train.epoch_step, **training), donate_argnums=(0, 1)),
+        evaluate_chunk=jit(partial(train.evaluate_chunk, **evaluation), donate_argnums=1),
+        classify=jit(partial(train.classify, **evaluation)),
+        epoch_order=jit(partial(train.epoch_order, batch_size=recipe.batch_size)),
+    )
