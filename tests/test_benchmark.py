@@ -21,7 +21,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from rich.console import Console
 
 from jaxmnist import benchmark as bench
-from jaxmnist import cli, ops
+from jaxmnist import cli, ops, programs
 from jaxmnist.errors import UsageError
 from jaxmnist.models.layers import Conv, class_scores, conv_block, global_average
 from jaxmnist.recipes import Augmentation, Recipe
@@ -51,7 +51,7 @@ class Small(nn.Module):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(bench, "create_model", lambda arch: Small())
+    monkeypatch.setattr(programs, "create_model", lambda arch: Small())
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def measured():
     """The results of 5 repeats of 3 steps, and the lines reported meanwhile."""
     lines = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench, "create_model", lambda arch: Small())
+        patch.setattr(programs, "create_model", lambda arch: Small())
         return bench.benchmark("third", RECIPE, CPU, repeats=5, steps=3, report=lines.append), lines
 
 

@@ -15,11 +15,12 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jaxmnist import cli, runs
+from jaxmnist import runs
 from jaxmnist.checkpoints import restore_run
+from jaxmnist.commands import Evaluate
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError, DataError, UsageError
-from jaxmnist.evaluate import Evaluation, evaluate, evaluate_run, require_data_of_run
+from jaxmnist.evaluate import Evaluation, evaluate, evaluate_run
 from jaxmnist.report.evaluation import print_evaluation
 from jaxmnist.report.mistakes import save_evaluation_pictures
 
@@ -73,11 +74,8 @@ def test_training_images_are_all_but_the_held_out_ones_and_their_indices_say_whi
 
 
 def test_each_image_counts_once_whatever_their_number(restored, digits):
-    config, model, state, _ = restored
-
     def predict(first, last):
-        images, labels = digits.test_images[first:last], digits.test_labels[first:last]
-        return evaluate(state, images, labels, model=model, recipe=config.recipe)
+        return evaluate(restored, digits.test_images[first:last], digits.test_labels[first:last])
 
     everything = predict(0, 297)
     assert everything.log_probs.shape == (297, 10)
@@ -130,11 +128,11 @@ def test_without_mistakes_the_picture_of_an_earlier_evaluation_goes(figures, dig
 def test_other_data_are_refused_unless_they_are_asked_for(restored, digits, tiny_run):
     config = restored.config
     other = dataclasses.replace(digits, test_images=digits.test_images[::-1], source="elsewhere")
-    require_data_of_run(config, digits, tiny_run)
+    runs.require_data_of_run(config, digits, tiny_run)
     with pytest.raises(
         DataError, match=r"trained on other data than elsewhere.*ask for these with --dataset"
     ):
-        require_data_of_run(config, other, tiny_run)
+        runs.require_data_of_run(config, other, tiny_run)
     assert evaluate_run(restored, digits, "test")["data_of_run"] is True
     assert evaluate_run(restored, other, "test")["data_of_run"] is False
 
@@ -236,6 +234,6 @@ def test_the_terminal_shows_the_figures_in_80_columns(figures):
 
 def test_a_folder_that_cannot_be_written_is_a_usage_error(tiny_run, tmp_path):
     (tmp_path / "file").touch()
-    command = cli.Evaluate(run_folder=tiny_run, out=tmp_path / "file", device="cpu", compile_cache=False)
+    command = Evaluate(run_folder=tiny_run, out=tmp_path / "file", device="cpu", no_compile_cache=True)
     with pytest.raises(UsageError, match=r"cannot be written to .*name another folder with --out"):
         command.run()

@@ -12,9 +12,9 @@ import pytest
 
 from jaxmnist import fit as fit_module
 from jaxmnist import runs
-from jaxmnist.checkpoints import Checkpoints, abstract
+from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract
 from jaxmnist.data import load_dataset
-from jaxmnist.errors import CheckpointError, DivergedError, InterruptedRunError
+from jaxmnist.errors import CheckpointError, DataError, DivergedError, InterruptedRunError
 from jaxmnist.fit import fit
 from jaxmnist.programs import build_programs
 from jaxmnist.recipes import Plateau, get_recipe
@@ -59,7 +59,8 @@ def new_run(tmp_path, digits):
 
 def saved(run, config, which="latest"):
     """Leaves of a checkpoint of the run, as bytes."""
-    shapes = jax.eval_shape(build_programs(config.arch, config.recipe, DEVICE).create_state, Keys.from_seed(1).init)
+    programs = build_programs(config.arch, config.recipe, DEVICE)
+    shapes = jax.eval_shape(programs.create_state, Keys.from_seed(1).init)
     with Checkpoints(run, config.arch) as checkpoints:
         restore = getattr(checkpoints, f"restore_{which}")
         snapshot = restore(*abstract((shapes, no_metrics()), DEVICE))
@@ -175,20 +176,18 @@ def test_the_schedule_observes_the_selection_split_once_an_epoch(new_run, digits
     np.testing.assert_allclose(rates, [0.01, 0.01, 0.005, 0.0025], rtol=1e-6)
 
 
-def test_a_diverging_run_ends_with_epoch_and_step_and_keeps_the_last_good_state(tiny_run, tmp_path, digits):
+def test_a_diverging_run_ends_with_epoch_and_step_and_keeps_the_last_good_state(
+    tiny_run, tmp_path, digits, monkeypatch
+):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     config = runs.read_config(run)
     before = saved(run, config)
-    # Two good epochs, then the data turn bad: a third epoch under a rate that no network survives.
-    recipe = dataclasses.replace(config.recipe, epochs=3)
-    longer = dataclasses.replace(config, recipe=recipe)
-        explode = dataclasses.replace(recipe, learning_rate=1e30, momentum=0.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit_module, "make_optimizer", lambda _: original(explode))
-        patch.setattr(fit_module, "_first_snapshot", _with_rate(fit_module._first_snapshot, 1e30))
-        with pytest.raises(DivergedError, match=r"epoch 3, step 44: .*the state of step 44 is kept") as error:
-            fit(longer, digits, run, DEVICE, Watcher())
+    longer = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, epochs=3))
+    # Two good epochs, then a third under a rate that no network survives.
+    monkeypatch.setattr(fit_module, "_first_snapshot", _with_rate(fit_module._first_snapshot, 1e30))
+    with pytest.raises(DivergedError, match=r"epoch 3, step \d+: .*the state of step 44 is kept") as error:
+        fit(longer, digits, run, DEVICE, Watcher())
     assert error.value.exit_code == 5
     assert saved(run, config) == before
 
@@ -206,17 +205,14 @@ def _with_rate(first_snapshot, rate):
 
 def test_a_run_refuses_other_data(tiny_run, digits):
     changed = dataclasses.replace(digits, train_labels=digits.train_labels[::-1].copy())
-    with pytest.raises(CheckpointError, match="other data") as error:
+    with pytest.raises(DataError, match="other data"):
         fit(runs.read_config(tiny_run), changed, tiny_run, DEVICE, Watcher())
-    assert error.value.exit_code == 4
 
 
 def test_the_best_and_the_latest_checkpoint_are_both_kept_and_ties_go_to_the_first(tiny_run, tmp_path):
     config = runs.read_config(tiny_run)
     programs = build_programs(config.arch, config.recipe, DEVICE)
     state = programs.create_state(Keys.from_seed(1).init)
-    from jaxmnist.checkpoints import Snapshot
-
     with Checkpoints(tmp_path, "second") as checkpoints:
         for epoch, accuracy in enumerate([90.0, 99.0, 99.0, None, 95.0], start=1):
             at = state._replace(step=jax.numpy.int32(10 * epoch))
@@ -231,7 +227,8 @@ def test_a_checkpoint_of_another_arch_is_refused_with_both_names(tiny_run, tmp_p
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     config = dataclasses.replace(runs.read_config(run), arch="third")
-    shapes = jax.eval_shape(build_programs(config.arch, config.recipe, DEVICE).create_state, Keys.from_seed(1).init)
+    programs = build_programs(config.arch, config.recipe, DEVICE)
+    shapes = jax.eval_shape(programs.create_state, Keys.from_seed(1).init)
     with (
         Checkpoints(run, "third") as checkpoints,
         pytest.raises(CheckpointError, match="'second', not of 'third'"),

@@ -59,5 +59,5 @@ def test_every_missing_left_over_and_misshapen_array_is_named():
 
 def test_variables_of_another_arch_are_refused():
     variables = jaxmnist.interop.from_torch("second", weights_of("second"))
-    with pytest.raises(CheckpointError, match="'third'.*skip1/kernel"):
+    with pytest.raises(CheckpointError, match=r"'third'.*skip1/kernel"):
         jaxmnist.interop.to_torch("third", variables)

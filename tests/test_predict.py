@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jaxmnist import cli
 from jaxmnist.checkpoints import restore_run
+from jaxmnist.commands import Predict
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import DataError, UsageError
 from jaxmnist.evaluate import evaluate
@@ -233,13 +233,7 @@ def test_files_are_predicted_as_the_arrays_are(tiny_run, tmp_path, digits):
     for i, (path, image) in enumerate(zip(paths, images, strict=True)):
         Image.fromarray(255 - image if i % 2 else image).save(path)
     rows, errors = predict_files(restored, [*paths[:2], tmp_path / "missing.png", *paths[2:]])
-    expected = evaluate(
-        restored.state,
-        images,
-        digits.test_labels[:5],
-        model=restored.model,
-        recipe=restored.config.recipe,
-    )
+    expected = evaluate(restored, images, digits.test_labels[:5])
     assert [row["file"] for row in rows] == [str(path) for path in paths]
     assert [row["prediction"] for row in rows] == expected.predictions.tolist()
     assert [row["confidence"] for row in rows] == expected.confidences.tolist()
@@ -289,7 +283,7 @@ def test_a_folder_that_is_no_run_ends_the_command_with_4(tmp_path):
 
 def test_no_image_is_a_usage_error(tiny_run):
     with pytest.raises(UsageError, match="nothing to predict"):
-        cli.Predict(run_folder=tiny_run, images=()).run()
+        Predict(run_folder=tiny_run, images=()).run()
 
 
 def test_the_table_names_the_three_likeliest_and_long_files_in_full():

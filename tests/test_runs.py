@@ -36,7 +36,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"arch": "third"}'])
 def test_a_damaged_configuration_is_named(tmp_path, text):
     (tmp_path / runs.CONFIG).write_text(text)
-    with pytest.raises(CheckpointError, match="config.json is damaged"):
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
         runs.read_config(tmp_path)
 
 

@@ -1,0 +1,18 @@
+"""The commands, one dataclass each: its fields are the options, its docstrings the help text.
+
+Only names are imported at the top of these modules; what a command needs loads when it runs, so that `--help`
+is quick.
+"""
+
+from jaxmnist.commands.benchmark import Benchmark
+from jaxmnist.commands.evaluate import Evaluate
+from jaxmnist.commands.options import Command
+from jaxmnist.commands.predict import Predict
+from jaxmnist.commands.train import Train
+
+COMMANDS: dict[str, type[Command]] = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "benchmark": Benchmark,
+}

@@ -1,0 +1,82 @@
+"""What all commands share: common options, and the types of options that need a word in the help text."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from jaxmnist.data import DATASETS
+from jaxmnist.errors import unknown_name
+from jaxmnist.models import ARCHS
+from jaxmnist.recipes import RECIPES, Recipe, get_recipe
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return "{" + ",".join(names) + "}"
+
+
+def _optional(metavar: str) -> Any:
+    # Without a hint of its own the help text would end in "(default: None)".
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
+
+
+Device = Literal["auto", "cpu", "gpu", "metal", "tpu"]
+Arch = Annotated[str, tyro.conf.arg(metavar=_names(ARCHS))]
+OptionalRecipe = Annotated[str | None, _optional(_names(RECIPES))]
+OptionalDataset = Annotated[str | None, _optional(_names(DATASETS))]
+OptionalFolder = Annotated[Path | None, _optional("FOLDER")]
+OptionalFile = Annotated[Path | None, _optional("FILE")]
+OptionalInt = Annotated[int | None, _optional("INT")]
+OptionalFloat = Annotated[float | None, _optional("FLOAT")]
+RunFolder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """Options of every command."""
+
+    device: Device = "auto"
+    """Where to compute; auto prefers any accelerator."""
+    json: bool = False
+    """Print the results as one JSON object; everything else goes to standard error."""
+    no_compile_cache: bool = False
+    """Do not keep compiled programs for later runs, and use none that were kept."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> None:
+        """Does what the command is for.
+
+        Raises:
+            JaxmnistError: whatever the user can mend; it carries the exit code.
+        """
+        raise NotImplementedError
+
+    def start(self) -> Any:
+        """The device, after telling JAX where it is and where compiled programs are kept."""
+        from jaxmnist.parallel import select_device, use_compile_cache
+
+        device = select_device(self.device)
+        if not self.no_compile_cache:
+            use_compile_cache()
+        return device
+
+    def console(self) -> Any:
+        """Where messages go: not into the JSON."""
+        from rich.console import Console
+
+        return Console(stderr=self.json)
+
+
+def select_recipe(arch: str, name: str | None, **given: Any) -> Recipe:
+    """The named recipe, or the arch's own, with the options that were given instead of its values.
+
+    Raises:
+        UsageError: there is no such arch or recipe, or a value is out of range.
+    """
+    if arch not in ARCHS:
+        raise unknown_name("arch", arch, ARCHS)
+    recipe = get_recipe(name or arch)
+    changes = {option: value for option, value in given.items() if value is not None}
+    return dataclasses.replace(recipe, name=f"{recipe.name}-modified", **changes) if changes else recipe
