@@ -41,12 +41,12 @@ def build_programs(arch: str, recipe: Recipe, device: jax.Device) -> Programs:
     model, optimizer = create_model(arch), make_optimizer(recipe)
     training = {"model": model, "optimizer": optimizer, "recipe": recipe}
     evaluation = {"batch_size": EVAL_BATCH, "model": model, "recipe": recipe}
-    jit = partial(jax.jit, compiler_options=ops.compiler_options(device))
+    fast = partial(jax.jit, compiler_options=ops.compiler_options(device))
     return Programs(
-        create_state=jit(partial(train.create_state, model=model, optimizer=optimizer)),
-        train_chunk=jit(partial(train.train_chunk, **training), donate_argnums=(0, 1)),
-        epoch_step=jit(partial(train.epoch_step, **training), donate_argnums=(0, 1)),
-        evaluate_chunk=jit(partial(train.evaluate_chunk, **evaluation), donate_argnums=1),
-        classify=jit(partial(train.classify, **evaluation)),
-        epoch_order=jit(partial(train.epoch_order, batch_size=recipe.batch_size)),
+        create_state=jax.jit(partial(train.create_state, model=model, optimizer=optimizer)),
+        train_chunk=fast(partial(train.train_chunk, **training), donate_argnums=(0, 1)),
+        epoch_step=fast(partial(train.epoch_step, **training), donate_argnums=(0, 1)),
+        evaluate_chunk=fast(partial(train.evaluate_chunk, **evaluation), donate_argnums=1),
+        classify=fast(partial(train.classify, **evaluation)),
+        epoch_order=jax.jit(partial(train.epoch_order, batch_size=recipe.batch_size)),
     )
