@@ -23,6 +23,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from jaxmnist import runs, train
 from jaxmnist.errors import UsageError
 from jaxmnist.models import count_params
+from jaxmnist.parallel import Device
 from jaxmnist.programs import build_programs
 from jaxmnist.recipes import Recipe
 from jaxmnist.torch_process import TorchProcess
@@ -37,7 +38,7 @@ UNJITTED_SHARE = 20
 def benchmark(
     arch: str,
     recipe: Recipe,
-    device: jax.Device,
+    device: Device,
     *,
     repeats: int = 7,
     steps: int = 100,
@@ -140,7 +141,7 @@ class Variant:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def build_variants(arch: str, recipe: Recipe, device: jax.Device, steps: int) -> dict[str, Variant]:
+def build_variants(arch: str, recipe: Recipe, device: Device, steps: int) -> dict[str, Variant]:
     """The variants `unjitted`, `jitted` and `chunked` of one training, compiled, in equal initial states.
 
     Args:

@@ -15,6 +15,7 @@ from jaxmnist import runs
 from jaxmnist.errors import CheckpointError
 from jaxmnist.models import ARCHS, create_model
 from jaxmnist.optim import make_optimizer
+from jaxmnist.parallel import Device
 from jaxmnist.train import Metrics, TrainState, create_state, no_metrics
 
 FOLDER = "checkpoints"
@@ -126,12 +127,12 @@ class RestoredRun(NamedTuple):
 
     config: runs.RunConfig
     state: TrainState
-    device: jax.Device
+    device: Device
     epoch: int | None
     """Epoch at whose end the state was saved; None in the middle of one."""
 
 
-def restore_run(run: Path, which: Literal["best", "latest"], device: jax.Device) -> RestoredRun:
+def restore_run(run: Path, which: Literal["best", "latest"], device: Device) -> RestoredRun:
     """Opens a run for inference; the folder is not written to, and the data are not needed.
 
     Args:
@@ -164,7 +165,7 @@ def restore_run(run: Path, which: Literal["best", "latest"], device: jax.Device)
     return RestoredRun(config, state, device, epochs.get(int(state.step)))
 
 
-def abstract(tree: Any, device: jax.Device) -> Any:
+def abstract(tree: Any, device: Device) -> Any:
     """Shapes and dtypes of a tree of arrays, placed on a device: a template for restoring."""
     sharding = jax.sharding.SingleDeviceSharding(device)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)

@@ -1,11 +1,8 @@
 """The command line: `scripts/` and the `jaxmnist` entry point call `main`."""
 
-import functools
 import logging
-import operator
 import sys
 import traceback
-from typing import Annotated
 
 import tyro
 
@@ -22,10 +19,7 @@ def main(command: str | None = None) -> None:
         command: one of `COMMANDS`; without it the first argument names the command.
     """
     if command is None:
-        kinds = [
-            Annotated[kind, tyro.conf.subcommand(name, prefix_name=False)] for name, kind in COMMANDS.items()
-        ]
-        chosen = tyro.cli(functools.reduce(operator.or_, kinds), prog="jaxmnist", config=_STYLE)
+        chosen = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="jaxmnist", config=_STYLE)
     else:
         chosen = tyro.cli(COMMANDS[command], prog=f"{command}.py", config=_STYLE)
     # Absl's warnings of libraries would break into the progress bar.

@@ -17,6 +17,7 @@ from jaxmnist.data.splits import split_indices
 from jaxmnist.errors import DivergedError, InterruptedRunError
 from jaxmnist.models import count_params
 from jaxmnist.optim import learning_rate, observe
+from jaxmnist.parallel import Device
 from jaxmnist.programs import EVAL_BATCH, Programs, build_programs
 from jaxmnist.signals import StopSignals
 
@@ -42,7 +43,7 @@ class Observer(Protocol):
 
 
 def fit(
-    config: runs.RunConfig, dataset: Dataset, run: Path, device: jax.Device, observer: Observer
+    config: runs.RunConfig, dataset: Dataset, run: Path, device: Device, observer: Observer
 ) -> dict[str, Any]:
     """Trains until the recipe's last epoch, from the run's newest checkpoint where there is one.
 
@@ -103,7 +104,7 @@ class _Session(NamedTuple):
 
     config: runs.RunConfig
     run: Path
-    device: jax.Device
+    device: Device
     programs: Programs
     keys: train.Keys
     data: _Data
@@ -117,7 +118,7 @@ class _Session(NamedTuple):
         return -(-len(self.data.train_split) // self.config.recipe.batch_size)
 
 
-def _place(dataset: Dataset, config: runs.RunConfig, device: jax.Device) -> _Data:
+def _place(dataset: Dataset, config: runs.RunConfig, device: Device) -> _Data:
     put = partial(jax.device_put, device=device)
     splits = split_indices(len(dataset.train_labels), len(dataset.test_labels), config.select_on)
     train_split = splits.pop("train")

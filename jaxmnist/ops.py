@@ -15,8 +15,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Key, UInt32
 
+from jaxmnist.parallel import Device
 
-def compiler_options(device: jax.Device) -> dict[str, bool | int | str]:
+
+def compiler_options(device: Device) -> dict[str, bool | int | str]:
     """What to give `jax.jit` for programs with convolutions on that device; results do not depend on it.
 
     On a CPU it keeps the barriers of this module through fusion. XLA drops them before, and then computes what

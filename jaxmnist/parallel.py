@@ -3,11 +3,16 @@
 import os
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 
 from jaxmnist.errors import UsageError
+
+if TYPE_CHECKING:
+    Device = Any  # jaxlib comes without type stubs: a checker cannot know the class
+else:
+    Device = jax.Device
 
 DeviceChoice = Literal["auto", "cpu", "gpu", "metal", "tpu"]
 
@@ -21,7 +26,7 @@ _INSTALL = {
 }
 
 
-def select_device(choice: DeviceChoice = "auto") -> jax.Device:
+def select_device(choice: DeviceChoice = "auto") -> Device:
     """Makes a device the default one of this process and returns it.
 
     Call it before anything else uses JAX: asking for the CPU then keeps other platforms from starting at all.
@@ -48,7 +53,7 @@ def select_device(choice: DeviceChoice = "auto") -> jax.Device:
     return device
 
 
-def _devices(platform: str) -> list[jax.Device]:
+def _devices(platform: str) -> list[Device]:
     try:
         return jax.devices(platform)
     except RuntimeError:

@@ -9,6 +9,7 @@ import jax
 from jaxmnist import ops, train
 from jaxmnist.models import create_model
 from jaxmnist.optim import make_optimizer
+from jaxmnist.parallel import Device
 from jaxmnist.recipes import Recipe
 
 EVAL_BATCH = 64
@@ -33,7 +34,7 @@ class Programs(NamedTuple):
 
 
 @functools.lru_cache(maxsize=8)
-def build_programs(arch: str, recipe: Recipe, device: jax.Device) -> Programs:
+def build_programs(arch: str, recipe: Recipe, device: Device) -> Programs:
     """The functions of `jaxmnist.train` for a network, a recipe and a device.
 
     Cached, so that several runs in one process (seeds, say) share what has been compiled.

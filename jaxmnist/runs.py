@@ -77,9 +77,10 @@ def read_config(run: Path) -> RunConfig:
         recipe = dict(values["recipe"])
         recipe["augmentation"] = Augmentation(**recipe["augmentation"])
         recipe["plateau"] = recipe["plateau"] and Plateau(**recipe["plateau"])
-        fields = {field.name: values[field.name] for field in dataclasses.fields(RunConfig)}
-        return RunConfig(**(fields | {"recipe": Recipe(**recipe)}))
-    except (ValueError, KeyError, TypeError) as error:
+        fields: dict[str, Any] = {field.name: values[field.name] for field in dataclasses.fields(RunConfig)}
+        fields["recipe"] = Recipe(**recipe)
+        return RunConfig(**fields)
+    except (ValueError, KeyError, TypeError, UsageError) as error:
         raise CheckpointError(f"{run / CONFIG} is damaged ({error!r}); restore it or train again.") from error
 
 

@@ -130,7 +130,7 @@ def test_other_data_are_refused_unless_they_are_asked_for(restored, digits, tiny
     other = dataclasses.replace(digits, test_images=digits.test_images[::-1], source="elsewhere")
     runs.require_data_of_run(config, digits, tiny_run)
     with pytest.raises(
-        DataError, match=r"trained on other data than elsewhere.*ask for these with --dataset"
+        DataError, match=r"trained on other data than elsewhere.*give --data-dir the original files"
     ):
         runs.require_data_of_run(config, other, tiny_run)
     assert evaluate_run(restored, digits, "test")["data_of_run"] is True

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+from typing import Literal
 
 import jax
 import numpy as np
@@ -49,7 +50,7 @@ def digits():
 def new_run(tmp_path, digits):
     """Makes a run folder for `second` on digits; options replace fields of the recipe or the configuration."""
 
-    def make(select_on="val", seed=1, **recipe):
+    def make(select_on: Literal["val", "test"] = "val", seed=1, **recipe):
         chosen = dataclasses.replace(get_recipe("second"), **({"epochs": 2} | recipe))
         config = runs.RunConfig("second", chosen, "digits", seed, select_on, digits.fingerprint)
         return config, runs.create_run(tmp_path / "runs", config, {"device": "test"})

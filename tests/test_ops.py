@@ -50,7 +50,7 @@ def test_compiler_options_keep_the_barriers_that_the_speed_rests_on():
     x, kernel = normal(0, 4, 11, 9, 6), normal(1, 3, 3, 4, 5)
     options = ops.compiler_options(jax.devices("cpu")[0])
     compiled = jax.jit(ops.conv2d, compiler_options=options).lower(x, kernel).compile()
-    assert "opt-barrier" in compiled.as_text()
+    assert "opt-barrier" in (compiled.as_text() or "")
 
 
 def test_pooling_takes_the_maximum_and_drops_an_odd_last_row_and_column():

@@ -5,7 +5,7 @@ order the computation uses inside.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -37,7 +37,7 @@ class Conv(nn.Module):
         shape = (self.kernel_size, self.kernel_size, x.shape[0], self.features)
         bound = float(np.prod(shape[:3])) ** -0.5
         kernel = self.param("kernel", _uniform_within(bound), shape)
-        y = ops.conv2d(x, kernel, self.padding, self.dilation)
+        y: Any = ops.conv2d(x, kernel, self.padding, self.dilation)
         if self.use_bias:
             y = y + self.param("bias", _uniform_within(bound), (self.features,))[:, None, None, None]
         return y

@@ -27,12 +27,13 @@ class Layer(NamedTuple):
 
 def layers(model: Any) -> list[Layer]:
     """The layers with parameters of a network; traced abstractly, so nothing is computed."""
-    outputs: list[tuple[str, str, tuple[int, ...]]] = []
+    outputs: list[tuple[str, str, tuple[int, int, int]]] = []
 
     def record(next_function, args, kwargs, context):
         result = next_function(*args, **kwargs)
         if context.method_name == "__call__" and context.module.name is not None:
-            outputs.append((context.module.name, type(context.module).__name__, result.shape[:3]))
+            channels, height, width, _ = result.shape
+            outputs.append((context.module.name, type(context.module).__name__, (channels, height, width)))
         return result
 
     with nn.intercept_methods(record):
