@@ -98,8 +98,8 @@ class Checkpoints:
             raise CheckpointError(f"{self.run / FOLDER} holds no checkpoint; train again.")
         try:
             with _quiet():
-                about = self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))
-                about: dict[str, Any] = about["about"]
+                restored = self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))
+                about: dict[str, Any] = dict(restored["about"])
         except Exception as error:  # Orbax and TensorStore raise many kinds
             raise self._damaged(step, error) from error
         if about["arch"] != self.arch:

@@ -187,7 +187,8 @@ def _close_epoch(session: _Session, snapshot: Snapshot, epoch: int) -> tuple[Sna
     row = {
         "epoch": epoch + 1,
         "step": int(state.step),
-        "learning_rate": float(learning_rate(state.opt_state)),
+        # Seven digits are what a float32 holds: 0.01 rather than 0.009999999776482582.
+        "learning_rate": float(f"{learning_rate(state.opt_state):.7g}"),
         "train_loss": train_loss,
         "train_accuracy": train_accuracy,
     }
