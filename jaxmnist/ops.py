@@ -19,13 +19,19 @@ from jaxmnist.parallel import Device
 
 
 def compiler_options(device: Device) -> dict[str, bool | int | str]:
-    """What to give `jax.jit` for programs with convolutions on that device; results do not depend on it.
+    """What to give `jax.jit` for programs with convolutions on that device.
 
-    On a CPU it keeps the barriers of this module through fusion. XLA drops them before, and then computes what
-    precedes a convolution (dropout's hash, GELU's derivative) anew for every shifted copy of the map: the
-    training step of `third` takes twice as long. An XLA without a pass of that name ignores the option.
+    On a CPU:
+
+    - It keeps the barriers of this module through fusion. XLA drops them before, and then computes what
+      precedes a convolution (dropout's hash, GELU's derivative) anew for every shifted copy of the map: the
+      training step of `third` takes twice as long. An XLA without a pass of that name ignores the option.
+    - LLVM optimises at level 1 instead of 3: `third` compiles in 4.4 s instead of 6.4 s, and the step takes
+      the same time (medians 23.4 and 24.4 ms in turn), as its loops are vectorised either way.
     """
-    return {"xla_disable_hlo_passes": "cse_barrier_expander"} if device.platform == "cpu" else {}
+    if device.platform != "cpu":
+        return {}
+    return {"xla_disable_hlo_passes": "cse_barrier_expander", "xla_backend_optimization_level": 1}
 
 
 def to_batch_minor(images: Float[Array, "batch h w c"]) -> Float[Array, "c h w batch"]:

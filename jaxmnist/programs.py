@@ -49,5 +49,5 @@ def build_programs(arch: str, recipe: Recipe, device: Device) -> Programs:
         epoch_step=fast(partial(train.epoch_step, **training), donate_argnums=(0, 1)),
         evaluate_chunk=fast(partial(train.evaluate_chunk, **evaluation), donate_argnums=1),
         classify=fast(partial(train.classify, **evaluation)),
-        epoch_order=jax.jit(partial(train.epoch_order, batch_size=recipe.batch_size)),
+        epoch_order=fast(partial(train.epoch_order, batch_size=recipe.batch_size)),
     )

@@ -3,6 +3,7 @@
 A bar that redraws itself is for a terminal; into a file or a pipe go plain lines.
 """
 
+import math
 import time
 from typing import Any
 
@@ -33,7 +34,7 @@ class TrainingDisplay:
             disable=not console.is_terminal,
         )
         self._task: TaskID | None = None
-        self._last_line = time.monotonic()
+        self._last_line = -math.inf  # the first line comes at once: it tells that all is compiled
 
     def __enter__(self) -> "TrainingDisplay":
         self._progress.start()
