@@ -77,7 +77,7 @@ def fit(
             observer=observer,
         )
         snapshot = _first_snapshot(session)
-        rows = runs.keep_epochs(run, int(snapshot.state.step) // session.batches)
+        rows = runs.keep_epochs(run, _closed_epochs(snapshot, session.batches))
         observer.on_start(len(rows))
         while len(rows) < config.recipe.epochs:
             snapshot = _train_epoch(session, snapshot, len(rows))
@@ -142,6 +142,13 @@ def _first_snapshot(session: _Session) -> Snapshot:
         return _between_epochs(session, jax.device_put(create_state(), session.device))
     shapes = jax.eval_shape(create_state), train.no_metrics()
     return session.checkpoints.restore_latest(*abstract(shapes, session.device))
+
+
+def _closed_epochs(snapshot: Snapshot, batches: int) -> int:
+    # Sums left over mean an epoch that is not closed, even if its last step is taken: its line of metrics may
+    # be there all the same, when the run was killed between the line and the checkpoint.
+    in_progress = int(snapshot.metrics.examples) > 0
+    return (int(snapshot.state.step) - in_progress) // batches
 
 
 def _between_epochs(session: _Session, state: train.TrainState) -> Snapshot:

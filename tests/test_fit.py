@@ -133,8 +133,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(new_run, digits, monkeypat
     assert f"--resume {run}" in str(error.value)
     assert not (run / runs.RESULTS).exists()
 
-    watcher = Watcher()
-    results = fit(runs.read_config(run), digits, run, DEVICE, watcher)
+    # As if killed a little later, after the line of the epoch in progress and before its checkpoint.
+    runs.append_metrics(run, runs.read_metrics(whole)[stop_at[0] - 1])
+    results = fit(runs.read_config(run), digits, run, DEVICE, Watcher())
     assert saved(run, config) == saved(whole, config)
     assert saved(run, config, "best") == saved(whole, config, "best")
     assert without_times(runs.read_metrics(run)) == without_times(runs.read_metrics(whole))
