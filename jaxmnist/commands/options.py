@@ -9,7 +9,7 @@ import tyro
 from jaxmnist.data import DATASETS
 from jaxmnist.errors import unknown_name
 from jaxmnist.models import ARCHS
-from jaxmnist.recipes import RECIPES, Recipe, get_recipe
+from jaxmnist.recipes import RECIPES, Recipe, get_recipe, recipe_of
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -77,6 +77,6 @@ def select_recipe(arch: str, name: str | None, **given: Any) -> Recipe:
     """
     if arch not in ARCHS:
         raise unknown_name("arch", arch, ARCHS)
-    recipe = get_recipe(name or arch)
+    recipe = get_recipe(name) if name else recipe_of(arch)
     changes = {option: value for option, value in given.items() if value is not None}
     return dataclasses.replace(recipe, name=f"{recipe.name}-modified", **changes) if changes else recipe
