@@ -22,7 +22,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from jaxmnist import runs, train
 from jaxmnist.errors import UsageError
-from jaxmnist.models import count_params
+from jaxmnist.models import count_params, create_model
 from jaxmnist.parallel import Device
 from jaxmnist.programs import build_programs
 from jaxmnist.recipes import Recipe
@@ -151,7 +151,7 @@ def build_variants(arch: str, recipe: Recipe, device: Device, steps: int) -> dic
     Raises:
         UsageError: no network has that name.
     """
-    programs = build_programs(arch, recipe, device)
+    programs = build_programs(create_model(arch), recipe, device)
     put = partial(jax.device_put, device=device)
     keys = put(train.Keys.from_seed(0))
 

@@ -15,7 +15,7 @@ from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract
 from jaxmnist.data import Dataset
 from jaxmnist.data.splits import split_indices
 from jaxmnist.errors import DivergedError, InterruptedRunError
-from jaxmnist.models import count_params
+from jaxmnist.models import count_params, create_model
 from jaxmnist.optim import learning_rate, observe
 from jaxmnist.parallel import Device
 from jaxmnist.programs import EVAL_BATCH, Programs, build_programs
@@ -69,7 +69,7 @@ def fit(
             config=config,
             run=run,
             device=device,
-            programs=build_programs(config.arch, config.recipe, device),
+            programs=build_programs(create_model(config.arch), config.recipe, device),
             keys=jax.device_put(train.Keys.from_seed(config.seed), device),
             data=_place(dataset, config, device),
             checkpoints=checkpoints,

@@ -32,7 +32,7 @@ _MOST_CUTS = 1024
 
 
 def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
-    """The recipe's optimizer: SGD with momentum (not Nesterov), at a constant rate or with plateau cuts.
+    """The recipe's optimizer, at a constant rate or with plateau cuts. Its steps equal those of `torch.optim`.
 
     Raises:
         UsageError: a value of the recipe is out of range.
@@ -50,7 +50,13 @@ def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
             threshold=plateau.threshold,
             min_lr=plateau.min_lr,
         )
-    return optax.chain(optax.trace(decay=recipe.momentum), rate)
+    decay = optax.add_decayed_weights(recipe.weight_decay) if recipe.weight_decay else optax.identity()
+    if recipe.optimizer == "sgd":
+        return optax.chain(decay, optax.trace(decay=recipe.momentum), rate)
+    moments = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
+    # L2 decay is part of the gradient, decoupled decay joins after the moments.
+    order = (decay, moments) if recipe.optimizer == "adam" else (moments, decay)
+    return optax.chain(*order, rate)
 
 
 def reduce_on_plateau(

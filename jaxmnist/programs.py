@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxmnist import ops, train
-from jaxmnist.models import create_model
 from jaxmnist.optim import make_optimizer
 from jaxmnist.parallel import Device
 from jaxmnist.recipes import Recipe
@@ -34,12 +33,12 @@ class Programs(NamedTuple):
 
 
 @functools.lru_cache(maxsize=8)
-def build_programs(arch: str, recipe: Recipe, device: Device) -> Programs:
-    """The functions of `jaxmnist.train` for a network, a recipe and a device.
+def build_programs(model: Any, recipe: Recipe, device: Device) -> Programs:
+    """The functions of `jaxmnist.train` for a network of `jaxmnist.models`, a recipe and a device.
 
     Cached, so that several runs in one process (seeds, say) share what has been compiled.
     """
-    model, optimizer = create_model(arch), make_optimizer(recipe)
+    optimizer = make_optimizer(recipe)
     training = {"model": model, "optimizer": optimizer, "recipe": recipe}
     evaluation = {"batch_size": EVAL_BATCH, "model": model, "recipe": recipe}
     fast = partial(jax.jit, compiler_options=ops.compiler_options(device))
@@ -49,5 +48,5 @@ def build_programs(arch: str, recipe: Recipe, device: Device) -> Programs:
         epoch_step=fast(partial(train.epoch_step, **training), donate_argnums=(0, 1)),
         evaluate_chunk=fast(partial(train.evaluate_chunk, **evaluation), donate_argnums=1),
         classify=fast(partial(train.classify, **evaluation)),
-        epoch_order=fast(partial(train.epoch_order, batch_size=recipe.batch_size)),
+        epoch_order=fast(partial(train.epoch_order, recipe=recipe)),
     )

@@ -84,21 +84,23 @@ def train_step(
     model: Any,
     optimizer: optax.GradientTransformation,
     recipe: Recipe,
+    draw: Int32[Array, ""] | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One step: augment, normalise, differentiate, update.
 
     Args:
         state: the state before the step.
         batch: raw images; the loss is the mean over those whose mask is 1, of which there is at least one.
-        key: the run's `Keys.step`; what the step draws depends on it and on `state.step` only.
+        key: the run's `Keys.step`; what the step draws depends on it and on `draw` only.
         model: a network of `jaxmnist.models`.
         optimizer: what `jaxmnist.optim.make_optimizer` gives for the recipe.
-        recipe: augmentation and normalisation.
+        recipe: augmentation, normalisation and label smoothing.
+        draw: number of the draws; `state.step` unless steps are to repeat draws.
 
     Returns:
         The state after the step, and the sums over the batch as the network saw it, before the update.
     """
-    augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
+    augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step if draw is None else draw))
     images = augment(augment_key, batch.images, recipe.augmentation)
     images = normalise(images, recipe.mean, recipe.std)
 
@@ -112,7 +114,10 @@ def train_step(
             mutable=["batch_stats"],
         )
         metrics = _sums(outputs, batch)
-        return metrics.loss_sum / batch.mask.sum(), (metrics, updated.get("batch_stats", {}))
+        objective = metrics.loss_sum
+        if recipe.label_smoothing:
+            objective = _smoothed(objective, outputs, batch, recipe.label_smoothing)
+        return objective / batch.mask.sum(), (metrics, updated.get("batch_stats", {}))
 
     gradients, (metrics, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
@@ -146,7 +151,9 @@ def epoch_step(
 ) -> tuple[TrainState, Metrics]:
     """The step of an epoch with its batch number `index`; arguments and results as for `train_chunk`."""
     batch = _gather(images, labels, order, index, recipe.batch_size)
-    state, sums = train_step(state, batch, key=key, model=model, optimizer=optimizer, recipe=recipe)
+    draw = index if recipe.repeat_epochs else state.step
+    setup = {"key": key, "model": model, "optimizer": optimizer, "recipe": recipe}
+    state, sums = train_step(state, batch, **setup, draw=draw)
     return state, _add(metrics, sums)
 
 
@@ -230,7 +237,7 @@ PADDING = -1
 
 
 def epoch_order(
-    key: Key[Array, ""], epoch: Int32[Array, ""], split: Int32[Array, " n"], *, batch_size: int
+    key: Key[Array, ""], epoch: Int32[Array, ""], split: Int32[Array, " n"], *, recipe: Recipe
 ) -> Int32[Array, " padded"]:
     """The order in which an epoch visits a split: each image once, filled up to whole batches.
 
@@ -238,10 +245,11 @@ def epoch_order(
         key: the run's `Keys.order`.
         epoch: counted from 0; the order depends on nothing else.
         split: indices of the split's images.
-        batch_size: images per batch.
+        recipe: images per batch, and whether all epochs have the order of the first.
     """
+    epoch = jnp.int32(0) if recipe.repeat_epochs else epoch
     order = jax.random.permutation(jax.random.fold_in(key, epoch), split)
-    return jnp.pad(order, (0, -len(split) % batch_size), constant_values=PADDING)
+    return jnp.pad(order, (0, -len(split) % recipe.batch_size), constant_values=PADDING)
 
 
 def _gather(images: Array, labels: Array, order: Array, number: Array, size: int) -> Batch:
@@ -274,3 +282,9 @@ def _sums(outputs: Float[Array, "batch 10"], batch: Batch) -> Metrics:
         examples=counts.sum(dtype=jnp.int32),
         bad_step=jnp.int32(NO_BAD_STEP),
     )
+
+
+def _smoothed(loss_sum: Array, outputs: Array, batch: Batch, share: float) -> Array:
+    """Cross-entropy with a target of which this share is spread evenly over the classes, as a sum."""
+    spread = -jax.nn.log_softmax(outputs).mean(1)
+    return (1 - share) * loss_sum + share * jnp.where(batch.mask > 0, spread, 0.0).sum()

@@ -21,9 +21,9 @@ from jax.experimental.compilation_cache import compilation_cache
 from rich.console import Console
 
 from jaxmnist import benchmark as bench
-from jaxmnist import cli, ops, programs
+from jaxmnist import cli, ops
 from jaxmnist.errors import UsageError
-from jaxmnist.models.layers import Conv, class_scores, conv_block, global_average
+from jaxmnist.models.layers import Conv, GlobalAverage, class_scores, conv_block
 from jaxmnist.recipes import Augmentation, Recipe
 from jaxmnist.report.benchmark import print_benchmark
 from jaxmnist.torch_process import TORCH_ARCHS, TorchProcess
@@ -45,13 +45,13 @@ class Small(nn.Module):
     def __call__(self, images, train=False, mask=None):
         x = ops.max_pool2(ops.to_batch_minor(images))
         block = partial(conv_block, order="activation, norm", activation=nn.relu, dropout=0.1)
-        x = block(x, 1, 2, train=train, mask=mask)
-        return nn.log_softmax(class_scores(Conv(10, kernel_size=1, name="head")(global_average(x))))
+        x = block(x, "conv1", 2, train=train, mask=mask)
+        return nn.log_softmax(class_scores(Conv(10, kernel_size=1, name="head")(GlobalAverage()(x))))
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(programs, "create_model", lambda arch: Small())
+    monkeypatch.setattr(bench, "create_model", lambda arch: Small())
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def measured():
     """The results of 5 repeats of 3 steps, and the lines reported meanwhile."""
     lines = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(programs, "create_model", lambda arch: Small())
+        patch.setattr(bench, "create_model", lambda arch: Small())
         return bench.benchmark("third", RECIPE, CPU, repeats=5, steps=3, report=lines.append), lines
 
 

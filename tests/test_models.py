@@ -14,8 +14,34 @@ from jaxmnist.models import ARCHS, count_params, create_model
 from jaxmnist.models.layers import Dropout
 from jaxmnist.models.structure import layers
 
-COUNTS = {"first": 13_808, "second": 5_048, "third": 7_902}
-DROPOUT = {"first": 0.03, "second": 0.1, "third": 0.03}
+COUNTS = {
+    "first": 13_808,
+    "second": 5_048,
+    "third": 7_902,
+    "dilated": 5_340,
+    "evolution_v1": 6_536,
+    "evolution_v2": 6_704,
+    "evolution_v3": 7_820,
+    "challenge_ll": 9_412,
+    "challenge_gap": 6_992,
+    "challenge_final": 6_972,
+    "step1": 257_354,
+    "step3": 7_216,
+}
+DROPOUT = {
+    "first": 0.03,
+    "second": 0.1,
+    "third": 0.03,
+    "dilated": 0.03,
+    "evolution_v1": 0.0,
+    "evolution_v2": (0.1, 0.05),
+    "evolution_v3": 0.0,
+    "challenge_ll": 0.05,
+    "challenge_gap": 0.05,
+    "challenge_final": 0.0,
+    "step1": 0.0,
+    "step3": 0.05,
+}
 
 
 def parity(arch):
@@ -47,18 +73,16 @@ def test_a_training_pass_equals_the_reference_in_loss_gradients_and_statistics(a
     tensors, weights = parity(arch)
     variables = from_torch(arch, weights)
     model, labels = create_model(arch, dropout=0.0), jnp.asarray(tensors["y"])
+    statistics = variables.get("batch_stats", {})
 
     @jax.jit
     def train_pass(params, images):
         def loss(params):
             outputs, updated = model.apply(
-                {"params": params, "batch_stats": variables["batch_stats"]},
-                images,
-                train=True,
-                mutable=["batch_stats"],
+                {"params": params, "batch_stats": statistics}, images, train=True, mutable=["batch_stats"]
             )
             chosen = jnp.take_along_axis(jax.nn.log_softmax(outputs), labels[:, None], axis=1)
-            return -chosen.mean(), (outputs, updated["batch_stats"])
+            return -chosen.mean(), (outputs, updated.get("batch_stats", {}))
 
         return jax.value_and_grad(loss, has_aux=True)(params)
 
@@ -135,7 +159,7 @@ def test_padding_a_batch_changes_neither_gradients_nor_statistics(arch):
     @jax.jit
     def total(params, images, mask):
         outputs, updated = model.apply(
-            {"params": params, "batch_stats": variables["batch_stats"]},
+            {"params": params, "batch_stats": variables.get("batch_stats", {})},
             images,
             train=True,
             mask=mask,
@@ -153,16 +177,16 @@ def test_padding_a_batch_changes_neither_gradients_nor_statistics(arch):
 def test_initial_weights_are_uniform_within_the_sources_bound(arch):
     variables = jax.jit(create_model(arch).init)(jax.random.key(7), jnp.zeros((1, 28, 28, 1)))
     for name, layer in variables["params"].items():
-        if "kernel" not in layer:
+        if "scale" in layer:
             np.testing.assert_array_equal(layer["scale"], 1.0)
             np.testing.assert_array_equal(layer["bias"], 0.0)
             continue
-        kernel = np.asarray(layer["kernel"])
-        bound = np.prod(kernel.shape[:3]) ** -0.5
-        assert np.abs(kernel).max() <= bound, name
-        # The largest of n uniform draws falls short of the bound by more than 12 / n once in 160,000.
-        assert np.abs(kernel).max() > bound * (1 - 12 / kernel.size), name
-        assert abs(kernel.mean()) < 5 * bound / (3 * kernel.size) ** 0.5, name
+        bound = np.prod(layer["kernel"].shape[:-1]) ** -0.5
+        for values in map(np.asarray, layer.values()):
+            assert np.abs(values).max() <= bound, name
+            # The largest of n uniform draws falls short of the bound by more than 12 / n once in 160,000.
+            assert np.abs(values).max() > bound * (1 - 12 / values.size), name
+            assert abs(values.mean()) < 5 * bound / (3 * values.size) ** 0.5, name
 
 
 def test_an_unknown_arch_or_field_is_answered_with_the_names_that_exist():

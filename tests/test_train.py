@@ -36,7 +36,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def programs(config) -> Programs:
-    return build_programs(config.arch, config.recipe, jax.devices()[0])
+    return build_programs(create_model(config.arch), config.recipe, jax.devices()[0])
 
 
 KEYS = train.Keys.from_seed(1)

@@ -13,6 +13,15 @@ _CLASSES = {
     "first": "first_family.First",
     "second": "first_family.Second",
     "third": "first_family.Third",
+    "dilated": "dilated.Dilated",
+    "evolution_v1": "evolution.EvolutionV1",
+    "evolution_v2": "evolution.EvolutionV2",
+    "evolution_v3": "evolution.EvolutionV3",
+    "challenge_ll": "challenge.ChallengeLL",
+    "challenge_gap": "challenge.ChallengeGAP",
+    "challenge_final": "challenge.ChallengeFinal",
+    "step1": "steps.Step1",
+    "step3": "steps.Step3",
 }
 
 ARCHS: tuple[str, ...] = tuple(_CLASSES)

@@ -11,7 +11,7 @@ import jax
 from jaxtyping import Array, Float
 
 from jaxmnist import ops
-from jaxmnist.models.layers import Conv, class_scores, conv_block, gelu, global_average
+from jaxmnist.models.layers import Conv, GlobalAverage, MaxPool, class_scores, conv_block, gelu
 
 _block = partial(conv_block, order="activation, norm")
 
@@ -28,17 +28,17 @@ class First(nn.Module):
         train: bool = False,
         mask: Float[Array, " batch"] | None = None,
     ) -> Float[Array, "batch 10"]:
-        block = partial(_block, activation=nn.relu, dropout=self.dropout, train=train, mask=mask)
+        block = partial(_block, dropout=self.dropout, train=train, mask=mask)
         x = ops.to_batch_minor(images)
-        x = block(x, 1, 16)
-        x = block(x, 2, 32)
+        x = block(x, "conv1", 16)
+        x = block(x, "conv2", 32)
         x = Conv(10, kernel_size=1, name="trans1")(x)
-        x = ops.max_pool2(x)
-        x = block(x, 3, 16)
-        x = block(x, 4, 16)
-        x = block(x, 5, 16)
-        x = block(x, 6, 16, padding=1)
-        x = Conv(10, kernel_size=1, name="head")(global_average(x))
+        x = MaxPool()(x)
+        x = block(x, "conv3", 16)
+        x = block(x, "conv4", 16)
+        x = block(x, "conv5", 16)
+        x = block(x, "conv6", 16, padding=1)
+        x = Conv(10, kernel_size=1, name="head")(GlobalAverage()(x))
         return nn.log_softmax(class_scores(x))
 
 
@@ -54,16 +54,16 @@ class Second(nn.Module):
         train: bool = False,
         mask: Float[Array, " batch"] | None = None,
     ) -> Float[Array, "batch 10"]:
-        block = partial(_block, activation=nn.relu, dropout=self.dropout, train=train, mask=mask)
+        block = partial(_block, dropout=self.dropout, train=train, mask=mask)
         x = ops.to_batch_minor(images)
-        x = block(x, 1, 8)
-        x = block(x, 2, 16)
+        x = block(x, "conv1", 8)
+        x = block(x, "conv2", 16)
         x = Conv(8, kernel_size=1, name="trans1")(x)
-        x = ops.max_pool2(x)
-        x = block(x, 3, 12)
-        x = block(x, 4, 12)
-        x = block(x, 5, 12, padding=1)
-        x = Conv(10, kernel_size=1, name="head")(global_average(x))
+        x = MaxPool()(x)
+        x = block(x, "conv3", 12)
+        x = block(x, "conv4", 12)
+        x = block(x, "conv5", 12, padding=1)
+        x = Conv(10, kernel_size=1, name="head")(GlobalAverage()(x))
         return nn.log_softmax(class_scores(x))
 
 
@@ -81,18 +81,18 @@ class Third(nn.Module):
     ) -> Float[Array, "batch 10"]:
         block = partial(_block, activation=gelu, dropout=self.dropout, train=train, mask=mask)
         x = ops.to_batch_minor(images)
-        x = block(x, 1, 10)
-        x = block(x, 2, 14)
+        x = block(x, "conv1", 10)
+        x = block(x, "conv2", 14)
         x = Conv(10, kernel_size=1, name="trans1")(x)
-        pooled = ops.max_pool2(x)
-        x = block(pooled, 3, 14)
+        pooled = MaxPool()(x)
+        x = block(pooled, "conv3", 14)
         joined = x + Conv(14, kernel_size=1, name="skip1")(ops.resize_nearest(pooled, 10))
-        x = block(joined, 4, 14)
-        x = block(x, 5, 12)
+        x = block(joined, "conv4", 14)
+        x = block(x, "conv5", 12)
         x = x + Conv(12, kernel_size=1, name="skip2")(ops.resize_nearest(joined, 6))
-        x = block(x, 6, 12, padding=1)
+        x = block(x, "conv6", 12, padding=1)
         # Attention scales each map by the sigmoid of its own mean, so the mean of the scaled map is:
-        average = global_average(x)
+        average = GlobalAverage()(x)
         x = average * jax.nn.sigmoid(average)
         x = Conv(10, kernel_size=1, name="head")(x)
         return nn.log_softmax(class_scores(x))

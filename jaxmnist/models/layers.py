@@ -17,7 +17,9 @@ from jaxmnist import ops
 
 # Channels, height, width, batch: a layer may change all but the last.
 FeatureMap = Float[Array, "_ _ _ batch"]
-Activation = Callable[[Array], Array]
+
+Norm = Literal["batch", "layer", "group"]
+_GROUPS = {"layer": 1, "group": 2}
 
 
 class Conv(nn.Module):
@@ -41,6 +43,17 @@ class Conv(nn.Module):
         if self.use_bias:
             y = y + self.param("bias", _uniform_within(bound), (self.features,))[:, None, None, None]
         return y
+
+
+class Dense(nn.Module):
+    """Linear layer without a bias on `[batch, features]`; weights start as those of `Conv`."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch _"]) -> Float[Array, "batch _"]:
+        shape = (x.shape[1], self.features)
+        return x @ self.param("kernel", _uniform_within(float(shape[0]) ** -0.5), shape)
 
 
 class BatchNorm(nn.Module):
@@ -73,6 +86,24 @@ class BatchNorm(nn.Module):
         return (x - mean[:, None, None, None]) * factor[:, None, None, None] + bias[:, None, None, None]
 
 
+class GroupNorm(nn.Module):
+    """Normalisation of each image over groups of its channels and all pixels; one group is layer norm."""
+
+    groups: int
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "c h w batch"]) -> Float[Array, "c h w batch"]:
+        channels = (x.shape[0],)
+        scale = self.param("scale", nn.initializers.ones, channels)
+        bias = self.param("bias", nn.initializers.zeros, channels)
+        grouped = x.reshape(self.groups, -1, x.shape[3])
+        mean = grouped.mean(1, keepdims=True)
+        centred = grouped - mean
+        normalised = centred * jax.lax.rsqrt((centred * centred).mean(1, keepdims=True) + self.epsilon)
+        return normalised.reshape(x.shape) * scale[:, None, None, None] + bias[:, None, None, None]
+
+
 class Dropout(nn.Module):
     """Element-wise dropout; kept values are divided by 1 - rate. Draws from the `dropout` stream."""
 
@@ -87,42 +118,75 @@ class Dropout(nn.Module):
         return jnp.where(kept, x * (1 / (1 - self.rate)), 0.0)
 
 
+class Activation(nn.Module):
+    """A function of each value; a module so that it is seen among a network's layers."""
+
+    function: Callable[[Array], Array]
+
+    def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        return self.function(x)
+
+
+class MaxPool(nn.Module):
+    """Maximum over 2x2 windows with stride 2, see `jaxmnist.ops.max_pool2`."""
+
+    def __call__(self, x: FeatureMap) -> FeatureMap:
+        return ops.max_pool2(x)
+
+
+class GlobalAverage(nn.Module):
+    """Mean over the whole map."""
+
+    def __call__(self, x: Float[Array, "c h w batch"]) -> Float[Array, "c 1 1 batch"]:
+        return x.mean((1, 2), keepdims=True)
+
+
 def conv_block(
     x: FeatureMap,
-    index: int,
+    name: str,
     features: int,
     *,
     order: Literal["activation, norm", "norm, activation"],
-    activation: Activation,
+    activation: Callable[[Array], Array] = nn.relu,
+    norm: Norm = "batch",
     dropout: float,
     train: bool,
     mask: Float[Array, " batch"] | None,
+    kernel_size: int = 3,
     padding: int = 0,
     dilation: int = 1,
     use_bias: bool = False,
 ) -> FeatureMap:
-    """`conv<index>` and `bn<index>` with activation and dropout, in the calling module's own scope.
+    """A convolution with normalisation, activation and dropout, in the calling module's own scope.
 
     Args:
+        x: feature map.
+        name: of the convolution; the normalisation of `conv1` is called `bn1`, that of `head` `head_bn`.
+        features: channels of the result.
         order: what follows the convolution first; dropout always comes last.
+        activation: function of each value.
+        norm: normalisation by batch statistics, or per image over all channels or two groups of them.
+        dropout: share of values that are zeroed in training.
+        train: whether the batch is one to train on.
+        mask: 0 for images that are padding.
+        kernel_size, padding, dilation, use_bias: of the convolution.
     """
-    norm = BatchNorm(name=f"bn{index}")
-    x = Conv(features, padding=padding, dilation=dilation, use_bias=use_bias, name=f"conv{index}")(x)
-    if order == "activation, norm":
-        x = norm(activation(x), train=train, mask=mask)
-    else:
-        x = activation(norm(x, train=train, mask=mask))
-    return Dropout(dropout)(x, train=train)
+    norm_name = f"bn{name.removeprefix('conv')}" if name.startswith("conv") else f"{name}_bn"
+
+    def normalise(x: FeatureMap) -> FeatureMap:
+        if norm == "batch":
+            return BatchNorm(name=norm_name)(x, train=train, mask=mask)
+        return GroupNorm(groups=_GROUPS[norm], name=norm_name)(x)
+
+    activate = Activation(activation)
+    x = Conv(features, kernel_size, padding, dilation, use_bias, name=name)(x)
+    x = normalise(activate(x)) if order == "activation, norm" else activate(normalise(x))
+    return Dropout(dropout)(x, train=train) if dropout else x
 
 
 def gelu(x: FeatureMap) -> FeatureMap:
     """Exact GELU, x * Phi(x) with the error function; the tanh form differs by up to 5e-4."""
     return 0.5 * x * (1 + jax.lax.erf(x * np.float32(0.5**0.5)))
-
-
-def global_average(x: Float[Array, "c h w batch"]) -> Float[Array, "c 1 1 batch"]:
-    """Mean over the whole map."""
-    return x.mean((1, 2), keepdims=True)
 
 
 def class_scores(x: Float[Array, "classes 1 1 batch"]) -> Float[Array, "batch classes"]:

@@ -32,8 +32,8 @@ def layers(model: Any) -> list[Layer]:
     def record(next_function, args, kwargs, context):
         result = next_function(*args, **kwargs)
         if context.method_name == "__call__" and context.module.name is not None:
-            channels, height, width, _ = result.shape
-            outputs.append((context.module.name, type(context.module).__name__, (channels, height, width)))
+            shape = result.shape[:-1] if result.ndim == 4 else (result.shape[-1], 1, 1)
+            outputs.append((context.module.name, type(context.module).__name__, shape))
         return result
 
     with nn.intercept_methods(record):

@@ -1,0 +1,116 @@
+"""The evolution family: from a network without activations to one with a skip connection.
+
+Three stages at 28, 14 and 7 pixels, each followed by a 1x1 convolution that narrows the map.
+"""
+
+from functools import partial
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from jaxmnist import ops
+from jaxmnist.models.layers import Conv, Dropout, GlobalAverage, MaxPool, Norm, class_scores, conv_block
+
+_block = partial(conv_block, order="norm, activation")
+
+
+class EvolutionV1(nn.Module):
+    """6,536 parameters, no normalisation and no activation: max pooling is all that is not linear.
+
+    Returns log-probabilities.
+    """
+
+    dropout: float = 0.0
+    """After each 3x3 convolution; the source has none."""
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Float[Array, "batch 28 28 1"],
+        train: bool = False,
+        mask: Float[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch 10"]:
+        def layer(x: Array, name: str, features: int) -> Array:
+            x = Conv(features, padding=1, name=name)(x)
+            return Dropout(self.dropout)(x, train=train) if self.dropout else x
+
+        x = ops.to_batch_minor(images)
+        x = layer(x, "conv1", 8)
+        x = layer(x, "conv2", 10)
+        x = layer(x, "conv3", 16)
+        x = Conv(8, kernel_size=1, name="trans1")(x)
+        x = MaxPool()(x)
+        x = layer(x, "conv4", 8)
+        x = layer(x, "conv5", 10)
+        x = layer(x, "conv6", 16)
+        x = Conv(8, kernel_size=1, name="trans2")(x)
+        x = MaxPool()(x)
+        x = layer(x, "conv7", 16)
+        x = Conv(10, kernel_size=1, name="head")(GlobalAverage()(x))
+        return nn.log_softmax(class_scores(x))
+
+
+class EvolutionV2(nn.Module):
+    """6,704 parameters: the layers of v1 with normalisation, ReLU and dropout; returns log-probabilities."""
+
+    dropout: float | tuple[float, float] = (0.1, 0.05)
+    """Of the first and of the second stage; one number is for both."""
+    norm: Norm = "batch"
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Float[Array, "batch 28 28 1"],
+        train: bool = False,
+        mask: Float[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch 10"]:
+        first, second = self.dropout if isinstance(self.dropout, tuple) else (self.dropout,) * 2
+        block = partial(_block, norm=self.norm, train=train, mask=mask)
+        x = ops.to_batch_minor(images)
+        x = block(x, "conv1", 8, padding=1, dropout=first)
+        x = block(x, "conv2", 10, padding=1, dropout=first)
+        x = block(x, "conv3", 16, padding=1, dropout=first)
+        x = MaxPool()(x)
+        x = block(x, "trans1", 8, kernel_size=1, dropout=0.0)
+        x = block(x, "conv4", 8, padding=1, dropout=second)
+        x = block(x, "conv5", 10, padding=1, dropout=second)
+        x = block(x, "conv6", 16, padding=1, dropout=second)
+        x = MaxPool()(x)
+        x = block(x, "trans2", 8, kernel_size=1, dropout=0.0)
+        x = Conv(16, padding=1, name="conv7")(x)
+        x = Conv(10, kernel_size=1, name="head")(GlobalAverage()(x))
+        return nn.log_softmax(class_scores(x))
+
+
+class EvolutionV3(nn.Module):
+    """7,820 parameters: a skip connection over the second stage; returns log-probabilities."""
+
+    dropout: float = 0.0
+    """After each block; the source declares 0.03 and never applies it."""
+    norm: Norm = "batch"
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Float[Array, "batch 28 28 1"],
+        train: bool = False,
+        mask: Float[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch 10"]:
+        block = partial(_block, norm=self.norm, dropout=self.dropout, train=train, mask=mask)
+        x = ops.to_batch_minor(images)
+        x = block(x, "conv1", 8, padding=1)
+        x = block(x, "conv2", 10, padding=1)
+        x = block(x, "conv3", 16, padding=1)
+        x = MaxPool()(x)
+        narrowed = Conv(8, kernel_size=1, name="trans1")(x)
+        x = block(narrowed, "conv4", 10, padding=1)
+        x = block(x, "conv5", 10, padding=1)
+        x = block(x, "conv6", 12, padding=1)
+        x = MaxPool()(x)
+        x = Conv(8, kernel_size=1, name="trans2")(x)
+        x = x + ops.resize_nearest(narrowed, 7)
+        x = block(x, "conv7", 8, padding=1)
+        x = block(x, "conv8", 10, padding=1)
+        x = Conv(12, padding=1, name="conv9")(x)
+        x = GlobalAverage()(Conv(10, kernel_size=1, name="head")(x))
+        return nn.log_softmax(class_scores(x))
