@@ -12,8 +12,9 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxmnist import runs
+from jaxmnist.config import RunConfig
 from jaxmnist.errors import CheckpointError
-from jaxmnist.models import ARCHS, create_model
+from jaxmnist.models import ARCHS
 from jaxmnist.optim import make_optimizer
 from jaxmnist.parallel import Device
 from jaxmnist.train import Metrics, TrainState, create_state, no_metrics
@@ -59,15 +60,16 @@ class Checkpoints:
         """Step of the newest checkpoint, None when there is none."""
         return self._manager.latest_step()
 
-    def save(self, snapshot: Snapshot, epoch: int, accuracy: float | None) -> None:
+    def save(self, snapshot: Snapshot, epoch: int, accuracy: float | None, meets_rule: bool = False) -> None:
         """Saves a state under its step; it becomes the latest, and the best if no earlier one is as good.
 
         Args:
             snapshot: what to save.
             epoch: epochs completed.
             accuracy: what the best is chosen by, in percent; None in the middle of an epoch.
+            meets_rule: whether it is to be preferred to any that do not meet the recipe's checkpoint rule.
         """
-        rank = {"accuracy": -1.0 if accuracy is None else accuracy, "epoch": epoch}
+        rank = {"rule": meets_rule, "accuracy": -1.0 if accuracy is None else accuracy, "epoch": epoch}
         about = {"arch": self.arch, "epoch": epoch, "seconds": snapshot.seconds}
         arrays = {"state": snapshot.state, "metrics": snapshot.metrics}
         with _quiet():
@@ -125,7 +127,7 @@ class Checkpoints:
 class RestoredRun(NamedTuple):
     """A trained network with what decides how it is used."""
 
-    config: runs.RunConfig
+    config: RunConfig
     state: TrainState
     device: Device
     epoch: int | None
@@ -152,7 +154,7 @@ def restore_run(run: Path, which: Literal["best", "latest"], device: Device) -> 
         )
     if not (run / FOLDER).is_dir():
         raise CheckpointError(f"{run} has no folder {FOLDER}; train again.")
-    model, optimizer = create_model(config.arch), make_optimizer(config.recipe)
+    model, optimizer = config.create_model(), make_optimizer(config.recipe)
     shapes = jax.eval_shape(lambda: create_state(jax.random.key(0), model, optimizer))
     with Checkpoints(run, config.arch) as checkpoints:
         restore = checkpoints.restore_best if which == "best" else checkpoints.restore_latest
@@ -173,7 +175,7 @@ def abstract(tree: Any, device: Device) -> Any:
 
 def _rank(metrics: Any) -> Any:
     # Of equally accurate epochs the first counts as best, as in the published tables.
-    return metrics["accuracy"], -metrics["epoch"]
+    return metrics["rule"], metrics["accuracy"], -metrics["epoch"]
 
 
 @contextlib.contextmanager

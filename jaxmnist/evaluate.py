@@ -11,7 +11,6 @@ from jaxmnist.checkpoints import RestoredRun
 from jaxmnist.data import NUM_CLASSES, Dataset
 from jaxmnist.data.splits import split_indices
 from jaxmnist.errors import UsageError
-from jaxmnist.models import create_model
 from jaxmnist.programs import EVAL_BATCH, build_programs
 
 EVALUATION = "evaluation.json"
@@ -81,7 +80,7 @@ def classify(
     """Predictions and log-probabilities of images without labels; there is at least one."""
     count, config = len(images), restored.config
     padded = np.pad(images, ((0, -count % EVAL_BATCH), (0, 0), (0, 0)))
-    programs = build_programs(create_model(config.arch), config.recipe, restored.device)
+    programs = build_programs(config.create_model(), config.recipe, restored.device)
     predictions, log_probs = jax.device_get(programs.classify(restored.state, padded))
     return predictions[:count], log_probs[:count]
 

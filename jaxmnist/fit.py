@@ -12,10 +12,11 @@ from jaxtyping import Array, Int32, UInt8
 
 from jaxmnist import runs, train
 from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract
+from jaxmnist.config import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.data.splits import split_indices
 from jaxmnist.errors import DivergedError, InterruptedRunError
-from jaxmnist.models import count_params, create_model
+from jaxmnist.models import count_params
 from jaxmnist.optim import learning_rate, observe
 from jaxmnist.parallel import Device
 from jaxmnist.programs import EVAL_BATCH, Programs, build_programs
@@ -42,9 +43,7 @@ class Observer(Protocol):
         """After an epoch: its line of `metrics.jsonl`."""
 
 
-def fit(
-    config: runs.RunConfig, dataset: Dataset, run: Path, device: Device, observer: Observer
-) -> dict[str, Any]:
+def fit(config: RunConfig, dataset: Dataset, run: Path, device: Device, observer: Observer) -> dict[str, Any]:
     """Trains until the recipe's last epoch, from the run's newest checkpoint where there is one.
 
     Args:
@@ -69,7 +68,7 @@ def fit(
             config=config,
             run=run,
             device=device,
-            programs=build_programs(create_model(config.arch), config.recipe, device),
+            programs=build_programs(config.create_model(), config.recipe, device),
             keys=jax.device_put(train.Keys.from_seed(config.seed), device),
             data=_place(dataset, config, device),
             checkpoints=checkpoints,
@@ -81,7 +80,7 @@ def fit(
         observer.on_start(len(rows))
         while len(rows) < config.recipe.epochs:
             snapshot = _train_epoch(session, snapshot, len(rows))
-            snapshot, row = _close_epoch(session, snapshot, len(rows))
+            snapshot, row = _close_epoch(session, snapshot, rows)
             rows.append(row)
             observer.on_epoch(row)
     results = runs.summarise(config, rows, count_params({"params": snapshot.state.params}))
@@ -102,7 +101,7 @@ class _Data(NamedTuple):
 class _Session(NamedTuple):
     """What stays the same from the first epoch to the last."""
 
-    config: runs.RunConfig
+    config: RunConfig
     run: Path
     device: Device
     programs: Programs
@@ -118,7 +117,7 @@ class _Session(NamedTuple):
         return -(-len(self.data.train_split) // self.config.recipe.batch_size)
 
 
-def _place(dataset: Dataset, config: runs.RunConfig, device: Device) -> _Data:
+def _place(dataset: Dataset, config: RunConfig, device: Device) -> _Data:
     put = partial(jax.device_put, device=device)
     splits = split_indices(len(dataset.train_labels), len(dataset.test_labels), config.select_on)
     train_split = splits.pop("train")
@@ -185,14 +184,16 @@ def _train_epoch(session: _Session, snapshot: Snapshot, epoch: int) -> Snapshot:
     return snapshot
 
 
-def _close_epoch(session: _Session, snapshot: Snapshot, epoch: int) -> tuple[Snapshot, dict[str, Any]]:
+def _close_epoch(
+    session: _Session, snapshot: Snapshot, rows: list[dict[str, Any]]
+) -> tuple[Snapshot, dict[str, Any]]:
     """Evaluates after an epoch, lets the schedule observe, and writes down metrics and state."""
     began = time.perf_counter()
     state, metrics, seconds = snapshot
     select_on, plateau = session.config.select_on, session.config.recipe.plateau
     train_loss, train_accuracy = _means(jax.device_get(metrics))
     row = {
-        "epoch": epoch + 1,
+        "epoch": len(rows) + 1,
         "step": int(state.step),
         # Seven digits are what a float32 holds: 0.01 rather than 0.009999999776482582.
         "learning_rate": float(f"{learning_rate(state.opt_state):.7g}"),
@@ -207,7 +208,8 @@ def _close_epoch(session: _Session, snapshot: Snapshot, epoch: int) -> tuple[Sna
     # The line first: a run that ends between the two repeats the epoch and writes the same line again.
     runs.append_metrics(session.run, row)
     snapshot = _between_epochs(session, state)
-    session.checkpoints.save(snapshot, epoch + 1, row[f"{select_on}_accuracy"])
+    best = runs.is_best(session.config, rows, row)
+    session.checkpoints.save(snapshot, row["epoch"], row[f"{select_on}_accuracy"], best)
     return snapshot, row
 
 

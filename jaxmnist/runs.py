@@ -18,29 +18,16 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from jaxmnist.config import RunConfig, updated
 from jaxmnist.data import Dataset
 from jaxmnist.errors import CheckpointError, DataError, UsageError
-from jaxmnist.recipes import Augmentation, Plateau, Recipe
+from jaxmnist.recipes import Recipe
 
 CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.json"
 
 _PACKAGES = ("jaxmnist", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-
-
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
-    """What decides the outcome of a run, next to the data themselves."""
-
-    arch: str
-    recipe: Recipe
-    dataset: str
-    seed: int
-    select_on: Literal["val", "test"]
-    """Split that drives the schedule and the choice of the best checkpoint."""
-    data_fingerprint: str
-    """SHA-256 of the images and labels."""
 
 
 def create_run(root: Path, config: RunConfig, environment: Mapping[str, Any]) -> Path:
@@ -74,12 +61,10 @@ def read_config(run: Path) -> RunConfig:
         )
     try:
         values = json.loads((run / CONFIG).read_text())
-        recipe = dict(values["recipe"])
-        recipe["augmentation"] = Augmentation(**recipe["augmentation"])
-        recipe["plateau"] = recipe["plateau"] and Plateau(**recipe["plateau"])
-        fields: dict[str, Any] = {field.name: values[field.name] for field in dataclasses.fields(RunConfig)}
-        fields["recipe"] = Recipe(**recipe)
-        return RunConfig(**fields)
+        del values["environment"]
+        recipe = updated(Recipe(values["recipe"]["name"]), values["recipe"], "recipe")
+        needed = {key: values[key] for key in ("arch", "dataset", "seed", "select_on", "data_fingerprint")}
+        return updated(RunConfig(recipe=recipe, **needed), {**values, "recipe": {}})
     except (ValueError, KeyError, TypeError, UsageError) as error:
         raise CheckpointError(f"{run / CONFIG} is damaged ({error!r}); restore it or train again.") from error
 
@@ -122,14 +107,35 @@ def keep_epochs(run: Path, epochs: int) -> list[dict[str, Any]]:
     return rows
 
 
+def is_best(config: RunConfig, rows: list[dict[str, Any]], row: dict[str, Any]) -> bool:
+    """Whether an epoch counts as the best so far: the recipe's checkpoint rule.
+
+    It is after the ignored epochs, reaches `best_model`, and is strictly above every earlier epoch.
+
+    Args:
+        config: recipe and selecting split.
+        rows: lines of the epochs before it.
+        row: line of the epoch.
+    """
+    select, recipe = f"{config.select_on}_accuracy", config.recipe
+    return (
+        row["epoch"] > recipe.ignored_epochs
+        and row[select] >= recipe.best_model
+        and all(row[select] > earlier[select] for earlier in rows)
+    )
+
+
 def summarise(config: RunConfig, rows: list[dict[str, Any]], parameters: int) -> dict[str, Any]:
     """The results of a complete run, from its lines of metrics. Accuracies are percentages.
 
-    `best` is the first epoch with the highest accuracy on the split that selects; `best_test_accuracy` is the
-    highest that any epoch reached on the test images, a figure that no honest claim can rest on.
+    `best` is the last epoch that `is_best`, or where there is none (`rule_met` is then false) the first one
+    with the highest accuracy on the split that selects. `best_test_accuracy` is the highest that any epoch
+    reached on the test images, a figure that no honest claim can rest on.
     """
     select = f"{config.select_on}_accuracy"
     best, best_test = (max(rows, key=lambda row, key=key: row[key]) for key in (select, "test_accuracy"))
+    meeting_rule = [row for i, row in enumerate(rows) if is_best(config, rows[:i], row)]
+    best = meeting_rule[-1] if meeting_rule else best
     return {
         "arch": config.arch,
         "recipe": config.recipe.name,
@@ -138,6 +144,7 @@ def summarise(config: RunConfig, rows: list[dict[str, Any]], parameters: int) ->
         "parameters": parameters,
         "epochs": len(rows),
         "select_on": config.select_on,
+        "rule_met": bool(meeting_rule),
         "best_epoch": best["epoch"],
         "test_accuracy_of_best": best["test_accuracy"],
         "final_test_accuracy": rows[-1]["test_accuracy"],

@@ -33,6 +33,7 @@ def mnist_dir() -> Path:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs on the embedded digits. Tests that change it copy it first."""
     from jaxmnist import runs
+    from jaxmnist.config import RunConfig
     from jaxmnist.data import load_dataset
     from jaxmnist.fit import fit
     from jaxmnist.recipes import get_recipe
@@ -44,7 +45,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     dataset = load_dataset("digits")
     recipe = dataclasses.replace(get_recipe("second"), epochs=2)
-    config = runs.RunConfig("second", recipe, "digits", 1, "val", dataset.fingerprint)
+    config = RunConfig("second", recipe, "digits", 1, "val", dataset.fingerprint)
     run = runs.create_run(tmp_path_factory.mktemp("runs"), config, {})
     fit(config, dataset, run, jax.devices()[0], Nobody())
     return run

@@ -13,7 +13,8 @@ import pytest
 
 from jaxmnist import fit as fit_module
 from jaxmnist import runs
-from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract
+from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract, restore_run
+from jaxmnist.config import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError, DataError, DivergedError, InterruptedRunError
 from jaxmnist.fit import fit
@@ -52,7 +53,7 @@ def new_run(tmp_path, digits):
 
     def make(select_on: Literal["val", "test"] = "val", seed=1, **recipe):
         chosen = dataclasses.replace(get_recipe("second"), **({"epochs": 2} | recipe))
-        config = runs.RunConfig("second", chosen, "digits", seed, select_on, digits.fingerprint)
+        config = RunConfig("second", chosen, "digits", seed, select_on, digits.fingerprint)
         return config, runs.create_run(tmp_path / "runs", config, {"device": "test"})
 
     return make
@@ -60,7 +61,7 @@ def new_run(tmp_path, digits):
 
 def saved(run, config, which="latest"):
     """Leaves of a checkpoint of the run, as bytes."""
-    programs = build_programs(config.arch, config.recipe, DEVICE)
+    programs = build_programs(config.create_model(), config.recipe, DEVICE)
     shapes = jax.eval_shape(programs.create_state, Keys.from_seed(1).init)
     with Checkpoints(run, config.arch) as checkpoints:
         restore = getattr(checkpoints, f"restore_{which}")
@@ -211,9 +212,17 @@ def test_a_run_refuses_other_data(tiny_run, digits):
         fit(runs.read_config(tiny_run), changed, tiny_run, DEVICE, Watcher())
 
 
+def test_the_best_checkpoint_is_the_one_of_the_checkpoint_rule(new_run, digits):
+    config, run = new_run(epochs=3, ignored_epochs=1, best_model=1.0)
+    results = fit(config, digits, run, DEVICE, Watcher())
+    assert results["rule_met"]
+    assert results["best_epoch"] > 1
+    assert restore_run(run, "best", DEVICE).epoch == results["best_epoch"]
+
+
 def test_the_best_and_the_latest_checkpoint_are_both_kept_and_ties_go_to_the_first(tiny_run, tmp_path):
     config = runs.read_config(tiny_run)
-    programs = build_programs(config.arch, config.recipe, DEVICE)
+    programs = build_programs(config.create_model(), config.recipe, DEVICE)
     state = programs.create_state(Keys.from_seed(1).init)
     with Checkpoints(tmp_path, "second") as checkpoints:
         for epoch, accuracy in enumerate([90.0, 99.0, 99.0, None, 95.0], start=1):
@@ -222,14 +231,17 @@ def test_the_best_and_the_latest_checkpoint_are_both_kept_and_ties_go_to_the_fir
         template = abstract((jax.eval_shape(lambda: state), no_metrics()), DEVICE)
         assert int(checkpoints.restore_latest(*template).state.step) == 50
         assert int(checkpoints.restore_best(*template).state.step) == 20
-    assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == ["20", "50"]
+        assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == ["20", "50"]
+        last = state._replace(step=jax.numpy.int32(60))
+        checkpoints.save(Snapshot(last, no_metrics(), 0.0), 6, 98.0, meets_rule=True)
+        assert int(checkpoints.restore_best(*template).state.step) == 60
 
 
 def test_a_checkpoint_of_another_arch_is_refused_with_both_names(tiny_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     config = dataclasses.replace(runs.read_config(run), arch="third")
-    programs = build_programs(config.arch, config.recipe, DEVICE)
+    programs = build_programs(config.create_model(), config.recipe, DEVICE)
     shapes = jax.eval_shape(programs.create_state, Keys.from_seed(1).init)
     with (
         Checkpoints(run, "third") as checkpoints,

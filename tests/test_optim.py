@@ -256,3 +256,45 @@ def test_a_state_without_exactly_one_rate_is_refused():
         learning_rate(optax.sgd(0.1).init({"w": jnp.ones(2)}))
     with pytest.raises(UsageError, match="holds 2 learning rates"):
         learning_rate(initial(optax.chain(constant_rate(0.1), reduce_on_plateau(0.1))))
+
+
+def numpy_adam(gradients, weight, rate, decay, decoupled):
+    """`torch.optim.Adam` or `AdamW`, from their documentation, in float64."""
+    first = second = 0.0
+    for step, gradient in enumerate(gradients, start=1):
+        if decoupled:
+            weight = weight * (1 - rate * decay)
+        else:
+            gradient = gradient + decay * weight
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        corrected = np.sqrt(second / (1 - 0.999**step)) + 1e-8
+        weight = weight - rate * first / (1 - 0.9**step) / corrected
+    return weight
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adam_decays_through_the_gradient_and_adamw_beside_it(name, decay):
+    recipe = Recipe("x", optimizer=name, learning_rate=0.02, weight_decay=decay)
+    random = np.random.default_rng(0)
+    weight, gradients = random.normal(size=5), random.normal(size=(20, 5))
+    params = {"w": jnp.asarray(weight, jnp.float32)}
+    optimizer = make_optimizer(recipe)
+    state = optimizer.init(params)
+    for gradient in gradients:
+        updates, state = optimizer.update({"w": jnp.asarray(gradient, jnp.float32)}, state, params)
+        params = optax.apply_updates(params, updates)
+    expected = numpy_adam(gradients, weight, 0.02, decay, name == "adamw")
+    np.testing.assert_allclose(params["w"], expected, rtol=2e-5, atol=2e-6)
+
+
+def test_weight_decay_of_sgd_enters_the_momentum():
+    optimizer = make_optimizer(Recipe("x", learning_rate=0.5, momentum=0.5, weight_decay=0.1))
+    params = {"w": jnp.array([1.0])}
+    state = optimizer.init(params)
+    for _ in range(2):
+        updates, state = optimizer.update({"w": jnp.array([0.0])}, state, params)
+        params = optax.apply_updates(params, updates)
+    # v: 0.1, then 0.05 + 0.1 * 0.95; w: 0.95, then 0.95 - 0.5 * 0.145.
+    np.testing.assert_allclose(params["w"], [0.8775], rtol=1e-6)

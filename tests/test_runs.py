@@ -6,12 +6,13 @@ import json
 import pytest
 
 from jaxmnist import runs
+from jaxmnist.config import RunConfig
 from jaxmnist.errors import CheckpointError, UsageError
-from jaxmnist.recipes import RECIPES, Plateau, Recipe, get_recipe
+from jaxmnist.recipes import RECIPES, Recipe, get_recipe
 
 
-def config_of(recipe: Recipe) -> runs.RunConfig:
-    return runs.RunConfig("third", recipe, "mnist", 7, "test", "abc")
+def config_of(recipe: Recipe) -> RunConfig:
+    return RunConfig("third", recipe, "mnist", 7, "test", "abc")
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -70,30 +71,23 @@ def test_results_tell_the_selected_epoch_from_the_luckiest_one():
     assert results["seconds"] == 8.0
 
 
-def test_published_recipes_are_exactly_as_published():
-    first, second, third = (get_recipe(name) for name in ("first", "second", "third"))
-    for recipe in (first, second, third):
-        assert (recipe.epochs, recipe.batch_size) == (15, 64)
-        assert (recipe.learning_rate, recipe.momentum) == (0.01, 0.9)
-        assert (recipe.mean, recipe.std) == (0.1307, 0.3081)
-        assert dataclasses.asdict(recipe.augmentation) == {
-            "rotation": 8.0,
-            "rotation_fill": 1,
-            "translation": 0.1,
-        }
-    assert first.plateau is None
-    assert second.plateau is None
-    assert third.plateau == Plateau("loss", factor=0.5, patience=3, threshold=1e-4, min_lr=0.0)
-
-
-def test_an_unknown_recipe_is_answered_with_the_names_that_exist():
-    with pytest.raises(UsageError, match=r"'thurd' \(did you mean 'third'\?\); choose one of first"):
-        get_recipe("thurd")
+def rows_of(accuracies):
+    return [
+        {"test_accuracy": test, "train_accuracy": 98.0, "epoch": epoch, "seconds": 2.0}
+        for epoch, test in enumerate(accuracies, start=1)
+    ]
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("epochs", 0), ("batch_size", -1), ("learning_rate", 0.0), ("std", float("nan"))]
+    ("accuracies", "best", "met"),
+    [
+        ([98.0, 98.5, 99.0, 99.4, 99.4, 99.5, 99.3], 6, True),
+        ([98.0, 98.5, 99.6, 99.4, 99.5], 3, False),  # never above the third epoch, which is ignored
+        ([98.0, 98.5, 99.0, 99.2, 99.29], 5, False),  # never 99.3
+        ([98.0, 98.5, 99.0, 99.3], 4, True),
+    ],
 )
-def test_a_recipe_with_an_impossible_value_is_refused(field, value):
-    with pytest.raises(UsageError, match=f"{field}={value}, which must be above 0"):
-        dataclasses.replace(get_recipe("third"), **{field: value})
+def test_the_checkpoint_rule_of_dilated_is_the_published_one(accuracies, best, met):
+    config = dataclasses.replace(config_of(get_recipe("dilated")), select_on="test")
+    results = runs.summarise(config, rows_of(accuracies), 5_340)
+    assert (results["best_epoch"], results["rule_met"]) == (best, met)

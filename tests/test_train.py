@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from jaxmnist import train
+from jaxmnist.augment import normalise
+from jaxmnist.config import RunConfig
 from jaxmnist.models import create_model
 from jaxmnist.optim import learning_rate, make_optimizer
 from jaxmnist.programs import Programs, build_programs
 from jaxmnist.recipes import Augmentation, get_recipe
-from jaxmnist.runs import RunConfig
 
 COUNT = 300
 
@@ -218,3 +219,47 @@ def test_evaluation_counts_every_image_once_whatever_the_batch_size(programs, im
 
 def test_the_state_carries_the_recipe_s_learning_rate(programs):
     assert float(learning_rate(programs.create_state(KEYS.init).opt_state)) == np.float32(0.01)
+
+
+def quick(**recipe):
+    """Programs of `second` with its dropout and augmentation, and weights that stand still."""
+    chosen = dataclasses.replace(get_recipe("second"), learning_rate=1e-30, **recipe)
+    return build_programs(create_model("second"), chosen, jax.devices()[0])
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_epochs_repeat_order_augmentation_and_dropout_only_where_the_recipe_says_so(images, labels, repeats):
+    programs = quick(repeat_epochs=repeats)
+    state = programs.create_state(KEYS.init)
+    losses = []
+    for epoch in range(2):
+        sums, order = train.no_metrics(), order_of(programs, epoch)
+        state, sums = programs.train_chunk(
+            state, sums, images, labels, order, np.int32(0), np.int32(5), KEYS.step
+        )
+        losses.append(float(sums.loss_sum))
+    assert int(state.step) == 10
+    assert (losses[0] == losses[1]) is repeats
+
+
+def test_label_smoothing_is_in_the_gradient_and_not_in_the_reported_loss(images, labels):
+    batch = batch_of(images[:64], labels[:64], np.arange(64) < 40)
+    plain_after, plain_sums = plain_step(learning_rate=1.0)[0](plain_step()[1], batch)
+    step, state = plain_step(learning_rate=1.0, label_smoothing=0.3)
+    after, sums = step(state, batch)
+    assert float(sums.loss_sum) == float(plain_sums.loss_sum)
+
+    def objective(params):
+        """The smoothed cross-entropy from its definition, on the images alone."""
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        shown = normalise(images[:40], 0.1307, 0.3081)
+        model = create_model("second", dropout=0.0)
+        log_probs, _ = model.apply(variables, shown, train=True, mutable=["batch_stats"])
+        target = 0.7 * jax.nn.one_hot(labels[:40], 10) + 0.03
+        return -(target * log_probs).sum() / 40
+
+    gradients = jax.jit(jax.grad(objective))(state.params)
+    moved = jax.tree.map(lambda before, now: before - now, state.params, after.params)
+    for ours, expected in zip(jax.tree.leaves(moved), jax.tree.leaves(gradients), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+    assert not np.allclose(after.params["head"]["kernel"], plain_after.params["head"]["kernel"], atol=1e-3)

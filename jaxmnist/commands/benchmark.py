@@ -5,7 +5,7 @@ import json
 
 import tyro
 
-from jaxmnist.commands.options import Arch, Command, OptionalFile, OptionalInt, OptionalRecipe, select_recipe
+from jaxmnist.commands.options import Arch, Command, OptionalFile, OptionalInt, OptionalRecipe, merge_options
 from jaxmnist.errors import UsageError
 
 
@@ -34,11 +34,14 @@ class Benchmark(Command):
 
         from jaxmnist import runs
         from jaxmnist.benchmark import benchmark
+        from jaxmnist.config import run_config
         from jaxmnist.report.benchmark import print_benchmark
 
         if self.out is not None and not self.out.parent.is_dir():
             raise UsageError(f"--out {self.out} cannot be written: make the folder {self.out.parent} first.")
-        recipe = select_recipe(self.arch, self.recipe, batch_size=self.batch_size)
+        recipe = run_config(
+            merge_options({}, {"arch": self.arch}, self.recipe, {"batch_size": self.batch_size})
+        ).recipe
         progress = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         result = benchmark(
             self.arch,

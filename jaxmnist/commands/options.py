@@ -1,15 +1,15 @@
 """What all commands share: common options, and the types of options that need a word in the help text."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from jaxmnist.data import DATASETS
-from jaxmnist.errors import unknown_name
 from jaxmnist.models import ARCHS
-from jaxmnist.recipes import RECIPES, Recipe, get_recipe, recipe_of
+from jaxmnist.recipes import RECIPES
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -23,6 +23,9 @@ def _optional(metavar: str) -> Any:
 
 Device = Literal["auto", "cpu", "gpu", "metal", "tpu"]
 Arch = Annotated[str, tyro.conf.arg(metavar=_names(ARCHS))]
+OptionalArch = Annotated[
+    str | None, tyro.conf.arg(metavar=_names(ARCHS), help_behavior_hint="(default: third)")
+]
 OptionalRecipe = Annotated[str | None, _optional(_names(RECIPES))]
 OptionalDataset = Annotated[str | None, _optional(_names(DATASETS))]
 OptionalFolder = Annotated[Path | None, _optional("FOLDER")]
@@ -69,14 +72,32 @@ class Command:
         return Console(stderr=self.json)
 
 
-def select_recipe(arch: str, name: str | None, **given: Any) -> Recipe:
-    """The named recipe, or the arch's own, with the options that were given instead of its values.
+def merge_options(
+    values: Mapping[str, Any],
+    options: Mapping[str, Any],
+    recipe: str | None,
+    recipe_options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a configuration file says, overruled by the options that were given (those that are not None).
 
-    Raises:
-        UsageError: there is no such arch or recipe, or a value is out of range.
+    Args:
+        values: contents of the file.
+        options: fields of a run's configuration.
+        recipe: name of a recipe.
+        recipe_options: fields of the recipe.
+
+    Returns:
+        What `jaxmnist.config.run_config` takes.
     """
-    if arch not in ARCHS:
-        raise unknown_name("arch", arch, ARCHS)
-    recipe = get_recipe(name) if name else recipe_of(arch)
-    changes = {option: value for option, value in given.items() if value is not None}
-    return dataclasses.replace(recipe, name=f"{recipe.name}-modified", **changes) if changes else recipe
+    merged = dict(values) | _given(options)
+    chosen = merged.get("recipe", {}) if recipe is None else recipe
+    changes = _given(recipe_options)
+    if changes and isinstance(chosen, str):
+        chosen = {"name": chosen}
+    # Anything else that is no object is left for `run_config` to refuse.
+    merged["recipe"] = {**chosen, **changes} if isinstance(chosen, Mapping) else chosen
+    return merged
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}

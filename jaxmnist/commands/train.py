@@ -3,31 +3,47 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
 
 from jaxmnist.commands.options import (
-    Arch,
     Command,
+    OptionalArch,
     OptionalDataset,
+    OptionalFile,
     OptionalFloat,
     OptionalFolder,
     OptionalInt,
     OptionalRecipe,
-    select_recipe,
+    merge_options,
 )
 from jaxmnist.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from jaxmnist.config import RunConfig
     from jaxmnist.data import Dataset
+
+Norm = Annotated[
+    Literal["batch", "layer", "group"] | None,
+    tyro.conf.arg(metavar="{batch,layer,group}", help_behavior_hint="(default: batch)"),
+]
+SelectOn = Annotated[
+    Literal["val", "test"] | None, tyro.conf.arg(metavar="{val,test}", help_behavior_hint="(default: val)")
+]
+LearningRate = Annotated[
+    float | Literal["auto"] | None,
+    tyro.conf.arg(aliases=["--lr"], metavar="FLOAT|auto", help_behavior_hint=""),
+]
 
 
 @dataclasses.dataclass(frozen=True)
 class Train(Command):
     """Train a network and keep metrics, checkpoints and plots in a run folder."""
 
-    arch: Arch = "third"
+    arch: OptionalArch = None
     """Network."""
     recipe: OptionalRecipe = None
     """How to train; by default the network's own published recipe."""
@@ -35,17 +51,25 @@ class Train(Command):
     """What to train on. Without this option mnist, or the embedded digits where mnist cannot be had."""
     data_dir: OptionalFolder = None
     """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
-    seed: int = 1
-    """Seed of weights, order, augmentation and dropout."""
+    seed: OptionalInt = None
+    """Seed of weights, order, augmentation and dropout; by default the recipe's own."""
     epochs: OptionalInt = None
     """Instead of the recipe's."""
     batch_size: OptionalInt = None
     """Instead of the recipe's."""
-    learning_rate: OptionalFloat = None
-    """Instead of the recipe's."""
-    select_on: Literal["val", "test"] = "val"
+    learning_rate: LearningRate = None
+    """Instead of the recipe's; auto takes what a range test suggests, see find_lr."""
+    dropout: OptionalFloat = None
+    """Instead of the network's own rates; 0 turns dropout off."""
+    norm: Norm = None
+    """Normalisation of evolution_v2 and evolution_v3."""
+    select_on: SelectOn = None
     """What drives the schedule and picks the best checkpoint: held-out training images, or the test images
     with all training images trained on (the published protocol)."""
+    target_acc: OptionalFloat = None
+    """Test accuracy in percent that the selected epoch must reach; below it the exit code is 6."""
+    config: OptionalFile = None
+    """JSON file with any of these settings, such as a run's config.json; options on this line come before it."""
     runs: Path = Path("runs")
     """Folder that the run folder is made in."""
     resume: OptionalFolder = None
@@ -54,8 +78,8 @@ class Train(Command):
     def run(self) -> None:
         from jaxmnist import runs
         from jaxmnist.data import load_dataset
+        from jaxmnist.errors import TargetMissedError
         from jaxmnist.fit import fit
-        from jaxmnist.models import create_model
         from jaxmnist.models.structure import layers
         from jaxmnist.report import terminal
         from jaxmnist.report.plots import save_curves
@@ -67,25 +91,10 @@ class Train(Command):
             dataset = load_dataset(config.dataset, self.data_dir)
             device = self.start()
         else:
-            recipe = select_recipe(
-                self.arch,
-                self.recipe,
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-            )
-            dataset = self._load_or_fall_back(console)
-            config = runs.RunConfig(
-                arch=self.arch,
-                recipe=recipe,
-                dataset=dataset.name,
-                seed=self.seed,
-                select_on=self.select_on,
-                data_fingerprint=dataset.fingerprint,
-            )
+            config, dataset = self._configure(console)
             device = self.start()
             run = runs.create_run(self.runs, config, runs.environment(device))
-        terminal.print_model(console, config.arch, layers(create_model(config.arch)))
+        terminal.print_model(console, config.arch, layers(config.create_model()))
         terminal.print_setup(console, config, dataset, device, run)
         with terminal.TrainingDisplay(console, config.recipe.epochs) as display:
             results = fit(config, dataset, run, device, display)
@@ -94,10 +103,44 @@ class Train(Command):
             print(json.dumps(results | {"run": str(run)}))
         else:
             terminal.print_results(console, results, run)
+        reached = results["test_accuracy_of_best"]
+        if self.target_acc is not None and reached < self.target_acc:
+            raise TargetMissedError(
+                f"the selected epoch {results['best_epoch']} has a test accuracy of {reached:.2f} %, which misses "
+                f"--target-acc {self.target_acc:g}; the run is complete in {run}."
+            )
+
+    def _configure(self, console: "Console") -> tuple["RunConfig", "Dataset"]:
+        """What to train, from the configuration file and the options; and the data."""
+        from jaxmnist.config import read_file, run_config
+        from jaxmnist.runs import require_data_of_run
+
+        values = {} if self.config is None else read_file(self.config)
+        options = ("arch", "dataset", "seed", "dropout", "norm", "select_on")
+        recipe_options = ("epochs", "batch_size", "learning_rate")
+        values = merge_options(
+            values,
+            {name: getattr(self, name) for name in options},
+            self.recipe,
+            {name: getattr(self, name) for name in recipe_options},
+        )
+        try:
+            config = run_config(values)
+            config.create_model()
+        except UsageError as error:
+            raise (
+                error if self.config is None else UsageError(f"with --config {self.config}: {error}")
+            ) from error
+        dataset = self._load_or_fall_back(values.get("dataset"), console)
+        if self.config is not None and config.data_fingerprint:
+            require_data_of_run(config, dataset, self.config)
+        return dataclasses.replace(
+            config, dataset=dataset.name, data_fingerprint=dataset.fingerprint
+        ), dataset
 
     def _refuse_configuration(self) -> None:
         # What the run does not decide itself, and may differ from session to session.
-        free = ("resume", "data_dir", *(field.name for field in dataclasses.fields(Command)))
+        free = ("resume", "data_dir", "target_acc", *(field.name for field in dataclasses.fields(Command)))
         given = [
             field.name
             for field in dataclasses.fields(self)
@@ -110,14 +153,14 @@ class Train(Command):
                 "or start a new run with it."
             )
 
-    def _load_or_fall_back(self, console: "Console") -> "Dataset":
+    def _load_or_fall_back(self, name: str | None, console: "Console") -> "Dataset":
         from jaxmnist.data import DataUnavailableError, load_dataset
         from jaxmnist.report.terminal import print_warning_box
 
         try:
-            return load_dataset(self.dataset or "mnist", self.data_dir)
+            return load_dataset(name or "mnist", self.data_dir)
         except DataUnavailableError as error:
-            if self.dataset is not None:
+            if name is not None:
                 raise
             print_warning_box(
                 console,

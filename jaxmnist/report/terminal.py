@@ -153,6 +153,13 @@ def _result_lines(results: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("training time", f"{results['seconds']:.1f} s"),
     ]
+    if not results["rule_met"]:
+        lines.append(
+            (
+                "no epoch met the recipe's checkpoint rule; kept the best of all, epoch",
+                str(results["best_epoch"]),
+            )
+        )
     return lines
 
 

@@ -1,0 +1,149 @@
+"""What was asked for, as data: the configuration of a run, and how it is read from JSON.
+
+A configuration file changes what it names and leaves the rest: objects within objects are merged (RFC 7396),
+so `{"recipe": {"name": "third", "plateau": {"patience": 1}}}` is the recipe `third` with another patience. The
+`config.json` of a run names everything, and so repeats it.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from jaxmnist.errors import UsageError, unknown_name
+from jaxmnist.models import ARCHS, create_model
+from jaxmnist.recipes import RECIPES, Recipe, get_recipe, recipe_of
+
+_T = TypeVar("_T")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What decides the outcome of a run, next to the data themselves."""
+
+    arch: str
+    recipe: Recipe
+    dataset: str
+    seed: int
+    select_on: Literal["val", "test"]
+    """Split that drives the schedule and the choice of the best checkpoint."""
+    data_fingerprint: str
+    """SHA-256 of the images and labels."""
+    dropout: float | None = None
+    """Instead of the network's own rates; 0 turns every dropout off."""
+    norm: Literal["batch", "layer", "group"] | None = None
+    """Instead of the network's own normalisation, where it has a choice."""
+
+    def create_model(self) -> Any:
+        """The network; see `jaxmnist.models.create_model`.
+
+        Raises:
+            UsageError: the arch does not exist, or has no choice of what was chosen.
+        """
+        chosen = {"dropout": self.dropout, "norm": self.norm}
+        return create_model(self.arch, **{key: value for key, value in chosen.items() if value is not None})
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The JSON object in a configuration file; what it says is checked by `run_config`.
+
+    Raises:
+        UsageError: it cannot be read or is no JSON object.
+    """
+    try:
+        values = json.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"--config {path} cannot be read ({error.strerror}); name a JSON file.") from error
+    except ValueError as error:
+        raise UsageError(f"--config {path} is not JSON ({error}); correct it there.") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"--config {path} holds no JSON object; begin it with a brace.")
+    return values
+
+
+def run_config(values: Mapping[str, Any]) -> RunConfig:
+    """The configuration that is meant by what is said, with defaults for the rest.
+
+    Args:
+        values: fields of `RunConfig`. `recipe` may be a name, or an object that changes fields of the recipe
+            it names, by default the arch's own. `environment`, which a run's `config.json` has, is passed over.
+
+    Raises:
+        UsageError: a key is unknown, which is answered with the nearest one, or a value is out of range.
+    """
+    values = {key: value for key, value in values.items() if key != "environment"}
+    recipe = values.pop("recipe", {})
+    config = updated(RunConfig("third", Recipe(""), "", 0, "val", ""), values)
+    if config.arch not in ARCHS:
+        raise unknown_name("arch", config.arch, ARCHS)
+    recipe = _changed_recipe(recipe_of(config.arch), recipe)
+    return dataclasses.replace(config, recipe=recipe, seed=values.get("seed", recipe.default_seed))
+
+
+def _changed_recipe(base: Recipe, changes: Any) -> Recipe:
+    if isinstance(changes, str):
+        return get_recipe(changes)
+    name = changes.get("name", base.name) if isinstance(changes, Mapping) else base.name
+    known = get_recipe(name) if name in RECIPES else base
+    recipe = updated(known, changes, "recipe")
+    if name in RECIPES and recipe != known:
+        return dataclasses.replace(recipe, name=f"{name}-modified")
+    return recipe
+
+
+def updated(base: _T, changes: Any, place: str = "") -> _T:
+    """A frozen dataclass with the changes of a JSON object merged in.
+
+    Args:
+        base: the dataclass.
+        changes: the object; its keys are fields, and it need not name them all.
+        place: where the object stands in the file, for error messages.
+
+    Raises:
+        UsageError: a key is unknown, which is answered with the nearest one, or a value is of another type.
+    """
+    if not isinstance(changes, Mapping):
+        raise UsageError(f"{place or 'the whole'} is {json.dumps(changes)}, which must be a JSON object.")
+    types_of = typing.get_type_hints(type(base))
+    values = {}
+    for key, value in changes.items():
+        path = f"{place}.{key}" if place else key
+        if key not in types_of:
+            raise unknown_name(f"key in {place}" if place else "key", key, types_of)
+        values[key] = _value(types_of[key], getattr(base, key), value, path)
+    return dataclasses.replace(base, **values)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+_WORDS = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
+
+
+def _value(wanted: Any, current: Any, value: Any, path: str) -> Any:
+    """A JSON value as a field's type, or an error that says what it must be."""
+    is_union = typing.get_origin(wanted) in (types.UnionType, typing.Union)
+    choices = typing.get_args(wanted) if is_union else (wanted,)
+    words = []
+    for choice in choices:
+        if isinstance(choice, type) and dataclasses.is_dataclass(choice):
+            if isinstance(value, Mapping):
+                return updated(choice() if current is None else current, value, path)
+            words.append("an object")
+        elif typing.get_origin(choice) is Literal:
+            if value in typing.get_args(choice):
+                return value
+            words += map(repr, typing.get_args(choice))
+        elif choice is float and type(value) in (int, float):
+            return float(value)
+        elif type(value) is choice:
+            return value
+        else:
+            words.append(_WORDS[choice])
+    raise UsageError(f"{path} is {json.dumps(value)}, which must be {' or '.join(words)}.")

@@ -1,0 +1,135 @@
+"""Configuration: what a file may say, how it is merged, and what wrong keys and values are answered with."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from jaxmnist import cli
+from jaxmnist.commands.options import merge_options
+from jaxmnist.config import read_file, run_config
+from jaxmnist.errors import UsageError
+from jaxmnist.models import ARCHS
+from jaxmnist.recipes import RECIPES, get_recipe, recipe_of
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_an_arch_alone_means_its_published_recipe_and_seed(arch):
+    config = run_config({"arch": arch})
+    assert config.recipe == recipe_of(arch)
+    assert config.recipe.name == arch.split("_")[0]
+    assert config.seed == config.recipe.default_seed
+    assert config.select_on == "val"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_any_recipe_goes_with_any_arch(recipe):
+    assert run_config({"arch": "first", "recipe": recipe}).recipe == get_recipe(recipe)
+
+
+def test_an_object_changes_what_it_names_and_leaves_the_rest():
+    recipe = run_config({"recipe": {"name": "dilated", "epochs": 3, "plateau": {"patience": 2}}}).recipe
+    published = get_recipe("dilated")
+    assert published.plateau is not None
+    plateau = dataclasses.replace(published.plateau, patience=2)
+    assert recipe == dataclasses.replace(published, name="dilated-modified", epochs=3, plateau=plateau)
+
+
+def test_null_takes_a_schedule_away_and_an_object_brings_one():
+    assert run_config({"recipe": {"name": "third", "plateau": None}}).recipe.plateau is None
+    plateau = run_config({"recipe": {"name": "first", "plateau": {"patience": 0}}}).recipe.plateau
+    assert plateau is not None
+    assert (plateau.patience, plateau.factor) == (0, 0.1)
+
+
+def test_the_configuration_of_a_run_repeats_it():
+    config = run_config(
+        {"arch": "evolution_v2", "norm": "group", "dropout": 0, "seed": 3, "recipe": {"epochs": 2}}
+    )
+    written = json.loads(json.dumps(dataclasses.asdict(config))) | {"environment": {"python": "3"}}
+    assert run_config(written) == config
+    assert config.create_model().norm == "group"
+    assert config.create_model().dropout == 0.0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sede": 1}, r"no key 'sede' \(did you mean 'seed'\?\); choose one of arch, recipe,"),
+        ({"recipe": {"batchsize": 1}}, r"no key in recipe 'batchsize' \(did you mean 'batch_size'\?\)"),
+        (
+            {"recipe": {"plateau": {"patients": 1}}},
+            r"no key in recipe\.plateau 'patients' \(did you mean 'patience'",
+        ),
+        ({"seed": "1"}, r'seed is "1", which must be a whole number'),
+        ({"seed": True}, "seed is true, which must be a whole number"),
+        ({"recipe": {"epochs": 1.5}}, r"recipe\.epochs is 1\.5, which must be a whole number"),
+        ({"recipe": {"learning_rate": "auto"}}, r'recipe\.learning_rate is "auto", which must be a number'),
+        ({"recipe": {"augmentation": 3}}, r"recipe\.augmentation is 3, which must be an object"),
+        ({"recipe": {"plateau": []}}, r"recipe\.plateau is \[\], which must be an object or null"),
+        ({"recipe": 3}, "recipe is 3, which must be a JSON object"),
+        ({"recipe": {"optimizer": "rmsprop"}}, "which must be 'sgd' or 'adam' or 'adamw'"),
+        ({"recipe": {"label_smoothing": 1}}, r"label_smoothing=1\.0, which must be at least 0 and below 1"),
+        ({"select_on": "train"}, "select_on is \"train\", which must be 'val' or 'test'"),
+        ({"arch": "thrid"}, "did you mean 'third'"),
+        ({"recipe": "forth"}, "no recipe 'forth'"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_with_what_would_be_right(values, message):
+    with pytest.raises(UsageError, match=message):
+        run_config(values)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "3", ""])
+def test_a_file_without_an_object_is_refused(tmp_path, text):
+    (tmp_path / "f.json").write_text(text)
+    with pytest.raises(UsageError, match=r"--config .*f\.json"):
+        read_file(tmp_path / "f.json")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"none\.json cannot be read \(No such file"):
+        read_file(tmp_path / "none.json")
+
+
+def test_options_come_before_the_file():
+    file = {"arch": "first", "seed": 4, "recipe": {"name": "dilated", "epochs": 3, "batch_size": 8}}
+    merged = merge_options(file, {"arch": "third", "seed": None}, None, {"epochs": 2})
+    config = run_config(merged)
+    assert (config.arch, config.seed, config.recipe.epochs, config.recipe.batch_size) == ("third", 4, 2, 8)
+    assert run_config(merge_options(file, {}, "second", {})).recipe == get_recipe("second")
+    assert run_config(merge_options({"recipe": "second"}, {}, None, {"epochs": 2})).recipe.epochs == 2
+
+
+def exit_code(arguments, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main("train")
+    return exit_.value.code
+
+
+def test_the_command_line_answers_a_mistyped_key_with_the_nearest_one_and_code_2(
+    tmp_path, monkeypatch, capsys
+):
+    file = tmp_path / "mine.json"
+    file.write_text('{"recipe": {"learning_rat": 0.1}}')
+    assert exit_code(["--config", file, "--runs", tmp_path / "runs"], monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert "mine.json" in error
+    assert "did you mean 'learning_rate'?" in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_missed_target_is_code_6_and_the_run_is_complete(tmp_path, monkeypatch, capsys, tiny_run):
+    config = json.loads((Path(tiny_run) / "config.json").read_text())
+    (tmp_path / "again.json").write_text(json.dumps(config))
+    arguments = ["--config", tmp_path / "again.json", "--runs", tmp_path / "runs", "--target-acc", "99.99"]
+    assert exit_code(arguments, monkeypatch) == 6
+    assert "misses --target-acc 99.99" in capsys.readouterr().err
+    (run,) = (tmp_path / "runs").iterdir()
+    again, first = (json.loads((folder / "results.json").read_text()) for folder in (run, tiny_run))
+    assert {**again, "seconds": 0} == {**first, "seconds": 0}
+    config["data_fingerprint"] = "0" * 64
+    (tmp_path / "again.json").write_text(json.dumps(config))
+    assert exit_code(arguments, monkeypatch) == 3
