@@ -5,6 +5,7 @@ is quick.
 """
 
 from jaxmnist.commands.benchmark import Benchmark
+from jaxmnist.commands.compare import Compare
 from jaxmnist.commands.evaluate import Evaluate
 from jaxmnist.commands.options import Command
 from jaxmnist.commands.predict import Predict
@@ -15,4 +16,5 @@ COMMANDS: dict[str, type[Command]] = {
     "evaluate": Evaluate,
     "predict": Predict,
     "benchmark": Benchmark,
+    "compare": Compare,
 }

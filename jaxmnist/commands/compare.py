@@ -1,0 +1,59 @@
+"""The `compare` command."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jaxmnist.commands.options import Command, Device
+from jaxmnist.errors import UsageError
+
+RunFolders = Annotated[
+    tyro.conf.Positional[tuple[Path, ...]],
+    tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)"),
+]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compare(Command):
+    """Put runs beside each other and beside what the sources published."""
+
+    run_folders: RunFolders
+    """Folders that train made, or folders that hold some of them, at most two levels below."""
+    out: Path = Path("comparison")
+    """Folder for comparison.json, accuracy.png and accuracy_against_parameters.png."""
+    markdown: bool = False
+    """Print the table as Markdown; everything else goes to standard error."""
+    # Nothing is computed.
+    device: tyro.conf.Suppress[Device] = "auto"
+    no_compile_cache: tyro.conf.Suppress[bool] = False
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from jaxmnist import runs
+        from jaxmnist.comparison import COMPARISON, as_json, compare
+        from jaxmnist.report.comparison import markdown_table, print_comparison, print_files
+        from jaxmnist.report.comparison_plots import save_comparison_pictures
+
+        if not self.run_folders:
+            raise UsageError("there is nothing to compare; name run folders, or a folder that holds them.")
+        if self.json and self.markdown:
+            raise UsageError("--json and --markdown both print on standard output; give one of them.")
+        compared = compare(self.run_folders)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            runs.write_json(self.out / COMPARISON, as_json(compared))
+            files = [self.out / COMPARISON, *save_comparison_pictures(self.out, compared)]
+        except OSError as error:
+            message = f"--out {self.out} cannot be written to ({error.strerror}); name another folder."
+            raise UsageError(message) from error
+        if self.json:
+            print(json.dumps(as_json(compared)))
+        elif self.markdown:
+            print(markdown_table(compared))
+        else:
+            print_comparison(self.console(), compared)
+        print_files(Console(stderr=self.json or self.markdown), files)
