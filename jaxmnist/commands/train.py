@@ -56,9 +56,10 @@ class Train(Command):
         from jaxmnist.data import load_dataset
         from jaxmnist.fit import fit
         from jaxmnist.models import create_model
-        from jaxmnist.models.structure import layers
+        from jaxmnist.models.structure import layers, totals
         from jaxmnist.report import terminal
         from jaxmnist.report.plots import save_curves
+        from jaxmnist.report.summary import print_network
 
         console = self.console()
         if self.resume is not None:
@@ -85,7 +86,8 @@ class Train(Command):
             )
             device = self.start()
             run = runs.create_run(self.runs, config, runs.environment(device))
-        terminal.print_model(console, config.arch, layers(create_model(config.arch)))
+        network = layers(create_model(config.arch))
+        print_network(console, config.arch, network, totals(network))
         terminal.print_setup(console, config, dataset, device, run)
         with terminal.TrainingDisplay(console, config.recipe.epochs) as display:
             results = fit(config, dataset, run, device, display)
