@@ -109,9 +109,10 @@ def test_parameter_count_is_the_published_one(arch):
 
 def test_structure_lists_layers_in_order_with_channels_height_and_width():
     found = {layer.name: layer for layer in layers(create_model("third"))}
-    assert list(found)[:5] == ["conv1", "bn1", "conv2", "bn2", "trans1"]
+    assert list(found)[:6] == ["conv1", "gelu1", "bn1", "dropout1", "conv2", "gelu2"]
     assert found["skip2"].output_shape == (12, 6, 6)
-    assert found["bn1"] == ("bn1", "BatchNorm", (10, 26, 26), 20, 20)
+    assert found["bn1"][:5] == ("bn1", "BatchNorm", (10, 26, 26), 20, 20)
+    assert found["gelu6"][:5] == ("gelu6", "Activation", (12, 6, 6), 0, 0)
 
 
 @pytest.mark.parametrize("arch", ARCHS)

@@ -9,6 +9,7 @@ from jaxmnist.commands.compare import Compare
 from jaxmnist.commands.evaluate import Evaluate
 from jaxmnist.commands.options import Command
 from jaxmnist.commands.predict import Predict
+from jaxmnist.commands.summary import Summary
 from jaxmnist.commands.train import Train
 
 COMMANDS: dict[str, type[Command]] = {
@@ -17,4 +18,5 @@ COMMANDS: dict[str, type[Command]] = {
     "predict": Predict,
     "benchmark": Benchmark,
     "compare": Compare,
+    "summary": Summary,
 }

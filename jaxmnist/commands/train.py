@@ -80,9 +80,10 @@ class Train(Command):
         from jaxmnist.data import load_dataset
         from jaxmnist.errors import TargetMissedError
         from jaxmnist.fit import fit
-        from jaxmnist.models.structure import layers
+        from jaxmnist.models.structure import layers, totals
         from jaxmnist.report import terminal
         from jaxmnist.report.plots import save_curves
+        from jaxmnist.report.summary import print_network
 
         console = self.console()
         if self.resume is not None:
@@ -94,7 +95,8 @@ class Train(Command):
             config, dataset = self._configure(console)
             device = self.start()
             run = runs.create_run(self.runs, config, runs.environment(device))
-        terminal.print_model(console, config.arch, layers(config.create_model()))
+        network = layers(config.create_model())
+        print_network(console, config.arch, network, totals(network))
         terminal.print_setup(console, config, dataset, device, run)
         with terminal.TrainingDisplay(console, config.recipe.epochs) as display:
             results = fit(config, dataset, run, device, display)

@@ -1,4 +1,4 @@
-"""A training run in the terminal: summary table, progress bar, a line per epoch, results.
+"""A training run in the terminal: what is trained, progress bar, a line per epoch, results.
 
 A bar that redraws itself is for a terminal; into a file or a pipe go plain lines.
 """
@@ -79,24 +79,6 @@ class TrainingDisplay:
 
     def _print(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def print_model(console: Console, arch: str, layers: list[Any]) -> None:
-    """A table of the layers of a network (`jaxmnist.models.structure.Layer`) and its parameter counts."""
-    table = Table(title=f"Network {arch}", box=SIMPLE, title_justify="left", title_style="bold")
-    table.add_column("layer")
-    table.add_column("kind")
-    table.add_column("output", justify="right")
-    table.add_column("parameters", justify="right")
-    for layer in layers:
-        shape = " x ".join(map(str, layer.output_shape))
-        table.add_row(layer.name, layer.kind, shape, f"{layer.parameters:,}")
-    trainable = sum(layer.parameters for layer in layers)
-    statistics = sum(layer.statistics for layer in layers)
-    table.add_section()
-    table.add_row("total", "", "", f"{trainable:,}", style="bold")
-    console.print(table)
-    console.print(f"{trainable:,} trainable parameters, {statistics:,} running statistics\n", highlight=False)
 
 
 def print_setup(console: Console, config: Any, dataset: Any, device: Any, run: object) -> None:
