@@ -14,6 +14,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from jaxmnist import runs
 from jaxmnist.config import RunConfig
 from jaxmnist.errors import CheckpointError
+from jaxmnist.inference import Network
 from jaxmnist.models import ARCHS
 from jaxmnist.optim import make_optimizer
 from jaxmnist.parallel import Device
@@ -132,6 +133,22 @@ class RestoredRun(NamedTuple):
     device: Device
     epoch: int | None
     """Epoch at whose end the state was saved; None in the middle of one."""
+
+    @property
+    def network(self) -> Network:
+        """What inference takes of it."""
+        config, state = self.config, self.state
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        return Network(
+            arch=config.arch,
+            model=config.create_model(),
+            recipe=config.recipe,
+            variables=variables,
+            device=self.device,
+            config=config,
+            epoch=self.epoch,
+            step=int(state.step),
+        )
 
 
 def restore_run(run: Path, which: Literal["best", "latest"], device: Device) -> RestoredRun:

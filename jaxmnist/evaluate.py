@@ -1,21 +1,19 @@
 """What a trained network makes of a split: predictions, confusion matrix, mistakes."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32, UInt8
 
-from jaxmnist.checkpoints import RestoredRun
+from jaxmnist.augment import augment
 from jaxmnist.data import NUM_CLASSES, Dataset
-from jaxmnist.data.splits import split_indices
+from jaxmnist.data.splits import Split, split_indices
 from jaxmnist.errors import UsageError
-from jaxmnist.programs import EVAL_BATCH, build_programs
-
-EVALUATION = "evaluation.json"
-
-Split = Literal["train", "val", "test"]
+from jaxmnist.inference import Network, classify
+from jaxmnist.programs import EVAL_BATCH
+from jaxmnist.recipes import Augmentation
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,72 +66,94 @@ class Evaluation:
 
 
 def evaluate(
-    restored: RestoredRun, images: UInt8[np.ndarray, "n 28 28"], labels: Int32[np.ndarray, " n"]
+    network: Network,
+    images: UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"],
+    labels: Int32[np.ndarray, " n"],
 ) -> Evaluation:
     """Predicts every image exactly once, as they are: not augmented, in their order, whatever their number."""
-    return Evaluation(labels, *classify(restored, images))
+    return Evaluation(labels, *classify(network, images))
 
 
-def classify(
-    restored: RestoredRun, images: UInt8[np.ndarray, "n 28 28"]
-) -> tuple[Int32[np.ndarray, " n"], Float32[np.ndarray, "n 10"]]:
-    """Predictions and log-probabilities of images without labels; there is at least one."""
-    count, config = len(images), restored.config
-    padded = np.pad(images, ((0, -count % EVAL_BATCH), (0, 0), (0, 0)))
-    programs = build_programs(config.create_model(), config.recipe, restored.device)
-    predictions, log_probs = jax.device_get(programs.classify(restored.state, padded))
-    return predictions[:count], log_probs[:count]
+def evaluate_split(
+    network: Network, dataset: Dataset, split: Split, images: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Evaluates a network on a split of a dataset, which need not be the one it was trained on.
 
-
-def evaluate_run(restored: RestoredRun, dataset: Dataset, split: Split) -> dict[str, Any]:
-    """Evaluates a run on a split of a dataset, which need not be the one it was trained on.
+    Args:
+        network: the network.
+        dataset: the images; all its training images are `train` unless the network's run held some out.
+        split: which of them.
+        images: what is classified in place of `images_of(dataset, split)`, `augmented` say.
 
     Returns:
-        The contents of `evaluation.json`, plain JSON values. The `index` of a mistake is one into the
-        dataset's test images for the split `test`, into its training images for `train` and `val`.
+        The contents of the split's evaluation file, plain JSON values; null for what is not known of a
+        network without a run. The `index` of a mistake is one into the dataset's test images for the split
+        `test`, into its training images for `train` and `val`.
 
     Raises:
-        UsageError: the split is empty, because the run held out no images.
+        UsageError: the split is empty, because no images were held out.
     """
-    config = restored.config
-    train_count, test_count = len(dataset.train_labels), len(dataset.test_labels)
-    indices = split_indices(train_count, test_count, config.select_on)[split]
+    config = network.config
+    indices = _indices(network, dataset)[split]
     if not len(indices):
-        raise UsageError(
-            f"the run was selected on {config.select_on} and held out no images, so it has no split "
-            f"{split!r}; choose --split test or train."
+        reason = (
+            f"the run was selected on {config.select_on} and held out no images"
+            if config
+            else "a weights file does not say which images were held out"
         )
-    images, labels = images_of(dataset, split)
+        raise UsageError(f"{reason}, so it has no split {split!r}; choose --split test, train or all.")
     if split == "test":
-        indices = indices - train_count
-    evaluation = evaluate(restored, images[indices], labels[indices])
+        indices = indices - len(dataset.train_labels)
+    images = images_of(dataset, split) if images is None else images
+    labels = dataset.test_labels if split == "test" else dataset.train_labels
+    evaluation = evaluate(network, images[indices], labels[indices])
     return {
-        "arch": config.arch,
-        "recipe": config.recipe.name,
-        "seed": config.seed,
-        "epoch": restored.epoch,
-        "step": int(restored.state.step),
-        "trained_on": config.dataset,
+        "arch": network.arch,
+        "recipe": network.recipe.name,
+        "seed": config.seed if config else None,
+        "epoch": network.epoch,
+        "step": network.step,
+        "trained_on": config.dataset if config else None,
         "dataset": dataset.name,
         "data_source": dataset.source,
-        "data_of_run": dataset.fingerprint == config.data_fingerprint,
+        "data_of_run": dataset.fingerprint == config.data_fingerprint if config else None,
         "split": split,
         **_figures(evaluation, indices),
     }
 
 
-def images_of(dataset: Dataset, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """The images that a split is part of, and their labels."""
-    if split == "test":
-        return dataset.test_images, dataset.test_labels
-    return dataset.train_images, dataset.train_labels
+def splits_of(network: Network, dataset: Dataset) -> list[Split]:
+    """The splits that have images: `train`, `val` where the network's run held out some, `test`."""
+    return [split for split, indices in _indices(network, dataset).items() if len(indices)]
+
+
+def images_of(dataset: Dataset, split: Split) -> UInt8[np.ndarray, "n 28 28"]:
+    """The images that a split is part of."""
+    return dataset.test_images if split == "test" else dataset.train_images
+
+
+def augmented(
+    images: UInt8[np.ndarray, "n 28 28"], augmentation: Augmentation, seed: int
+) -> UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"]:
+    """Images changed as in training. What is drawn for one depends on the seed and its position alone."""
+    padded = np.pad(images, ((0, -len(images) % EVAL_BATCH), (0, 0), (0, 0)))
+    batches = padded.reshape(-1, EVAL_BATCH, *images.shape[1:])
+    keys = jax.random.split(jax.random.key(seed), len(batches))
+    change = jax.jit(lambda pairs: jax.lax.map(lambda pair: augment(pair[0], pair[1], augmentation), pairs))
+    return np.asarray(change((keys, batches))).reshape(padded.shape)[: len(images)]
+
+
+def _indices(network: Network, dataset: Dataset) -> dict[Split, Int32[np.ndarray, " n"]]:
+    select_on = network.config.select_on if network.config else "test"
+    return split_indices(len(dataset.train_labels), len(dataset.test_labels), select_on)
 
 
 def _figures(evaluation: Evaluation, indices: Int32[np.ndarray, " n"]) -> dict[str, Any]:
-    shares = evaluation.class_accuracies.tolist()
+    shares, confidences = evaluation.class_accuracies.tolist(), evaluation.confidences
     return {
         "loss": evaluation.loss,
         "correct": evaluation.correct,
+        "errors": len(evaluation.mistakes),
         "examples": len(evaluation.labels),
         "accuracy": evaluation.accuracy,
         "class_accuracies": [None if np.isnan(share) else share for share in shares],
@@ -143,7 +163,7 @@ def _figures(evaluation: Evaluation, indices: Int32[np.ndarray, " n"]) -> dict[s
                 "index": int(indices[i]),
                 "label": int(evaluation.labels[i]),
                 "prediction": int(evaluation.predictions[i]),
-                "confidence": float(evaluation.confidences[i]),
+                "confidence": float(confidences[i]),
             }
             for i in evaluation.mistakes
         ],

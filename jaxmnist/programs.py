@@ -27,7 +27,7 @@ class Programs(NamedTuple):
     evaluate_chunk: Any
     """(state, metrics, images, labels, order, start, batches) -> metrics"""
     classify: Any
-    """(state, images) -> (predictions, log_probs)"""
+    """(variables, images) -> (predictions, log_probs)"""
     epoch_order: Any
     """(key, epoch, split) -> order"""
 

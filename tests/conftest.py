@@ -29,6 +29,17 @@ def mnist_dir() -> Path:
     return Path(folder)
 
 
+@pytest.fixture
+def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty files instead of an evaluation's pictures, which take seconds to draw."""
+
+    def touch(_: Any, path: Path) -> Path:
+        path.touch()
+        return path
+
+    monkeypatch.setattr("jaxmnist.report.mistakes.save_figure", touch)
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs on the embedded digits. Tests that change it copy it first."""

@@ -20,8 +20,8 @@ from jaxmnist.checkpoints import restore_run
 from jaxmnist.commands import Evaluate
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError, DataError, UsageError
-from jaxmnist.evaluate import Evaluation, evaluate, evaluate_run
-from jaxmnist.report.evaluation import print_evaluation
+from jaxmnist.evaluate import Evaluation, augmented, evaluate, evaluate_split, images_of, splits_of
+from jaxmnist.report.evaluation import print_evaluation, print_splits
 from jaxmnist.report.mistakes import save_evaluation_pictures
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "evaluate.py"
@@ -34,13 +34,14 @@ def digits():
 
 
 @pytest.fixture(scope="session")
-def restored(tiny_run):
-    return restore_run(tiny_run, "best", CPU)
+def network(tiny_run):
+    return restore_run(tiny_run, "best", CPU).network
 
 
 @pytest.fixture(scope="session")
-def figures(restored, digits):
-    return {"checkpoint": "best"} | evaluate_run(restored, digits, "test")
+def figures(network, digits):
+    origin = {"run": "a run", "weights": None, "checkpoint": "best"}
+    return origin | evaluate_split(network, digits, "test") | {"augmentation_seed": None}
 
 
 def by_hand(predictions, confidences, labels) -> Evaluation:
@@ -53,29 +54,29 @@ def by_hand(predictions, confidences, labels) -> Evaluation:
 @pytest.mark.parametrize("which", ["best", "latest"])
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_figures_are_those_that_training_wrote_for_that_epoch(tiny_run, digits, which, split):
-    restored = restore_run(tiny_run, which, CPU)
+    network = restore_run(tiny_run, which, CPU).network
     rows = runs.read_metrics(tiny_run)
     row = max(rows, key=lambda row: row["val_accuracy"]) if which == "best" else rows[-1]
-    figures = evaluate_run(restored, digits, split)
+    figures = evaluate_split(network, digits, split)
     assert (figures["epoch"], figures["step"]) == (row["epoch"], row["step"])
     assert figures["correct"] == row[f"{split}_correct"]
-    assert figures["examples"] == row[f"{split}_examples"]
+    assert figures["examples"] == row[f"{split}_examples"] == figures["correct"] + figures["errors"]
     assert figures["accuracy"] == row[f"{split}_accuracy"]
     assert figures["loss"] == pytest.approx(row[f"{split}_loss"], rel=1e-5)
 
 
-def test_training_images_are_all_but_the_held_out_ones_and_their_indices_say_which(restored, digits):
-    train = evaluate_run(restored, digits, "train")
-    val = evaluate_run(restored, digits, "val")
+def test_training_images_are_all_but_the_held_out_ones_and_their_indices_say_which(network, digits):
+    train = evaluate_split(network, digits, "train")
+    val = evaluate_split(network, digits, "val")
     assert (train["examples"], val["examples"]) == (1375, 125)
     assert min(mistake["index"] for mistake in val["mistakes"]) >= 1375
     for mistake in train["mistakes"] + val["mistakes"]:
         assert digits.train_labels[mistake["index"]] == mistake["label"]
 
 
-def test_each_image_counts_once_whatever_their_number(restored, digits):
+def test_each_image_counts_once_whatever_their_number(network, digits):
     def predict(first, last):
-        return evaluate(restored, digits.test_images[first:last], digits.test_labels[first:last])
+        return evaluate(network, digits.test_images[first:last], digits.test_labels[first:last])
 
     everything = predict(0, 297)
     assert everything.log_probs.shape == (297, 10)
@@ -125,22 +126,90 @@ def test_without_mistakes_the_picture_of_an_earlier_evaluation_goes(figures, dig
     assert [file.name for file in written] == ["confusion.png"]
 
 
-def test_other_data_are_refused_unless_they_are_asked_for(restored, digits, tiny_run):
-    config = restored.config
+def test_other_data_are_refused_unless_they_are_asked_for(network, digits, tiny_run):
+    config = network.config
     other = dataclasses.replace(digits, test_images=digits.test_images[::-1], source="elsewhere")
     runs.require_data_of_run(config, digits, tiny_run)
     with pytest.raises(
         DataError, match=r"trained on other data than elsewhere.*give --data-dir the original files"
     ):
         runs.require_data_of_run(config, other, tiny_run)
-    assert evaluate_run(restored, digits, "test")["data_of_run"] is True
-    assert evaluate_run(restored, other, "test")["data_of_run"] is False
+    assert evaluate_split(network, digits, "test")["data_of_run"] is True
+    assert evaluate_split(network, other, "test")["data_of_run"] is False
 
 
-def test_a_run_that_held_out_nothing_has_no_val(restored, digits):
-    config = dataclasses.replace(restored.config, select_on="test")
+def test_a_run_that_held_out_nothing_has_no_val(network, digits):
+    config = dataclasses.replace(network.config, select_on="test")
     with pytest.raises(UsageError, match="held out no images, so it has no split 'val'"):
-        evaluate_run(restored._replace(config=config), digits, "val")
+        evaluate_split(network._replace(config=config), digits, "val")
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_all_splits_come_in_one_call_each_in_files_of_its_own(tiny_run, tmp_path, network, digits, capsys):
+    options = {"network": tiny_run, "device": "cpu", "no_compile_cache": True, "json": True}
+    Evaluate(split="all", out=tmp_path, **options).run()
+    splits = json.loads(capsys.readouterr().out)["splits"]
+    assert list(splits) == ["train", "val", "test"]
+    for split, figures in splits.items():
+        assert figures == json.loads(
+            (tmp_path / f"evaluation{'' if split == 'test' else f'-{split}'}.json").read_text()
+        )
+        assert figures["confusion"] == evaluate_split(network, digits, split)["confusion"]
+        wrong = figures["mistakes"]
+        assert len(wrong) == figures["errors"] == figures["examples"] - figures["correct"]
+        assert wrong == sorted(wrong, key=lambda mistake: -mistake["confidence"])
+    Evaluate(split="train", augment=True, out=tmp_path, **options).run()
+    suffixes = ("", "-train", "-train-augmented", "-val")
+    pictures = {f"{name}{suffix}.png" for name in ("confusion", "mistakes") for suffix in suffixes}
+    assert {file.name for file in (tmp_path / "plots").iterdir()} == pictures
+    assert {file.name for file in tmp_path.glob("*.json")} == {f"evaluation{end}.json" for end in suffixes}
+    changed = json.loads((tmp_path / "evaluation-train-augmented.json").read_text())
+    assert (changed["augmentation_seed"], splits["train"]["augmentation_seed"]) == (0, None)
+    assert changed["errors"] > splits["train"]["errors"]
+
+
+def test_splits_are_those_that_have_images(network, digits):
+    assert splits_of(network, digits) == ["train", "val", "test"]
+    published = network._replace(config=dataclasses.replace(network.config, select_on="test"))
+    assert splits_of(published, digits) == ["train", "test"]
+    assert evaluate_split(published, digits, "train")["examples"] == 1500
+
+
+def test_augmented_images_are_repeated_by_their_seed_whatever_follows_them(digits, network):
+    images, augmentation = images_of(digits, "train"), network.recipe.augmentation
+    first = augmented(images[:130], augmentation, 0)
+    assert (first.shape, first.dtype) == ((130, 28, 28), np.uint8)
+    np.testing.assert_array_equal(augmented(images[:128], augmentation, 0), first[:128])
+    assert (first != images[:130]).any((1, 2)).mean() > 0.9
+    assert (first != augmented(images[:130], augmentation, 1)).any((1, 2)).mean() > 0.9
+    # Two batches of the same image have draws of their own.
+    same = augmented(np.repeat(images[:1], 128, axis=0), augmentation, 0)
+    assert (same[:64] != same[64:]).any()
+
+
+def test_only_train_images_are_augmented(tiny_run):
+    with pytest.raises(UsageError, match=r"changes train images, not those of test; add --split train"):
+        Evaluate(network=tiny_run, augment=True).run()
+
+
+def test_the_terminal_shows_splits_side_by_side_in_80_columns(figures):
+    train = figures | {"split": "train", "augmentation_seed": 0, "examples": 60000, "correct": 59390}
+    train |= {"errors": 610, "accuracy": 100 * 59390 / 60000, "mistakes": figures["mistakes"][:1] * 59999}
+    perfect = figures | {"split": "val", "mistakes": [], "class_accuracies": [None, *[100.0] * 9]}
+    output = io.StringIO()
+    print_splits(Console(width=80, file=output), [train, perfect, figures], [Path("evaluation.json")])
+    lines = output.getvalue().splitlines()
+    cells = {line.split()[0]: line.split()[1:] for line in lines if line.startswith(" ") and line.strip()}
+    assert cells["errors"] == ["610", *[str(figures["errors"])] * 2]
+    assert cells["examples"] == ["60,000", "297", "297"]
+    shares = [f"{share:.2f}" for share in figures["class_accuracies"]]
+    assert cells["0"] == ["correct", shares[0], "%", shares[0], "%"]
+    assert cells["9"] == ["correct", shares[9], "%", "100.00", "%", shares[9], "%"]
+    assert "Most confident of 59,999 augmented train mistakes (index into training images):" in lines
+    assert "No val mistakes: there is nothing to draw." in lines
+    assert f"Most confident of {figures['errors']} test mistakes (index into test images):" in lines
+    # The first lines name network and data, however long their names are.
+    assert max(map(len, lines[2:])) <= 80
 
 
 def listing(folder: Path) -> list[tuple[Path, int]]:
@@ -227,13 +296,14 @@ def test_the_terminal_shows_the_figures_in_80_columns(figures):
     lines = output.getvalue().splitlines()
     table = [line.split() for line in lines if "6742" in line]
     assert table == [[str(label), *["6742"] * 10, "100.00", "%"] for label in range(10)]
-    assert f"accuracy   {figures['correct']}/297 ({figures['accuracy']:.2f} %)" in lines
+    errors = 297 - figures["correct"]
+    assert f"accuracy   {figures['correct']}/297 ({figures['accuracy']:.2f} %), {errors} errors" in lines
     assert any("This is not MNIST" in line for line in lines)
     assert lines[-1] == "Written: plots/confusion.png"
 
 
 def test_a_folder_that_cannot_be_written_is_a_usage_error(tiny_run, tmp_path):
     (tmp_path / "file").touch()
-    command = Evaluate(run_folder=tiny_run, out=tmp_path / "file", device="cpu", no_compile_cache=True)
+    command = Evaluate(network=tiny_run, out=tmp_path / "file", device="cpu", no_compile_cache=True)
     with pytest.raises(UsageError, match=r"cannot be written to .*name another folder with --out"):
         command.run()

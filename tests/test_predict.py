@@ -227,13 +227,13 @@ def test_what_is_no_file_is_named(tmp_path, digit):
 
 
 def test_files_are_predicted_as_the_arrays_are(tiny_run, tmp_path, digits):
-    restored = restore_run(tiny_run, "best", jax.devices("cpu")[0])
+    network = restore_run(tiny_run, "best", jax.devices("cpu")[0]).network
     images = digits.test_images[:5]
     paths = [tmp_path / f"{i}.png" for i in range(5)]
     for i, (path, image) in enumerate(zip(paths, images, strict=True)):
         Image.fromarray(255 - image if i % 2 else image).save(path)
-    rows, errors = predict_files(restored, [*paths[:2], tmp_path / "missing.png", *paths[2:]])
-    expected = evaluate(restored, images, digits.test_labels[:5])
+    rows, errors = predict_files(network, [*paths[:2], tmp_path / "missing.png", *paths[2:]])
+    expected = evaluate(network, images, digits.test_labels[:5])
     assert [row["file"] for row in rows] == [str(path) for path in paths]
     assert [row["prediction"] for row in rows] == expected.predictions.tolist()
     assert [row["confidence"] for row in rows] == expected.confidences.tolist()
@@ -241,7 +241,7 @@ def test_files_are_predicted_as_the_arrays_are(tiny_run, tmp_path, digits):
     assert [str(error) for error in errors] == [
         f"{tmp_path / 'missing.png'} does not exist; name an image file."
     ]
-    assert predict_files(restored, [tmp_path / "missing.png"])[0] == []
+    assert predict_files(network, [tmp_path / "missing.png"])[0] == []
 
 
 def test_the_command_predicts_the_good_files_names_the_bad_ones_and_ends_with_3(tiny_run, tmp_path, digit):
@@ -283,7 +283,7 @@ def test_a_folder_that_is_no_run_ends_the_command_with_4(tmp_path):
 
 def test_no_image_is_a_usage_error(tiny_run):
     with pytest.raises(UsageError, match="nothing to predict"):
-        Predict(run_folder=tiny_run, images=()).run()
+        Predict(network=tiny_run, images=()).run()
 
 
 def test_the_table_names_the_three_likeliest_and_long_files_in_full():

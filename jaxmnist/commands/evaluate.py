@@ -2,51 +2,81 @@
 
 import dataclasses
 import json
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from jaxmnist.commands.options import Command, OptionalDataset, OptionalFolder, RunFolder
+from jaxmnist.commands.network import NetworkCommand
+from jaxmnist.commands.options import OptionalDataset, OptionalFolder
 from jaxmnist.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from jaxmnist.data.splits import Split
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluate(Command):
-    """Evaluate a trained network: accuracy, confusion matrix, worst mistakes."""
+class Evaluate(NetworkCommand):
+    """Evaluate a trained network: accuracy, confusion matrix, mistakes.
 
-    run_folder: RunFolder
-    """Folder that train made."""
-    checkpoint: Literal["best", "latest"] = "best"
-    """Which of the run's two checkpoints."""
-    split: Literal["test", "val", "train"] = "test"
-    """Which images; those of train are taken as they are, not augmented."""
+    Names of files end in the split, as evaluation-train.json does, but for test.
+    """
+
+    split: Literal["test", "val", "train", "all"] = "test"
+    """Which images; all is every split there is, side by side. For a weights file there is no val."""
+    augment: bool = False
+    """Evaluate the train images with the recipe's augmentation instead of as they are."""
+    seed: int = 0
+    """Seed of --augment."""
     dataset: OptionalDataset = None
-    """What to evaluate on, which may be other data than the run's; without this option only the run's own."""
+    """What to evaluate on, also other data than the run's; by default only those, for weights mnist."""
     data_dir: OptionalFolder = None
     """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
     out: OptionalFolder = None
-    """Folder for evaluation.json and the pictures in plots/; without this option the run folder."""
+    """Gets evaluation.json and plots/; by default the run folder, for weights NAME.npz evaluation/NAME."""
 
     def run(self) -> None:
         from jaxmnist import evaluate, runs
-        from jaxmnist.checkpoints import restore_run
         from jaxmnist.data import load_dataset
-        from jaxmnist.report.evaluation import print_evaluation
+        from jaxmnist.report.evaluation import print_evaluation, print_splits
+
+        if self.augment and self.split not in ("train", "all"):
+            raise UsageError(f"--augment changes train images, not those of {self.split}; add --split train.")
+        network = self.open_network()
+        config = network.config
+        dataset = load_dataset(self.dataset or (config.dataset if config else "mnist"), self.data_dir)
+        if self.dataset is None and config is not None:
+            runs.require_data_of_run(config, dataset, self.network)
+        splits: list[Split] = evaluate.splits_of(network, dataset) if self.split == "all" else [self.split]
+        results, files = [], []
+        for split in splits:
+            images, seed = evaluate.images_of(dataset, split), None
+            if self.augment and split == "train":
+                images, seed = evaluate.augmented(images, network.recipe.augmentation, self.seed), self.seed
+            figures = evaluate.evaluate_split(network, dataset, split, images)
+            results.append(self.origin() | figures | {"augmentation_seed": seed})
+            files += self._save(results[-1], images)
+        if self.json:
+            by_split = {figures["split"]: figures for figures in results}
+            print(json.dumps({"splits": by_split} if self.split == "all" else results[0]))
+        elif self.split == "all":
+            print_splits(self.console(), results, files)
+        else:
+            print_evaluation(self.console(), results[0], files)
+
+    def _save(self, figures: dict[str, Any], images: "np.ndarray") -> list[Path]:
+        from jaxmnist import runs
+        from jaxmnist.report.evaluation import file_suffix
         from jaxmnist.report.mistakes import save_evaluation_pictures
 
-        restored = restore_run(self.run_folder, self.checkpoint, self.start())
-        dataset = load_dataset(self.dataset or restored.config.dataset, self.data_dir)
-        if self.dataset is None:
-            runs.require_data_of_run(restored.config, dataset, self.run_folder)
-        figures = {"run": str(self.run_folder), "checkpoint": self.checkpoint}
-        figures |= evaluate.evaluate_run(restored, dataset, self.split)
-        out = self.out or self.run_folder
+        # Not beside a weights file by default: its folder belongs to others, and may be read-only.
+        default = Path("evaluation", self.network.stem) if self.is_weights else self.network
+        out = self.out or default
         try:
-            images, _ = evaluate.images_of(dataset, self.split)
-            files = [out / evaluate.EVALUATION, *save_evaluation_pictures(out, figures, images)]
-            runs.write_json(files[0], figures)
+            pictures = save_evaluation_pictures(out, figures, images)
+            file = out / f"evaluation{file_suffix(figures)}.json"
+            runs.write_json(file, figures)
         except OSError as error:
             message = f"{out} cannot be written to ({error.strerror}); name another folder with --out."
             raise UsageError(message) from error
-        if self.json:
-            print(json.dumps(figures))
-        else:
-            print_evaluation(self.console(), figures, files)
+        return [file, *pictures]

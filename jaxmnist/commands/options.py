@@ -23,16 +23,14 @@ def _optional(metavar: str) -> Any:
 
 Device = Literal["auto", "cpu", "gpu", "metal", "tpu"]
 Arch = Annotated[str, tyro.conf.arg(metavar=_names(ARCHS))]
-OptionalArch = Annotated[
-    str | None, tyro.conf.arg(metavar=_names(ARCHS), help_behavior_hint="(default: third)")
-]
+OptionalArch = Annotated[str | None, _optional(_names(ARCHS))]
 OptionalRecipe = Annotated[str | None, _optional(_names(RECIPES))]
 OptionalDataset = Annotated[str | None, _optional(_names(DATASETS))]
 OptionalFolder = Annotated[Path | None, _optional("FOLDER")]
 OptionalFile = Annotated[Path | None, _optional("FILE")]
 OptionalInt = Annotated[int | None, _optional("INT")]
 OptionalFloat = Annotated[float | None, _optional("FLOAT")]
-RunFolder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+RunOrWeights = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|WEIGHTS.npz")]
 
 
 @dataclasses.dataclass(frozen=True)

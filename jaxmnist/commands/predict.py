@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxmnist.commands.options import Command, RunFolder
+from jaxmnist.commands.network import NetworkCommand
 from jaxmnist.errors import DataError, UsageError
 
 ImageFiles = Annotated[
@@ -18,32 +18,26 @@ ImageFiles = Annotated[
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Predict(Command):
+class Predict(NetworkCommand):
     """Classify image files with a trained network."""
 
-    run_folder: RunFolder
-    """Folder that train made."""
     images: ImageFiles
     """Image files of any size; 28x28 pixels are taken as they are, others are fitted in as MNIST's were."""
-    checkpoint: Literal["best", "latest"] = "best"
-    """Which of the run's two checkpoints."""
     ink: Literal["auto", "light", "dark"] = "auto"
     """Whether what is drawn is light or dark; auto takes the border of each image for its ground."""
 
     def run(self) -> None:
-        from jaxmnist.checkpoints import restore_run
         from jaxmnist.predict import predict_files
         from jaxmnist.report.evaluation import print_predictions
 
         if not self.images:
-            raise UsageError("there is nothing to predict; name image files after the run folder.")
-        restored = restore_run(self.run_folder, self.checkpoint, self.start())
-        predictions, errors = predict_files(restored, self.images, self.ink)
+            raise UsageError("there is nothing to predict; name image files after the run or weights.")
+        network = self.open_network()
+        predictions, errors = predict_files(network, self.images, self.ink)
         for error in errors:
             print(f"error: {error}", file=sys.stderr)
         if self.json:
-            result = {"run": str(self.run_folder), "checkpoint": self.checkpoint}
-            result |= {"arch": restored.config.arch, "predictions": predictions}
+            result = self.origin() | {"arch": network.arch, "predictions": predictions}
             print(json.dumps(result | {"errors": list(map(str, errors))}))
         elif predictions:
             print_predictions(self.console(), predictions)

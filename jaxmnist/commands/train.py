@@ -44,7 +44,7 @@ class Train(Command):
     """Train a network and keep metrics, checkpoints and plots in a run folder."""
 
     arch: OptionalArch = None
-    """Network."""
+    """Network; by default third."""
     recipe: OptionalRecipe = None
     """How to train; by default the network's own published recipe."""
     dataset: OptionalDataset = None

@@ -5,13 +5,15 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int32
 
+Split = Literal["train", "val", "test"]
+
 HELD_OUT_SHARE = 12
 """One in this many training images is held out for `val`: 5,000 of MNIST's 60,000."""
 
 
 def split_indices(
     train_count: int, test_count: int, select_on: Literal["val", "test"]
-) -> dict[str, Int32[np.ndarray, " n"]]:
+) -> dict[Split, Int32[np.ndarray, " n"]]:
     """Indices of each split into the training images followed by the test images.
 
     `val` is the end of the training images, the same for every seed, so that runs can be compared on it. With

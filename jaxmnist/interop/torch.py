@@ -4,6 +4,7 @@ A convolution kernel is OIHW there and HWIO here, a linear weight [out, in] ther
 `bn1.weight` is our `bn1/scale`, `bn1.running_mean` our `batch_stats` `bn1/mean`.
 """
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -39,22 +40,28 @@ def from_torch(arch: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     Raises:
         CheckpointError: arrays are missing, left over or of another shape; all of them are named.
     """
-    shapes = _variable_shapes(arch)
-    wanted = {key: (path, _their_shape(path, leaf.shape)) for path, key, leaf in _leaves(shapes)}
-    given = {key for key in arrays if not key.endswith(".num_batches_tracked")}
-    faults = [f"{key} is missing" for key in wanted if key not in given]
-    faults += [f"{key} is not part of it" for key in sorted(given - set(wanted))]
-    faults += [
-        f"{key} has shape {np.shape(arrays[key])} instead of {shape}"
-        for key, (_, shape) in wanted.items()
-        if key in given and np.shape(arrays[key]) != shape
-    ]
-    if faults:
+    if faults := find_faults(arch, arrays):
         raise CheckpointError(f"these weights are not those of arch {arch!r}: {'; '.join(faults)}.")
     return _map_leaves(
-        shapes,
+        _variable_shapes(arch),
         lambda path, key, leaf: _transposed(path, np.asarray(arrays[key], np.float32), _TO_OURS),
     )
+
+
+def find_faults(arch: str, arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """What keeps arrays from being the weights of a network: a phrase for each missing, extra or misshapen one."""
+    shapes = _variable_shapes(arch)
+    wanted = {key: _their_shape(path, leaf.shape) for path, key, leaf in _leaves(shapes)}
+    given = {key for key in arrays if not key.endswith(".num_batches_tracked")}
+    return [
+        *(f"{key} is missing" for key in wanted if key not in given),
+        *(f"{key} is not part of it" for key in sorted(given - set(wanted))),
+        *(
+            f"{key} has shape {np.shape(arrays[key])} instead of {shape}"
+            for key, shape in wanted.items()
+            if key in given and np.shape(arrays[key]) != shape
+        ),
+    ]
 
 
 def to_torch(arch: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -70,6 +77,7 @@ def to_torch(arch: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
+@functools.cache
 def _variable_shapes(arch: str) -> Any:
     images = jax.ShapeDtypeStruct((1, *IMAGE_SHAPE), np.float32)
     return jax.eval_shape(create_model(arch).init, jax.random.key(0), images)

@@ -4,36 +4,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from jaxmnist.report.evaluation import describe
+from jaxmnist.report.evaluation import count_errors, describe, describe_split, file_suffix
 from jaxmnist.report.plots import PLOTS, save_figure
 
-_SHOWN = 40
+_SHOWN = 60
 _COLUMNS = 8
 
 
 def save_evaluation_pictures(
-    folder: Path, figures: dict[str, Any], images: UInt8[np.ndarray, "n 28 28"]
+    folder: Path,
+    figures: dict[str, Any],
+    images: UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"],
 ) -> list[Path]:
     """Draws `plots/confusion.png` and, where there are mistakes, `plots/mistakes.png` below a folder.
+
+    The names of pictures of other splits than `test` end in `file_suffix`.
 
     Args:
         folder: gets the subfolder if it has none.
         figures: the contents of `evaluation.json`.
-        images: what the indices of the mistakes point into.
+        images: what the indices of the mistakes point into, as they were classified.
 
     Returns:
         The files written. Without mistakes an older `mistakes.png` is removed: it shows another evaluation.
     """
     plots = folder / PLOTS
     plots.mkdir(parents=True, exist_ok=True)
-    files = [save_figure(_confusion(figures), plots / "confusion.png")]
+    confusion, mistakes = (plots / f"{name}{file_suffix(figures)}.png" for name in ("confusion", "mistakes"))
+    files = [save_figure(_confusion(figures), confusion)]
     if figures["mistakes"]:
-        return [*files, save_figure(_mistakes(figures, images), plots / "mistakes.png")]
-    (plots / "mistakes.png").unlink(missing_ok=True)
+        return [*files, save_figure(_mistakes(figures, images), mistakes)]
+    mistakes.unlink(missing_ok=True)
     return files
 
 
@@ -88,6 +93,7 @@ def _mistakes(figures: dict[str, Any], images: np.ndarray) -> Figure:
 
 def _title(heading: str, figures: dict[str, Any]) -> str:
     return (
-        f"{heading}\n{describe(figures)}\n{figures['split']} images of {figures['dataset']}: "
-        f"{figures['correct']:,} of {figures['examples']:,} correct ({figures['accuracy']:.2f} %)"
+        f"{heading}\n{describe(figures)}\n{describe_split(figures)} images of {figures['dataset']}: "
+        f"{figures['correct']:,} of {figures['examples']:,} correct ({figures['accuracy']:.2f} %), "
+        f"{count_errors(figures)}"
     )

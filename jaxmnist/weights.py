@@ -1,0 +1,110 @@
+"""Weights from a file: the arrays of a PyTorch `state_dict`, saved by NumPy under their names."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxmnist.errors import CheckpointError, unknown_name
+from jaxmnist.inference import Network
+from jaxmnist.interop.torch import find_faults, from_torch
+from jaxmnist.models import ARCHS, create_model
+from jaxmnist.parallel import Device
+from jaxmnist.recipes import get_recipe, recipe_of
+
+_REMEDY = "give a .npz file that numpy.savez made of a state_dict, a float array under each of its names"
+
+
+def read_weights(path: Path, device: Device, arch: str | None = None, recipe: str | None = None) -> Network:
+    """Opens a file of weights for inference.
+
+    Args:
+        path: a `.npz` file with arrays keyed `conv1.weight`, `bn1.running_mean`, ...; texts in it and a
+            `state_dict`'s `num_batches_tracked` counters are passed over. Nothing in it is ever unpickled.
+        device: where the weights go.
+        arch: the network; without it the one whose names and shapes are those of the arrays.
+        recipe: name of the recipe that says how images are normalised; without it the arch's own.
+
+    Raises:
+        UsageError: there is no such arch or recipe.
+        CheckpointError: the file is missing or damaged, fits no arch exactly (all missing, extra and misshapen
+            arrays are named) or more than one, or has values that are not finite floating-point numbers.
+    """
+    if arch is not None and arch not in ARCHS:
+        raise unknown_name("arch", arch, ARCHS)
+    named_recipe = get_recipe(recipe) if recipe else None
+    arrays = _read_arrays(path)
+    arch = _require_arch(path, arrays, arch) if arch else _recognise(path, arrays)
+    _require_finite(path, arrays)
+    variables = jax.device_put(from_torch(arch, arrays), device)
+    return Network(arch, create_model(arch), named_recipe or recipe_of(arch), variables, device)
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    arrays = {}
+    try:
+        if not path.is_file():
+            reason = "is not a regular file" if path.exists() else "does not exist"
+            raise CheckpointError(f"{path} {reason}; {_REMEDY}.")
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise CheckpointError(f"{path} is no .npz file, or one that is cut short; {_REMEDY}.")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                for name in archive.files:
+                    arrays[name] = _read_array(path, archive, name)
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds
+        reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0] or type(error).__name__
+        raise CheckpointError(f"{path} cannot be read ({reason[:200]}); {_REMEDY}.") from error
+    return {name: array for name, array in arrays.items() if array.dtype.kind not in "US"}
+
+
+def _read_array(path: Path, archive: Any, name: str) -> np.ndarray:
+    try:
+        array = archive[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        message = f"{path} has Python objects in {name}, which are never unpickled; {_REMEDY}."
+        raise CheckpointError(message) from error
+    # A member that is not an array, as all are in the files of torch.save, comes back as bytes.
+    if not isinstance(array, np.ndarray):
+        raise CheckpointError(f"{path} is no .npz file: its member {name} is no array; {_REMEDY}.")
+    return array
+
+
+def _require_arch(path: Path, arrays: Mapping[str, np.ndarray], arch: str) -> str:
+    if faults := find_faults(arch, arrays):
+        raise CheckpointError(f"{path} does not hold the weights of arch {arch!r}: {'; '.join(faults)}.")
+    return arch
+
+
+def _recognise(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
+    faults = {arch: find_faults(arch, arrays) for arch in ARCHS}
+    fitting = [arch for arch in ARCHS if not faults[arch]]
+    if len(fitting) > 1:
+        raise CheckpointError(
+            f"{path} fits the archs {' and '.join(fitting)}; name the right one with --arch."
+        )
+    if not fitting:
+        nearest = min(ARCHS, key=lambda arch: len(faults[arch]))
+        raise CheckpointError(
+            f"{path} does not hold the weights of any arch; seen as the nearest, {nearest!r}: "
+            f"{'; '.join(faults[nearest])}."
+        )
+    return fitting[0]
+
+
+def _require_finite(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    weights = {key: array for key, array in arrays.items() if not key.endswith(".num_batches_tracked")}
+    if wrong := [key for key, array in weights.items() if array.dtype.kind != "f"]:
+        raise CheckpointError(f"{path} has values that are no floating-point numbers in {', '.join(wrong)}.")
+    # Also true of what is finite in float64 only; a comparison with NaN is never true.
+    largest = np.finfo(np.float32).max
+    if wrong := [key for key, array in weights.items() if not (np.abs(array) <= largest).all()]:
+        raise CheckpointError(f"{path} has weights that are not finite in float32 in {', '.join(wrong)}.")
