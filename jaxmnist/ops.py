@@ -57,7 +57,7 @@ def conv2d(
     return lax.platform_dependent(
         x,
         kernel,
-        cpu=functools.partial(_matmul_conv, padding=padding, dilation=dilation),
+        cpu=functools.partial(_sliced_conv, padding=padding, dilation=dilation),
         default=functools.partial(_library_conv, padding=padding, dilation=dilation),
     )
 
@@ -73,7 +73,7 @@ def _conv2d_backward(padding, dilation, residuals, dy):
     return lax.platform_dependent(
         *residuals,
         dy,
-        cpu=functools.partial(_matmul_conv_vjp, padding=padding, dilation=dilation),
+        cpu=functools.partial(_sliced_conv_vjp, padding=padding, dilation=dilation),
         default=library_vjp,
     )
 
@@ -90,6 +90,35 @@ def _library_conv(x, kernel, *, padding, dilation):
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("CHWN", "HWIO", "CHWN"),
     )
+
+
+_SLICE_IMAGES = 32
+_SLICE_BYTES = 8 * 2**20
+
+
+def _slices(x, kernel):
+    """In how many parts of the batch a convolution is done, so that a part's stacked copies stay in cache.
+
+    A step of `step1` takes 1.2 s of processor time instead of 1.5 s (batch 128); where the copies of the whole
+    batch are small, slices cost more than they save.
+    """
+    stacked = kernel.shape[1] * x.size * x.dtype.itemsize
+    batch = x.shape[3]
+    whole = kernel.shape[1] == 1 or stacked <= _SLICE_BYTES or batch % _SLICE_IMAGES
+    return 1 if whole else batch // _SLICE_IMAGES
+
+
+def _sliced_conv(x, kernel, *, padding, dilation):
+    conv = functools.partial(_matmul_conv, padding=padding, dilation=dilation)
+    parts = [conv(part, kernel) for part in jnp.split(x, _slices(x, kernel), axis=3)]
+    return jnp.concatenate(parts, axis=3)
+
+
+def _sliced_conv_vjp(x, kernel, dy, *, padding, dilation):
+    vjp = functools.partial(_matmul_conv_vjp, padding=padding, dilation=dilation)
+    pairs = zip(*(jnp.split(value, _slices(x, kernel), axis=3) for value in (x, dy)), strict=True)
+    d_maps, d_kernels = zip(*(vjp(part, kernel, d_part) for part, d_part in pairs), strict=True)
+    return jnp.concatenate(d_maps, axis=3), functools.reduce(jnp.add, d_kernels)
 
 
 def _matmul_conv(x, kernel, *, padding, dilation):

@@ -279,7 +279,7 @@ def test_adam_decays_through_the_gradient_and_adamw_beside_it(name, decay):
     recipe = Recipe("x", optimizer=name, learning_rate=0.02, weight_decay=decay)
     random = np.random.default_rng(0)
     weight, gradients = random.normal(size=5), random.normal(size=(20, 5))
-    params = {"w": jnp.asarray(weight, jnp.float32)}
+    params: Any = {"w": jnp.asarray(weight, jnp.float32)}
     optimizer = make_optimizer(recipe)
     state = optimizer.init(params)
     for gradient in gradients:
@@ -291,7 +291,7 @@ def test_adam_decays_through_the_gradient_and_adamw_beside_it(name, decay):
 
 def test_weight_decay_of_sgd_enters_the_momentum():
     optimizer = make_optimizer(Recipe("x", learning_rate=0.5, momentum=0.5, weight_decay=0.1))
-    params = {"w": jnp.array([1.0])}
+    params: Any = {"w": jnp.array([1.0])}
     state = optimizer.init(params)
     for _ in range(2):
         updates, state = optimizer.update({"w": jnp.array([0.0])}, state, params)
