@@ -138,7 +138,8 @@ def test_shear_leans_to_the_right_and_scale_enlarges():
     bar = np.zeros((2, 28, 28), np.uint8)
     bar[:, 4:24, 13:15] = 255
     upright = np.zeros((2, 2), np.int32)
-    changed = np.asarray(affine_jit(bar, upright, np.float32([1.0, 1.2]), np.float32([20.0, 0.0])))
+    factors, degrees = np.array([1.0, 1.2], np.float32), np.array([20.0, 0.0], np.float32)
+    changed = np.asarray(affine_jit(bar, upright, factors, degrees))
     leaning, larger = changed
     assert leaning[4].argmax() > 15
     assert 0 < leaning[23].argmax() < 12

@@ -124,7 +124,7 @@ def perspective(inward: Int32[Array, "batch 4 2"]) -> Source:
             remainder = sign * (_dot(exact_rows[axis], x, y) - near * divisor)
             return near + (remainder >= size).astype(jnp.int32) - (remainder < 0).astype(jnp.int32)
 
-        # The barrier has XLA compute these once, not for each use: 1.1 ms instead of 2 ms for 128 images.
+        # The barrier has XLA compute these once, not for each use, which halves the time of the dilated recipe.
         return lax.optimization_barrier((quotient(0), quotient(1)))
 
     return source

@@ -8,6 +8,7 @@ from jaxmnist.commands.benchmark import Benchmark
 from jaxmnist.commands.evaluate import Evaluate
 from jaxmnist.commands.options import Command
 from jaxmnist.commands.predict import Predict
+from jaxmnist.commands.preview import Preview
 from jaxmnist.commands.train import Train
 
 COMMANDS: dict[str, type[Command]] = {
@@ -15,4 +16,5 @@ COMMANDS: dict[str, type[Command]] = {
     "evaluate": Evaluate,
     "predict": Predict,
     "benchmark": Benchmark,
+    "preview": Preview,
 }
