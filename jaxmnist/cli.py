@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+from pathlib import Path
 
 import tyro
 
@@ -21,7 +22,7 @@ def main(command: str | None = None) -> None:
     if command is None:
         chosen = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="jaxmnist", config=_STYLE)
     else:
-        chosen = tyro.cli(COMMANDS[command], prog=f"{command}.py", config=_STYLE)
+        chosen = tyro.cli(COMMANDS[command], prog=Path(sys.argv[0]).name, config=_STYLE)
     # Absl's warnings of libraries would break into the progress bar.
     logging.getLogger("absl").setLevel(logging.ERROR)
     sys.exit(_exit_code(chosen))

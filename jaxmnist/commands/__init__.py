@@ -10,6 +10,7 @@ from jaxmnist.commands.evaluate import Evaluate
 from jaxmnist.commands.options import Command
 from jaxmnist.commands.predict import Predict
 from jaxmnist.commands.summary import Summary
+from jaxmnist.commands.preview import Preview
 from jaxmnist.commands.train import Train
 
 COMMANDS: dict[str, type[Command]] = {
@@ -19,4 +20,5 @@ COMMANDS: dict[str, type[Command]] = {
     "benchmark": Benchmark,
     "compare": Compare,
     "summary": Summary,
+    "preview": Preview,
 }

@@ -24,6 +24,7 @@ def _optional(metavar: str) -> Any:
 Device = Literal["auto", "cpu", "gpu", "metal", "tpu"]
 Arch = Annotated[str, tyro.conf.arg(metavar=_names(ARCHS))]
 OptionalArch = Annotated[str | None, _optional(_names(ARCHS))]
+RecipeName = Annotated[str, tyro.conf.arg(metavar=_names(RECIPES))]
 OptionalRecipe = Annotated[str | None, _optional(_names(RECIPES))]
 OptionalDataset = Annotated[str | None, _optional(_names(DATASETS))]
 OptionalFolder = Annotated[Path | None, _optional("FOLDER")]
