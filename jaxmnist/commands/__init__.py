@@ -6,6 +6,7 @@ is quick.
 
 from jaxmnist.commands.benchmark import Benchmark
 from jaxmnist.commands.evaluate import Evaluate
+from jaxmnist.commands.find_lr import FindLr
 from jaxmnist.commands.options import Command
 from jaxmnist.commands.predict import Predict
 from jaxmnist.commands.train import Train
@@ -15,4 +16,5 @@ COMMANDS: dict[str, type[Command]] = {
     "evaluate": Evaluate,
     "predict": Predict,
     "benchmark": Benchmark,
+    "find_lr": FindLr,
 }

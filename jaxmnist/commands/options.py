@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -10,6 +10,11 @@ from jaxmnist.data import DATASETS
 from jaxmnist.errors import unknown_name
 from jaxmnist.models import ARCHS
 from jaxmnist.recipes import RECIPES, Recipe, get_recipe, recipe_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from jaxmnist.data import Dataset
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -80,3 +85,21 @@ def select_recipe(arch: str, name: str | None, **given: Any) -> Recipe:
     recipe = get_recipe(name) if name else recipe_of(arch)
     changes = {option: value for option, value in given.items() if value is not None}
     return dataclasses.replace(recipe, name=f"{recipe.name}-modified", **changes) if changes else recipe
+
+
+def load_or_fall_back(console: "Console", name: str | None, data_dir: Path | None) -> "Dataset":
+    """The named dataset; without a name mnist, or where that cannot be had the digits, which a box announces."""
+    from jaxmnist.data import DataUnavailableError, load_dataset
+    from jaxmnist.report.terminal import print_warning_box
+
+    try:
+        return load_dataset(name or "mnist", data_dir)
+    except DataUnavailableError as error:
+        if name is not None:
+            raise
+        print_warning_box(
+            console,
+            "This is not MNIST. The run goes on with the digits embedded in scikit-learn: 1,797 handwritten "
+            f"digits of 8x8 pixels, scaled to 28x28.\n\nThe reason: {error}",
+        )
+        return load_dataset("digits")

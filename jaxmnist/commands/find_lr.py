@@ -1,0 +1,138 @@
+"""The `find_lr` command."""
+
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from jaxmnist.commands.options import (
+    Arch,
+    Command,
+    OptionalDataset,
+    OptionalFolder,
+    OptionalInt,
+    OptionalRecipe,
+    load_or_fall_back,
+    select_recipe,
+)
+from jaxmnist.errors import UsageError
+
+if TYPE_CHECKING:
+    from jaxmnist.lr_range import RangeResult
+    from jaxmnist.runs import RunConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class FindLr(Command):
+    """Find a learning rate: train briefly under rising rates and see where the loss falls most steeply."""
+
+    arch: Arch = "third"
+    """Network."""
+    recipe: OptionalRecipe = None
+    """Batch size, augmentation and normalisation; by default those of the network's own published recipe."""
+    dataset: OptionalDataset = None
+    """What to train on. Without this option mnist, or the embedded digits where mnist cannot be had."""
+    data_dir: OptionalFolder = None
+    """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
+    seed: OptionalInt = None
+    """Seed of weights, order, augmentation and dropout; by default the recipe's."""
+    batch_size: OptionalInt = None
+    """Instead of the recipe's."""
+    # Named otherwise than on the command line, where `start` of `Command` is not in the way.
+    start_rate: Annotated[float, tyro.conf.arg(name="start")] = 0.1
+    """Learning rate of the first step."""
+    end_rate: Annotated[float, tyro.conf.arg(name="end")] = 2.0
+    """Learning rate of the last step."""
+    steps: int = 1500
+    """Steps; fewer are taken when the loss diverges."""
+    select_on: Literal["val", "test"] = "val"
+    """As for train, whose training images are used: val leaves out those held out, test leaves out none."""
+    out: OptionalFolder = None
+    """Folder for lr_range.json and lr_range.png; by default lr_range/ARCH-RECIPE-DATASET-sSEED."""
+
+    def run(self) -> None:
+        from jaxmnist import runs
+        from jaxmnist.lr_range import RangeTest, find_learning_rate
+        from jaxmnist.report import terminal
+        from jaxmnist.report.lr_range import RangeDisplay, save_range
+
+        console = self.console()
+        settings = RangeTest(start=self.start_rate, end=self.end_rate, steps=self.steps)
+        recipe = select_recipe(self.arch, self.recipe, batch_size=self.batch_size)
+        dataset = load_or_fall_back(console, self.dataset, self.data_dir)
+        config = runs.RunConfig(
+            arch=self.arch,
+            recipe=recipe,
+            dataset=dataset.name,
+            seed=recipe.default_seed if self.seed is None else self.seed,
+            select_on=self.select_on,
+            data_fingerprint=dataset.fingerprint,
+        )
+        device = self.start()
+        out = self.out or Path("lr_range", f"{self.arch}-{recipe.name}-{dataset.name}-s{config.seed}")
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            began = time.perf_counter()
+            with RangeDisplay(console, settings.steps) as display:
+                result = find_learning_rate(config, dataset, device, settings, display)
+            seconds = round(time.perf_counter() - began, 3)
+            title = f"{self.arch}, recipe {recipe.name}, {dataset.name}, seed {config.seed}"
+            files = [out / "lr_range.json", save_range(result, title, out / "lr_range.png")]
+            summary = _summary(config, result, seconds)
+            curves = {name: getattr(result, name).tolist() for name in ("rates", "losses", "smoothed")}
+            runs.write_json(files[0], summary | {"environment": runs.environment(device)} | curves)
+        except OSError as error:
+            message = f"{out} cannot be written to ({error.strerror}); name another folder with --out."
+            raise UsageError(message) from error
+        if result.reason is not None:
+            advice = _advice(result)
+            print(f"warning: no learning rate is suggested: {result.reason}; {advice}.", file=sys.stderr)
+        if self.json:
+            print(json.dumps(summary | {"files": list(map(str, files))}))
+            return
+
+        def line(text: str) -> None:
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+        taken = f"{len(result.losses)} of {settings.steps} steps"
+        ended = "the loss diverged, " if result.diverged else ""
+        lowest = "" if summary["best_loss"] is None else f"lowest smoothed loss {summary['best_loss']:.4f}, "
+        line(f"range test {ended}{taken}, {lowest}{seconds:.1f} s")
+        if result.suggestion is not None:
+            line(f"suggested learning rate {result.suggestion:.4g} (step {result.step} of {settings.steps})")
+        if dataset.name == "digits":
+            terminal.print_warning_box(
+                console, "These figures are for scikit-learn's digits. This is not MNIST."
+            )
+        for file in files:
+            line(f"Written: {file}")
+
+
+def _summary(config: "RunConfig", result: "RangeResult", seconds: float) -> dict[str, Any]:
+    """What `--json` prints; `lr_range.json` has the curves as well."""
+    return {
+        "arch": config.arch,
+        "recipe": config.recipe.name,
+        "batch_size": config.recipe.batch_size,
+        "dataset": config.dataset,
+        "seed": config.seed,
+        "select_on": config.select_on,
+        "settings": dataclasses.asdict(result.settings),
+        "suggestion": result.suggestion,
+        "step": result.step,
+        "reason": result.reason,
+        "steps_taken": len(result.losses),
+        "diverged": result.diverged,
+        "best_loss": float(result.smoothed.min()) if len(result.smoothed) else None,
+        "seconds": seconds,
+    }
+
+
+def _advice(result: "RangeResult") -> str:
+    if result.diverged:
+        return f"try a lower --start than {result.settings.start:g}"
+    return f"try more --steps than {result.settings.steps}, or another --start and --end"
