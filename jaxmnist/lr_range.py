@@ -64,7 +64,9 @@ class RangeTest:
                 raise UsageError(f"the range test has {field}={value!r}, which must be {wanted}.")
 
         require("start", 0 < self.start < math.inf, "a learning rate above 0")
-        require("end", self.start < self.end < math.inf, f"a learning rate above the start, {self.start:g}")
+        # Beyond 1e38 there is no float32.
+        wanted = f"a learning rate above the start, {self.start:g}, and at most 1e38"
+        require("end", self.start < self.end <= 1e38, wanted)
         require("steps", self.steps >= 2, "at least 2")
         require("smoothing", 0 < self.smoothing <= 1, "above 0 and at most 1")
         require("divergence", self.divergence > 1, "above 1")
@@ -184,7 +186,7 @@ def _measure(
 ) -> Iterator[Float32[np.ndarray, " taken"]]:
     """Trains under rising rates; after every chunk of steps, the losses of all steps so far."""
     model, recipe = create_model(config.arch), _range_recipe(config.recipe)
-    programs, range_chunk = build_programs(model, recipe, device), _build_range_chunk(model, recipe, device)
+    programs, take_steps = build_programs(model, recipe, device), _build_range_chunk(model, recipe, device)
     put = partial(jax.device_put, device=device)
     data = put((dataset.train_images, dataset.train_labels))
     split = split_indices(len(dataset.train_labels), len(dataset.test_labels), config.select_on)["train"]
@@ -205,7 +207,7 @@ def _measure(
             began = time.perf_counter()
             steps = min(steps, total - done)
             part = (order, np.int32(done), np.int32(steps))
-            state, losses = range_chunk(state, losses, rates, *data, *part, keys.step)
+            state, losses = take_steps(state, losses, rates, *data, *part, keys.step)
             done += steps
             taken = np.concatenate([earlier, np.asarray(losses)[:done]])
             steps = max(1, round(CHUNK_SECONDS * steps / (time.perf_counter() - began)))
@@ -214,7 +216,7 @@ def _measure(
 
 
 def _range_recipe(recipe: Recipe) -> Recipe:
-    """What of a recipe plays a part; the optimizer is the test's own, and so is the loss."""
+    """What of a recipe plays a part: recipes that differ in the rest, such as the rate, share a program."""
     return Recipe(
         "range test",
         batch_size=recipe.batch_size,

@@ -57,8 +57,7 @@ class FindLr(Command):
     def run(self) -> None:
         from jaxmnist import runs
         from jaxmnist.lr_range import RangeTest, find_learning_rate
-        from jaxmnist.report import terminal
-        from jaxmnist.report.lr_range import RangeDisplay, save_range
+        from jaxmnist.report.lr_range import RangeDisplay, print_range, print_range_setup, save_range
 
         console = self.console()
         settings = RangeTest(start=self.start_rate, end=self.end_rate, steps=self.steps)
@@ -76,6 +75,7 @@ class FindLr(Command):
         out = self.out or Path("lr_range", f"{self.arch}-{recipe.name}-{dataset.name}-s{config.seed}")
         try:
             out.mkdir(parents=True, exist_ok=True)
+            print_range_setup(console, config, dataset, device, settings)
             began = time.perf_counter()
             with RangeDisplay(console, settings.steps) as display:
                 result = find_learning_rate(config, dataset, device, settings, display)
@@ -93,23 +93,8 @@ class FindLr(Command):
             print(f"warning: no learning rate is suggested: {result.reason}; {advice}.", file=sys.stderr)
         if self.json:
             print(json.dumps(summary | {"files": list(map(str, files))}))
-            return
-
-        def line(text: str) -> None:
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-        taken = f"{len(result.losses)} of {settings.steps} steps"
-        ended = "the loss diverged, " if result.diverged else ""
-        lowest = "" if summary["best_loss"] is None else f"lowest smoothed loss {summary['best_loss']:.4f}, "
-        line(f"range test {ended}{taken}, {lowest}{seconds:.1f} s")
-        if result.suggestion is not None:
-            line(f"suggested learning rate {result.suggestion:.4g} (step {result.step} of {settings.steps})")
-        if dataset.name == "digits":
-            terminal.print_warning_box(
-                console, "These figures are for scikit-learn's digits. This is not MNIST."
-            )
-        for file in files:
-            line(f"Written: {file}")
+        else:
+            print_range(console, summary, files)
 
 
 def _summary(config: "RunConfig", result: "RangeResult", seconds: float) -> dict[str, Any]:

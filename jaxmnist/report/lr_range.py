@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jaxmnist.report.plots import save_figure
-from jaxmnist.report.terminal import PLAIN_SECONDS
+from jaxmnist.report.terminal import PLAIN_SECONDS, print_warning_box
 
 
 class RangeDisplay:
@@ -48,7 +48,38 @@ class RangeDisplay:
         if not self.console.is_terminal and time.monotonic() - self._last_line > PLAIN_SECONDS:
             self._last_line = time.monotonic()
             line = f"Range test  {taken}/{self.steps}  {figures}"
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            _print(self.console, line)
+
+
+def print_range_setup(console: Console, config: Any, dataset: Any, device: Any, settings: Any) -> None:
+    """What is about to be tested, on what and where (`jaxmnist.runs.RunConfig`, `jaxmnist.lr_range.RangeTest`)."""
+    recipe = config.recipe
+    lines = {
+        "network": f"{config.arch}, recipe {recipe.name}, seed {config.seed}",
+        "data": f"{dataset.name} from {dataset.source}",
+        "range": f"{settings.start:g} to {settings.end:g} in {settings.steps} steps of {recipe.batch_size} images",
+        "device": f"{device.platform}: {device.device_kind}",
+    }
+    for name, value in lines.items():
+        _print(console, f"{name:<11}{value}")
+
+
+def print_range(console: Console, summary: dict[str, Any], files: list[Path]) -> None:
+    """The figures of `lr_range.json`, and the files written."""
+    steps, taken = summary["settings"]["steps"], summary["steps_taken"]
+    _print(
+        console, f"{'steps':<11}{taken} of {steps}{', then the loss diverged' if summary['diverged'] else ''}"
+    )
+    if summary["best_loss"] is not None:
+        _print(console, f"{'best loss':<11}{summary['best_loss']:.4f} (smoothed)")
+    _print(console, f"{'time':<11}{summary['seconds']:.1f} s")
+    if summary["suggestion"] is not None:
+        step = summary["step"]
+        _print(console, f"suggested learning rate {summary['suggestion']:.4g} (step {step} of {steps})")
+    if summary["dataset"] == "digits":
+        print_warning_box(console, "These figures are for scikit-learn's digits. This is not MNIST.")
+    for file in files:
+        _print(console, f"Written: {file}")
 
 
 def save_range(result: Any, title: str, path: Path) -> Path:
@@ -115,3 +146,7 @@ def _top(result: Any) -> float:
     """Upper end of the loss axis: the smoothed loss without the explosion at its end, and some room."""
     smoothed = result.smoothed[: max(1, result.kept.stop - result.diverged)]
     return 1.15 * float(smoothed.max())
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
