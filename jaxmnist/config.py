@@ -79,11 +79,18 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     config = updated(RunConfig("third", Recipe(""), "", 0, "val", ""), values)
     if config.arch not in ARCHS:
         raise unknown_name("arch", config.arch, ARCHS)
-    recipe = _changed_recipe(recipe_of(config.arch), recipe)
+    recipe = changed_recipe(recipe_of(config.arch), recipe)
     return dataclasses.replace(config, recipe=recipe, seed=values.get("seed", recipe.default_seed))
 
 
-def _changed_recipe(base: Recipe, changes: Any) -> Recipe:
+def changed_recipe(base: Recipe, changes: Any) -> Recipe:
+    """A recipe from its name, or from an object that names one (by default `base`) and changes its fields.
+
+    One that differs from the known recipe it is named after gets the name `<name>-modified`.
+
+    Raises:
+        UsageError: there is no such recipe or field, or a value is of another type or out of range.
+    """
     if isinstance(changes, str):
         return get_recipe(changes)
     name = changes.get("name", base.name) if isinstance(changes, Mapping) else base.name

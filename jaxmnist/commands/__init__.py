@@ -7,10 +7,11 @@ is quick.
 from jaxmnist.commands.benchmark import Benchmark
 from jaxmnist.commands.compare import Compare
 from jaxmnist.commands.evaluate import Evaluate
+from jaxmnist.commands.find_lr import FindLr
 from jaxmnist.commands.options import Command
 from jaxmnist.commands.predict import Predict
-from jaxmnist.commands.summary import Summary
 from jaxmnist.commands.preview import Preview
+from jaxmnist.commands.summary import Summary
 from jaxmnist.commands.train import Train
 
 COMMANDS: dict[str, type[Command]] = {
@@ -21,4 +22,5 @@ COMMANDS: dict[str, type[Command]] = {
     "compare": Compare,
     "summary": Summary,
     "preview": Preview,
+    "find_lr": FindLr,
 }

@@ -3,13 +3,18 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from jaxmnist.data import DATASETS
 from jaxmnist.models import ARCHS
 from jaxmnist.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from jaxmnist.data import Dataset
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -100,3 +105,21 @@ def merge_options(
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
+
+
+def load_or_fall_back(console: "Console", name: str | None, data_dir: Path | None) -> "Dataset":
+    """The named dataset; without a name mnist, or where that cannot be had the digits, which a box announces."""
+    from jaxmnist.data import DataUnavailableError, load_dataset
+    from jaxmnist.report.terminal import print_warning_box
+
+    try:
+        return load_dataset(name or "mnist", data_dir)
+    except DataUnavailableError as error:
+        if name is not None:
+            raise
+        print_warning_box(
+            console,
+            "This is not MNIST. The run goes on with the digits embedded in scikit-learn: 1,797 handwritten "
+            f"digits of 8x8 pixels, scaled to 28x28.\n\nThe reason: {error}",
+        )
+        return load_dataset("digits")

@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -16,6 +17,7 @@ from jaxmnist.commands.options import (
     OptionalFolder,
     OptionalInt,
     OptionalRecipe,
+    load_or_fall_back,
     merge_options,
 )
 from jaxmnist.errors import UsageError
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from jaxmnist.config import RunConfig
     from jaxmnist.data import Dataset
+    from jaxmnist.lr_range import RangeResult
 
 Norm = Annotated[
     Literal["batch", "layer", "group"] | None,
@@ -82,7 +85,8 @@ class Train(Command):
         from jaxmnist.fit import fit
         from jaxmnist.models.structure import layers, totals
         from jaxmnist.report import terminal
-        from jaxmnist.report.plots import save_curves
+        from jaxmnist.report.lr_range import range_title, save_range
+        from jaxmnist.report.plots import PLOTS, save_curves
         from jaxmnist.report.summary import print_network
 
         console = self.console()
@@ -94,7 +98,11 @@ class Train(Command):
         else:
             config, dataset = self._configure(console)
             device = self.start()
+            config, range_result = self._test_rates(config, dataset, device, console)
             run = runs.create_run(self.runs, config, runs.environment(device))
+            if range_result is not None:
+                (run / PLOTS).mkdir()
+                save_range(range_result, range_title(config), run / PLOTS / "lr_range.png")
         network = layers(config.create_model())
         print_network(console, config.arch, network, totals(network))
         terminal.print_setup(console, config, dataset, device, run)
@@ -120,12 +128,11 @@ class Train(Command):
         values = {} if self.config is None else read_file(self.config)
         options = ("arch", "dataset", "seed", "dropout", "norm", "select_on")
         recipe_options = ("epochs", "batch_size", "learning_rate")
-        values = merge_options(
-            values,
-            {name: getattr(self, name) for name in options},
-            self.recipe,
-            {name: getattr(self, name) for name in recipe_options},
-        )
+        changes = {name: getattr(self, name) for name in recipe_options}
+        if self.learning_rate == "auto":
+            del changes["learning_rate"]
+        given = {name: getattr(self, name) for name in options}
+        values = merge_options(values, given, self.recipe, changes)
         try:
             config = run_config(values)
             config.create_model()
@@ -133,12 +140,35 @@ class Train(Command):
             raise (
                 error if self.config is None else UsageError(f"with --config {self.config}: {error}")
             ) from error
-        dataset = self._load_or_fall_back(values.get("dataset"), console)
+        dataset = load_or_fall_back(console, values.get("dataset"), self.data_dir)
         if self.config is not None and config.data_fingerprint:
             require_data_of_run(config, dataset, self.config)
         return dataclasses.replace(
             config, dataset=dataset.name, data_fingerprint=dataset.fingerprint
         ), dataset
+
+    def _test_rates(
+        self, config: "RunConfig", dataset: "Dataset", device: Any, console: "Console"
+    ) -> tuple["RunConfig", "RangeResult | None"]:
+        """With `--lr auto`, the configuration with the rate that a range test suggests, and the test."""
+        if self.learning_rate != "auto":
+            return config, None
+        from jaxmnist.config import changed_recipe
+        from jaxmnist.lr_range import RangeTest, find_learning_rate
+        from jaxmnist.report.lr_range import RangeDisplay
+
+        settings = RangeTest()
+        with RangeDisplay(console, settings.steps) as display:
+            result = find_learning_rate(config, dataset, device, settings, display)
+        rate = config.recipe.learning_rate
+        if result.suggestion is None:
+            print(
+                f"warning: the range test suggests no rate: {result.reason}; {rate:g} stays.", file=sys.stderr
+            )
+            return config, result
+        console.print(f"The range test suggests the learning rate {result.suggestion:.6g}.", highlight=False)
+        recipe = changed_recipe(config.recipe, {"learning_rate": float(f"{result.suggestion:.6g}")})
+        return dataclasses.replace(config, recipe=recipe), result
 
     def _refuse_configuration(self) -> None:
         # What the run does not decide itself, and may differ from session to session.
@@ -154,19 +184,3 @@ class Train(Command):
                 f"--resume goes on under the configuration of {self.resume}; leave out --{option}, "
                 "or start a new run with it."
             )
-
-    def _load_or_fall_back(self, name: str | None, console: "Console") -> "Dataset":
-        from jaxmnist.data import DataUnavailableError, load_dataset
-        from jaxmnist.report.terminal import print_warning_box
-
-        try:
-            return load_dataset(name or "mnist", self.data_dir)
-        except DataUnavailableError as error:
-            if name is not None:
-                raise
-            print_warning_box(
-                console,
-                "This is not MNIST. The run goes on with the digits embedded in scikit-learn: 1,797 handwritten "
-                f"digits of 8x8 pixels, scaled to 28x28.\n\nThe reason: {error}",
-            )
-            return load_dataset("digits")

@@ -82,7 +82,7 @@ class TrainingDisplay:
 
 
 def print_setup(console: Console, config: Any, dataset: Any, device: Any, run: object) -> None:
-    """What is about to be trained, on what and where (`jaxmnist.runs.RunConfig`, `jaxmnist.data.Dataset`)."""
+    """What is about to be trained, on what and where (`jaxmnist.config.RunConfig`, `jaxmnist.data.Dataset`)."""
     recipe = config.recipe
     held_out = (
         "a twelfth of the training images, held out (val)" if config.select_on == "val" else "the test images"
