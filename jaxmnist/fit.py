@@ -21,6 +21,7 @@ from jaxmnist.optim import learning_rate, observe
 from jaxmnist.parallel import Device
 from jaxmnist.programs import EVAL_BATCH, Programs, build_programs
 from jaxmnist.signals import StopSignals
+from jaxmnist.weights import save_best
 
 CHUNK_SECONDS = 0.4
 """Aimed length of a device call: progress moves, and a signal is honoured within a second."""
@@ -208,8 +209,11 @@ def _close_epoch(
     # The line first: a run that ends between the two repeats the epoch and writes the same line again.
     runs.append_metrics(session.run, row)
     snapshot = _between_epochs(session, state)
+    accuracy = row[f"{select_on}_accuracy"]
     best = runs.is_best(session.config, rows, row)
-    session.checkpoints.save(snapshot, row["epoch"], row[f"{select_on}_accuracy"], best)
+    session.checkpoints.save(snapshot, row["epoch"], accuracy, best)
+    if best:
+        save_best(session.run, session.config, state, row["epoch"], accuracy)
     return snapshot, row
 
 

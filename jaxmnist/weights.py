@@ -1,4 +1,4 @@
-"""Weights from a file: the arrays of a PyTorch `state_dict`, saved by NumPy under their names."""
+"""Weights in files: the arrays of a PyTorch `state_dict`, saved by NumPy under their names."""
 
 import zipfile
 from collections.abc import Mapping
@@ -8,13 +8,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxmnist.config import RunConfig
 from jaxmnist.errors import CheckpointError, unknown_name
 from jaxmnist.inference import Network
-from jaxmnist.interop.torch import find_faults, from_torch
+from jaxmnist.interop.torch import find_faults, from_torch, to_torch
 from jaxmnist.models import ARCHS, create_model
 from jaxmnist.parallel import Device
 from jaxmnist.recipes import get_recipe, recipe_of
+from jaxmnist.train import TrainState
 
+_PATTERN = "*-epoch*-*.npz"
 _REMEDY = "give a .npz file that numpy.savez made of a state_dict, a float array under each of its names"
 
 
@@ -41,6 +44,31 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
     _require_finite(path, arrays)
     variables = jax.device_put(from_torch(arch, arrays), device)
     return Network(arch, create_model(arch), named_recipe or recipe_of(arch), variables, device)
+
+
+def save_best(run: Path, config: RunConfig, state: TrainState, epoch: int, accuracy: float) -> None:
+    """Writes a run's best weights to `<arch>-epoch<n>-<split><accuracy>.npz`, in place of earlier ones.
+
+    `read_weights` and, through `numpy.load`, PyTorch's `load_state_dict` take them. A network with another
+    normalisation than its arch's own has no such file, as its names alone would not tell it apart.
+
+    Args:
+        run: the run folder.
+        config: of the run.
+        state: the state at the end of the epoch.
+        epoch: counted from 1.
+        accuracy: what the epoch was chosen by, in percent of the selecting split.
+    """
+    if config.norm not in (None, "batch"):
+        return
+    variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
+    file = run / f"{config.arch}-epoch{epoch}-{config.select_on}{accuracy:.2f}.npz"
+    partial = run / f".{file.name}"
+    earlier = [path for path in run.glob(_PATTERN) if path not in (file, partial)]
+    np.savez(partial, **to_torch(config.arch, variables))
+    partial.replace(file)
+    for path in earlier:
+        path.unlink()
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from jaxmnist.fit import fit
 from jaxmnist.programs import build_programs
 from jaxmnist.recipes import Plateau, get_recipe
 from jaxmnist.train import Keys, no_metrics
+from jaxmnist.weights import read_weights
 
 DEVICE = jax.devices()[0]
 
@@ -210,6 +211,25 @@ def test_a_run_refuses_other_data(tiny_run, digits):
     changed = dataclasses.replace(digits, train_labels=digits.train_labels[::-1].copy())
     with pytest.raises(DataError, match="other data"):
         fit(runs.read_config(tiny_run), changed, tiny_run, DEVICE, Watcher())
+
+
+def test_the_best_weights_lie_in_the_run_under_pytorch_s_names_with_epoch_and_accuracy(tiny_run):
+    (row,) = [
+        row for row in runs.read_metrics(tiny_run) if row["epoch"] == results_of(tiny_run)["best_epoch"]
+    ]
+    (file,) = tiny_run.glob("*.npz")
+    assert file.name == f"second-epoch{row['epoch']}-val{row['val_accuracy']:.2f}.npz"
+    from_file = read_weights(file, DEVICE)
+    best = restore_run(tiny_run, "best", DEVICE).network
+    assert from_file.arch == "second"
+    for ours, theirs in zip(
+        jax.tree.leaves(best.variables), jax.tree.leaves(from_file.variables), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def results_of(run):
+    return json.loads((run / runs.RESULTS).read_text())
 
 
 def test_the_best_checkpoint_is_the_one_of_the_checkpoint_rule(new_run, digits):
