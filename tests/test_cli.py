@@ -98,7 +98,9 @@ print("forbidden", sorted({{"tensorflow", "torch"}} & set(sys.modules)))
     assert run.name.startswith("second-second-modified-digits-s1-")
     names = {str(file.relative_to(run)) for file in run.rglob("*.*") if "checkpoints" not in file.parts}
     pictures = {f"plots/{name}.png" for name in ("loss", "accuracy", "learning_rate")}
-    assert names == {"config.json", "metrics.jsonl", "results.json", *pictures}
+    (weights,) = (name for name in names if name.endswith(".npz"))
+    assert weights.startswith("second-epoch")
+    assert names == {"config.json", "metrics.jsonl", "results.json", weights, *pictures}
     assert time.perf_counter() - began < 60
 
 

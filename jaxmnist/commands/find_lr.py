@@ -58,13 +58,8 @@ class FindLr(Command):
         from jaxmnist import runs
         from jaxmnist.config import run_config
         from jaxmnist.lr_range import RangeTest, find_learning_rate
-        from jaxmnist.report.lr_range import (
-            RangeDisplay,
-            print_range,
-            print_range_setup,
-            range_title,
-            save_range,
-        )
+        from jaxmnist.report.lr_range import RangeDisplay, print_range, print_range_setup, save_range
+        from jaxmnist.report.plots import run_title
 
         console = self.console()
         settings = RangeTest(start=self.start_rate, end=self.end_rate, steps=self.steps)
@@ -81,8 +76,8 @@ class FindLr(Command):
             with RangeDisplay(console, settings.steps) as display:
                 result = find_learning_rate(config, dataset, device, settings, display)
             seconds = round(time.perf_counter() - began, 3)
-            title = range_title(config)
-            files = [out / "lr_range.json", save_range(result, title, out / "lr_range.png")]
+            picture = save_range(result, run_title(config), out / "lr_range.png")
+            files = [out / "lr_range.json", picture]
             summary = _summary(config, result, seconds)
             curves = {name: getattr(result, name).tolist() for name in ("rates", "losses", "smoothed")}
             runs.write_json(files[0], summary | {"environment": runs.environment(device)} | curves)

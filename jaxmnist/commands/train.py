@@ -85,8 +85,8 @@ class Train(Command):
         from jaxmnist.fit import fit
         from jaxmnist.models.structure import layers, totals
         from jaxmnist.report import terminal
-        from jaxmnist.report.lr_range import range_title, save_range
-        from jaxmnist.report.plots import PLOTS, save_curves
+        from jaxmnist.report.lr_range import save_range
+        from jaxmnist.report.plots import PLOTS, run_title, save_curves
         from jaxmnist.report.summary import print_network
 
         console = self.console()
@@ -102,7 +102,7 @@ class Train(Command):
             run = runs.create_run(self.runs, config, runs.environment(device))
             if range_result is not None:
                 (run / PLOTS).mkdir()
-                save_range(range_result, range_title(config), run / PLOTS / "lr_range.png")
+                save_range(range_result, run_title(config), run / PLOTS / "lr_range.png")
         network = layers(config.create_model())
         print_network(console, config.arch, network, totals(network))
         terminal.print_setup(console, config, dataset, device, run)

@@ -20,7 +20,7 @@ def print_evaluation(console: Console, figures: dict[str, Any], files: list[Path
     split = f"{describe_split(figures)} images of {figures['dataset']}"
     line(f"{'network':<11}{describe(figures)}")
     line(f"{'data':<11}{split}, from {figures['data_source']}")
-    line(f"{'loss':<11}{figures['loss']:.4f}")
+    line(f"{'loss':<11}{figures['loss']:.5f}")
     share = f"{figures['correct']:,}/{figures['examples']:,} ({figures['accuracy']:.2f} %)"
     line(f"{'accuracy':<11}{share}, {count_errors(figures)}")
     line()
@@ -140,7 +140,7 @@ def _splits_table(results: list[dict[str, Any]]) -> Table:
     for name in ("examples", "correct", "errors"):
         table.add_row(name, *(f"{figures[name]:,}" for figures in results))
     table.add_row("accuracy", *(f"{figures['accuracy']:.2f} %" for figures in results))
-    table.add_row("loss", *(f"{figures['loss']:.4f}" for figures in results), end_section=True)
+    table.add_row("loss", *(f"{figures['loss']:.5f}" for figures in results), end_section=True)
     for label, shares in enumerate(zip(*(figures["class_accuracies"] for figures in results), strict=True)):
         table.add_row(f"{label} correct", *map(_share, shares))
     return table

@@ -150,8 +150,3 @@ def _top(result: Any) -> float:
 
 def _print(console: Console, line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def range_title(config: Any) -> str:
-    """What was tested (`jaxmnist.config.RunConfig`), as `save_range` takes it."""
-    return f"{config.arch}, recipe {config.recipe.name}, {config.dataset}, seed {config.seed}"

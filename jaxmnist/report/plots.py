@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jaxmnist import runs
+from jaxmnist.config import RunConfig
 
 PLOTS = "plots"
 
@@ -19,7 +20,7 @@ def save_curves(run: Path) -> list[Path]:
     if not rows:
         return []
     config = runs.read_config(run)
-    title = f"{config.arch}, recipe {config.recipe.name}, {config.dataset}, seed {config.seed}"
+    title = run_title(config)
     folder = run / PLOTS
     folder.mkdir(exist_ok=True)
     return [
@@ -27,6 +28,11 @@ def save_curves(run: Path) -> list[Path]:
         save_figure(_curves(rows, "accuracy", "accuracy (%)", title), folder / "accuracy.png"),
         save_figure(_learning_rates(rows, title), folder / "learning_rate.png"),
     ]
+
+
+def run_title(config: RunConfig) -> str:
+    """What a run trains, as titles of pictures say it."""
+    return f"{config.arch}, recipe {config.recipe.name}, {config.dataset}, seed {config.seed}"
 
 
 def _curves(rows: list[dict[str, Any]], metric: str, label: str, title: str) -> Figure:
