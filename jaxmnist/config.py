@@ -37,6 +37,10 @@ class RunConfig:
     norm: Literal["batch", "layer", "group"] | None = None
     """Instead of the network's own normalisation, where it has a choice."""
 
+    def __post_init__(self) -> None:
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise UsageError(f"dropout is {self.dropout:g}, which must be at least 0 and below 1.")
+
     def create_model(self) -> Any:
         """The network; see `jaxmnist.models.create_model`.
 

@@ -65,7 +65,7 @@ def save_best(run: Path, config: RunConfig, state: TrainState, epoch: int, accur
     file = run / f"{config.arch}-epoch{epoch}-{config.select_on}{accuracy:.2f}.npz"
     partial = run / f".{file.name}"
     earlier = [path for path in run.glob(_PATTERN) if path not in (file, partial)]
-    np.savez(partial, **to_torch(config.arch, variables))
+    np.savez(partial, allow_pickle=False, **to_torch(config.arch, variables))
     partial.replace(file)
     for path in earlier:
         path.unlink()

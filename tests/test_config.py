@@ -73,6 +73,7 @@ def test_the_configuration_of_a_run_repeats_it():
         ({"recipe": {"label_smoothing": 1}}, r"label_smoothing=1\.0, which must be at least 0 and below 1"),
         ({"select_on": "train"}, "select_on is \"train\", which must be 'val' or 'test'"),
         ({"arch": "thrid"}, "did you mean 'third'"),
+        ({"dropout": 1}, "dropout is 1, which must be at least 0 and below 1"),
         ({"recipe": "forth"}, "no recipe 'forth'"),
     ],
 )

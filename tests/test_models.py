@@ -11,7 +11,7 @@ from conftest import FIXTURES
 from jaxmnist.errors import UsageError
 from jaxmnist.interop import from_torch, to_torch
 from jaxmnist.models import ARCHS, count_params, create_model
-from jaxmnist.models.layers import Dropout
+from jaxmnist.models.layers import Dropout, GroupNorm
 from jaxmnist.models.structure import layers
 
 COUNTS = {
@@ -148,7 +148,7 @@ def test_dropout_draws_depend_on_the_key():
     assert not np.allclose(a, c)
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", ["third", "evolution_v3", "challenge_ll", "step1"])
 def test_padding_a_batch_changes_neither_gradients_nor_statistics(arch):
     tensors, weights = parity(arch)
     variables = from_torch(arch, weights)
@@ -188,6 +188,25 @@ def test_initial_weights_are_uniform_within_the_sources_bound(arch):
             # The largest of n uniform draws falls short of the bound by more than 12 / n once in 160,000.
             assert np.abs(values).max() > bound * (1 - 12 / values.size), name
             assert abs(values.mean()) < 5 * bound / (3 * values.size) ** 0.5, name
+
+
+@pytest.mark.parametrize(("norm", "groups"), [("layer", 1), ("group", 2)])
+@pytest.mark.parametrize("arch", ["evolution_v2", "evolution_v3"])
+def test_evolution_can_normalise_each_image_by_itself(arch, norm, groups):
+    model = create_model(arch, norm=norm, dropout=0.0)
+    images = jax.random.normal(jax.random.key(0), (3, 28, 28, 1))
+    variables = jax.jit(model.init)(jax.random.key(1), images)
+    assert count_params(variables) == COUNTS[arch]
+    assert "batch_stats" not in variables
+    apply = jax.jit(partial(model.apply, variables))
+    np.testing.assert_allclose(apply(images)[:1], apply(images[:1]), atol=1e-5)
+
+    x = 3 + 5 * jax.random.normal(jax.random.key(2), (8, 5, 5, 4))
+    layer = GroupNorm(groups)
+    y = np.asarray(layer.apply(layer.init(jax.random.key(0), x), x))
+    grouped = y.reshape(groups, -1, 4)
+    np.testing.assert_allclose(grouped.mean(1), 0, atol=1e-5)
+    np.testing.assert_allclose(grouped.std(1), 1, atol=1e-4)
 
 
 def test_an_unknown_arch_or_field_is_answered_with_the_names_that_exist():

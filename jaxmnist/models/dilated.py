@@ -3,15 +3,12 @@
 from functools import partial
 
 import flax.linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from jaxmnist import ops
-from jaxmnist.models.layers import GlobalAverage, MaxPool, class_scores, conv_block
-
-_block = partial(conv_block, order="norm, activation")
+from jaxmnist.models.layers import Block, Classifier, GlobalAverage, MaxPool, class_scores
 
 
-class Dilated(nn.Module):
+class Dilated(Classifier):
     """5,340 parameters, receptive field 32 before the average; returns log-probabilities.
 
     The class scores are means of what ReLU and dropout give, so they are never negative.
@@ -19,15 +16,8 @@ class Dilated(nn.Module):
 
     dropout: float = 0.03
 
-    @nn.compact
-    def __call__(
-        self,
-        images: Float[Array, "batch 28 28 1"],
-        train: bool = False,
-        mask: Float[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch 10"]:
-        block = partial(_block, dropout=self.dropout, train=train, mask=mask)
-        x = ops.to_batch_minor(images)
+    def classify(self, x: Array, block: Block) -> Array:
+        block = partial(block, order="norm, activation")
         x = block(x, "conv1", 10)
         x = block(x, "conv2", 10)
         x = block(x, "conv3", 15)

@@ -6,67 +6,45 @@ Three stages at 28, 14 and 7 pixels, each followed by a 1x1 convolution that nar
 from functools import partial
 
 import flax.linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxmnist import ops
-from jaxmnist.models.layers import Conv, Dropout, GlobalAverage, MaxPool, Norm, class_scores, conv_block
-
-_block = partial(conv_block, order="norm, activation")
+from jaxmnist.models.layers import Block, Classifier, Conv, GlobalAverage, MaxPool, Norm, class_scores
 
 
-class EvolutionV1(nn.Module):
+class EvolutionV1(Classifier):
     """6,536 parameters, no normalisation and no activation: max pooling is all that is not linear.
 
     Returns log-probabilities.
     """
 
-    dropout: float = 0.0
-    """After each 3x3 convolution; the source has none."""
-
-    @nn.compact
-    def __call__(
-        self,
-        images: Float[Array, "batch 28 28 1"],
-        train: bool = False,
-        mask: Float[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch 10"]:
-        def layer(x: Array, name: str, features: int) -> Array:
-            x = Conv(features, padding=1, name=name)(x)
-            return Dropout(self.dropout)(x, train=train) if self.dropout else x
-
-        x = ops.to_batch_minor(images)
-        x = layer(x, "conv1", 8)
-        x = layer(x, "conv2", 10)
-        x = layer(x, "conv3", 16)
+    def classify(self, x: Array, block: Block) -> Array:
+        block = partial(block, order="norm, activation", norm=None, activation=None)
+        x = block(x, "conv1", 8, padding=1)
+        x = block(x, "conv2", 10, padding=1)
+        x = block(x, "conv3", 16, padding=1)
         x = Conv(8, kernel_size=1, name="trans1")(x)
         x = MaxPool()(x)
-        x = layer(x, "conv4", 8)
-        x = layer(x, "conv5", 10)
-        x = layer(x, "conv6", 16)
+        x = block(x, "conv4", 8, padding=1)
+        x = block(x, "conv5", 10, padding=1)
+        x = block(x, "conv6", 16, padding=1)
         x = Conv(8, kernel_size=1, name="trans2")(x)
         x = MaxPool()(x)
-        x = layer(x, "conv7", 16)
+        x = block(x, "conv7", 16, padding=1)
         x = Conv(10, kernel_size=1, name="head")(GlobalAverage()(x))
         return nn.log_softmax(class_scores(x))
 
 
-class EvolutionV2(nn.Module):
+class EvolutionV2(Classifier):
     """6,704 parameters: the layers of v1 with normalisation, ReLU and dropout; returns log-probabilities."""
 
     dropout: float | tuple[float, float] = (0.1, 0.05)
     """Of the first and of the second stage; one number is for both."""
     norm: Norm = "batch"
 
-    @nn.compact
-    def __call__(
-        self,
-        images: Float[Array, "batch 28 28 1"],
-        train: bool = False,
-        mask: Float[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch 10"]:
+    def classify(self, x: Array, block: Block) -> Array:
+        block = partial(block, order="norm, activation", norm=self.norm)
         first, second = self.dropout if isinstance(self.dropout, tuple) else (self.dropout,) * 2
-        block = partial(_block, norm=self.norm, train=train, mask=mask)
-        x = ops.to_batch_minor(images)
         x = block(x, "conv1", 8, padding=1, dropout=first)
         x = block(x, "conv2", 10, padding=1, dropout=first)
         x = block(x, "conv3", 16, padding=1, dropout=first)
@@ -82,22 +60,16 @@ class EvolutionV2(nn.Module):
         return nn.log_softmax(class_scores(x))
 
 
-class EvolutionV3(nn.Module):
-    """7,820 parameters: a skip connection over the second stage; returns log-probabilities."""
+class EvolutionV3(Classifier):
+    """7,820 parameters: a skip connection over the second stage; returns log-probabilities.
 
-    dropout: float = 0.0
-    """After each block; the source declares 0.03 and never applies it."""
+    The source declares dropout of 0.03 and never applies it.
+    """
+
     norm: Norm = "batch"
 
-    @nn.compact
-    def __call__(
-        self,
-        images: Float[Array, "batch 28 28 1"],
-        train: bool = False,
-        mask: Float[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch 10"]:
-        block = partial(_block, norm=self.norm, dropout=self.dropout, train=train, mask=mask)
-        x = ops.to_batch_minor(images)
+    def classify(self, x: Array, block: Block) -> Array:
+        block = partial(block, order="norm, activation", norm=self.norm)
         x = block(x, "conv1", 8, padding=1)
         x = block(x, "conv2", 10, padding=1)
         x = block(x, "conv3", 16, padding=1)

@@ -8,28 +8,19 @@ from functools import partial
 
 import flax.linen as nn
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxmnist import ops
-from jaxmnist.models.layers import Conv, GlobalAverage, MaxPool, class_scores, conv_block, gelu
-
-_block = partial(conv_block, order="activation, norm")
+from jaxmnist.models.layers import Block, Classifier, Conv, GlobalAverage, MaxPool, class_scores, gelu
 
 
-class First(nn.Module):
+class First(Classifier):
     """13,808 parameters, receptive field 32; returns log-probabilities."""
 
     dropout: float = 0.03
 
-    @nn.compact
-    def __call__(
-        self,
-        images: Float[Array, "batch 28 28 1"],
-        train: bool = False,
-        mask: Float[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch 10"]:
-        block = partial(_block, dropout=self.dropout, train=train, mask=mask)
-        x = ops.to_batch_minor(images)
+    def classify(self, x: Array, block: Block) -> Array:
+        block = partial(block, order="activation, norm")
         x = block(x, "conv1", 16)
         x = block(x, "conv2", 32)
         x = Conv(10, kernel_size=1, name="trans1")(x)
@@ -42,20 +33,13 @@ class First(nn.Module):
         return nn.log_softmax(class_scores(x))
 
 
-class Second(nn.Module):
+class Second(Classifier):
     """5,048 parameters, the smallest of the family; returns log-probabilities."""
 
     dropout: float = 0.1
 
-    @nn.compact
-    def __call__(
-        self,
-        images: Float[Array, "batch 28 28 1"],
-        train: bool = False,
-        mask: Float[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch 10"]:
-        block = partial(_block, dropout=self.dropout, train=train, mask=mask)
-        x = ops.to_batch_minor(images)
+    def classify(self, x: Array, block: Block) -> Array:
+        block = partial(block, order="activation, norm")
         x = block(x, "conv1", 8)
         x = block(x, "conv2", 16)
         x = Conv(8, kernel_size=1, name="trans1")(x)
@@ -67,20 +51,13 @@ class Second(nn.Module):
         return nn.log_softmax(class_scores(x))
 
 
-class Third(nn.Module):
+class Third(Classifier):
     """7,902 parameters: two skip connections, exact GELU and attention; returns log-probabilities."""
 
     dropout: float = 0.03
 
-    @nn.compact
-    def __call__(
-        self,
-        images: Float[Array, "batch 28 28 1"],
-        train: bool = False,
-        mask: Float[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch 10"]:
-        block = partial(_block, activation=gelu, dropout=self.dropout, train=train, mask=mask)
-        x = ops.to_batch_minor(images)
+    def classify(self, x: Array, block: Block) -> Array:
+        block = partial(block, order="activation, norm", activation=gelu)
         x = block(x, "conv1", 10)
         x = block(x, "conv2", 14)
         x = Conv(10, kernel_size=1, name="trans1")(x)

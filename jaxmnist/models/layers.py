@@ -5,6 +5,7 @@ order the computation uses inside.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxmnist import ops
+from jaxmnist.errors import unknown_name
 
 # Channels, height, width, batch: a layer may change all but the last.
 FeatureMap = Float[Array, "_ _ _ batch"]
@@ -147,8 +149,8 @@ def conv_block(
     features: int,
     *,
     order: Literal["activation, norm", "norm, activation"],
-    activation: Callable[[Array], Array] = nn.relu,
-    norm: Norm = "batch",
+    activation: Callable[[Array], Array] | None = nn.relu,
+    norm: Norm | None = "batch",
     dropout: float,
     train: bool,
     mask: Float[Array, " batch"] | None,
@@ -164,8 +166,9 @@ def conv_block(
         name: of the convolution; the normalisation of `conv1` is called `bn1`, that of `head` `head_bn`.
         features: channels of the result.
         order: what follows the convolution first; dropout always comes last.
-        activation: function of each value.
-        norm: normalisation by batch statistics, or per image over all channels or two groups of them.
+        activation: function of each value; None leaves it out.
+        norm: normalisation by batch statistics, or per image over all channels or two groups of them; None
+            leaves it out.
         dropout: share of values that are zeroed in training.
         train: whether the batch is one to train on.
         mask: 0 for images that are padding.
@@ -174,14 +177,46 @@ def conv_block(
     norm_name = f"bn{name.removeprefix('conv')}" if name.startswith("conv") else f"{name}_bn"
 
     def normalise(x: FeatureMap) -> FeatureMap:
+        if norm is None:
+            return x
         if norm == "batch":
             return BatchNorm(name=norm_name)(x, train=train, mask=mask)
+        if norm not in _GROUPS:
+            raise unknown_name("norm", norm, ("batch", *_GROUPS))
         return GroupNorm(groups=_GROUPS[norm], name=norm_name)(x)
 
-    activate = Activation(activation)
+    def activate(x: FeatureMap) -> FeatureMap:
+        return x if activation is None else Activation(activation)(x)
+
     x = Conv(features, kernel_size, padding, dilation, use_bias, name=name)(x)
     x = normalise(activate(x)) if order == "activation, norm" else activate(normalise(x))
     return Dropout(dropout)(x, train=train) if dropout else x
+
+
+Block = Callable[..., Array]
+"""`conv_block` without the arguments that are the same throughout a network."""
+
+
+class Classifier(nn.Module):
+    """What all networks share: how they are called, and that their dropout can be set."""
+
+    dropout: Any = 0.0
+    """Rate after each block, a number or one for each stage; where a network's table has none, 0."""
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Float[Array, "batch 28 28 1"],
+        train: bool = False,
+        mask: Float[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch 10"]:
+        """Log-probabilities or logits of normalised images; see `jaxmnist.models.create_model`."""
+        block = partial(conv_block, dropout=self.dropout, train=train, mask=mask)
+        return self.classify(ops.to_batch_minor(images), block)
+
+    def classify(self, x: Float[Array, "1 28 28 batch"], block: Block) -> Float[Array, "batch 10"]:
+        """The layers of the network, in their order."""
+        raise NotImplementedError
 
 
 def gelu(x: FeatureMap) -> FeatureMap:
