@@ -25,7 +25,7 @@ from jaxmnist.errors import UsageError
 from jaxmnist.models import count_params, create_model
 from jaxmnist.parallel import Device
 from jaxmnist.programs import build_programs
-from jaxmnist.recipes import Recipe
+from jaxmnist.recipes import Augmentation, Recipe
 from jaxmnist.torch_process import TorchProcess
 
 IMAGES = 6_400
@@ -58,9 +58,11 @@ def benchmark(
 
     Returns:
         What was measured and where, ready for JSON. `variants` maps `unjitted`, `jitted`, `chunked` and
-        perhaps `torch` to `seconds` (one number a repeat of `steps` steps) and to what follows from them,
+        perhaps `unaugmented` (in chunks, without the recipe's augmentation) and `torch` to `seconds` (one
+        number a repeat of `steps` steps) and to what follows from them,
         each as `median`, `min` and `max`: `images_per_second`, `milliseconds_per_step`, and `over_unjitted`,
-        the ratio to the un-jitted rate of the same repeat; `chunked` has `over_torch` likewise.
+        the ratio to the un-jitted rate of the same repeat; `chunked` has `over_torch` likewise, and
+        `augmentation_share`, the part of its time that it takes longer than `unaugmented`.
         `trace_seconds` and `compile_seconds` are null where no program is made of the whole step; un-jitted,
         each primitive is compiled when it is first met, within `first_step_seconds`. `peak_memory_bytes` is
         the largest resident size of the variant's process until it was warm; un-jitted comes last there.
@@ -104,6 +106,9 @@ def benchmark(
         }
         for name, variant in variants.items()
     }
+    if "unaugmented" in rows:
+        pairs = zip(seconds["chunked"], seconds["unaugmented"], strict=True)
+        rows["chunked"]["augmentation_share"] = _summary([1 - plain / whole for whole, plain in pairs])
     if torch is not None:
         rows["chunked"]["over_torch"] = _ratio(rates["chunked"], rates["torch"])
     return {
@@ -144,6 +149,8 @@ class Variant:
 def build_variants(arch: str, recipe: Recipe, device: Device, steps: int) -> dict[str, Variant]:
     """The variants `unjitted`, `jitted` and `chunked` of one training, compiled, in equal initial states.
 
+    And `unaugmented`, the chunk without what the recipe does to images, if it does anything.
+
     Args:
         arch, recipe, device: as for `benchmark`.
         steps: the most that one call of `Variant.measure` will be asked for.
@@ -151,7 +158,8 @@ def build_variants(arch: str, recipe: Recipe, device: Device, steps: int) -> dic
     Raises:
         UsageError: no network has that name.
     """
-    programs = build_programs(create_model(arch), recipe, device)
+    model = create_model(arch)
+    programs = build_programs(model, recipe, device)
     put = partial(jax.device_put, device=device)
     keys = put(train.Keys.from_seed(0))
 
@@ -187,7 +195,11 @@ def build_variants(arch: str, recipe: Recipe, device: Device, steps: int) -> dic
     jitted = compiled(programs.epoch_step, one_by_one, np.int32(0))
     # Not `jax.disable_jit()`: it drops the compile cache of single primitives and is 100 times slower.
     unjitted = partial(one_by_one, programs.epoch_step.__wrapped__)
-    return {"unjitted": Variant(unjitted, *start()), "jitted": jitted, "chunked": chunked}
+    variants = {"unjitted": Variant(unjitted, *start()), "jitted": jitted, "chunked": chunked}
+    if recipe.augmentation != Augmentation():
+        plain = build_programs(model, dataclasses.replace(recipe, augmentation=Augmentation()), device)
+        variants["unaugmented"] = compiled(plain.train_chunk, at_once, np.int32(0), np.int32(steps))
+    return variants
 
 
 _Variants = dict[str, Variant | TorchProcess]

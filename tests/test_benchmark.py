@@ -9,21 +9,19 @@ import io
 import json
 import statistics
 import sys
-from functools import partial
 from pathlib import Path
 
 import chex
-import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from rich.console import Console
+from small_network import Small
 
 from jaxmnist import benchmark as bench
-from jaxmnist import cli, ops
+from jaxmnist import cli
 from jaxmnist.errors import UsageError
-from jaxmnist.models.layers import Conv, GlobalAverage, class_scores, conv_block
 from jaxmnist.recipes import Augmentation, Recipe
 from jaxmnist.report.benchmark import print_benchmark
 from jaxmnist.torch_process import TORCH_ARCHS, TorchProcess
@@ -36,17 +34,6 @@ CACHE_OPTIONS = (
     "jax_persistent_cache_min_entry_size_bytes",
 )
 RECIPE = Recipe(name="quick", batch_size=8, augmentation=Augmentation(translation=0.1))
-
-
-class Small(nn.Module):
-    """Convolution, activation, BN, dropout and a head: 42 parameters."""
-
-    @nn.compact
-    def __call__(self, images, train=False, mask=None):
-        x = ops.max_pool2(ops.to_batch_minor(images))
-        block = partial(conv_block, order="activation, norm", activation=nn.relu, dropout=0.1)
-        x = block(x, "conv1", 2, train=train, mask=mask)
-        return nn.log_softmax(class_scores(Conv(10, kernel_size=1, name="head")(GlobalAverage()(x))))
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +56,7 @@ def result(measured):
 
 
 def test_every_variant_has_all_fields(result):
-    assert list(result["variants"]) == ["unjitted", "jitted", "chunked"]
+    assert list(result["variants"]) == ["unjitted", "jitted", "chunked", "unaugmented"]
     for name, row in result["variants"].items():
         steps = 1 if name == "unjitted" else 3
         assert row["steps"] == steps
@@ -102,6 +89,20 @@ def test_ratios_are_taken_repeat_by_repeat(result):
     assert ratio["median"] == pytest.approx(statistics.median(ratios))
     assert (ratio["min"], ratio["max"]) == pytest.approx((min(ratios), max(ratios)))
     assert result["variants"]["unjitted"]["over_unjitted"] == {"median": 1, "min": 1, "max": 1}
+
+
+def test_the_share_of_augmentation_is_taken_repeat_by_repeat(result):
+    whole, plain = (result["variants"][name]["seconds"] for name in ("chunked", "unaugmented"))
+    shares = [1 - fast / slow for slow, fast in zip(whole, plain, strict=True)]
+    assert result["variants"]["chunked"]["augmentation_share"]["median"] == pytest.approx(
+        statistics.median(shares)
+    )
+    assert f"Augmentation takes {100 * statistics.median(shares):.1f} %" in printed(result)
+
+
+def test_a_recipe_without_augmentation_has_no_variant_without_it():
+    plain = dataclasses.replace(RECIPE, augmentation=Augmentation())
+    assert list(bench.build_variants("third", plain, CPU, 1)) == ["unjitted", "jitted", "chunked"]
 
 
 def test_results_survive_json(result):

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from jaxmnist import cli
@@ -181,6 +182,31 @@ def test_json_is_the_only_thing_on_standard_output(call, tmp_path):
         "run": results["run"]
     }
     assert "Epoch 1/1" in error
+
+
+@pytest.mark.parametrize("losses", [np.linspace(2.3, 0.5, 40), np.linspace(1.0, 2.0, 40)])
+def test_lr_auto_trains_with_what_a_range_test_suggests_or_says_that_it_suggests_nothing(
+    call, tmp_path, monkeypatch, losses
+):
+    from jaxmnist import lr_range
+
+    found = lr_range.analyse(losses.astype(np.float32), lr_range.RangeTest(start=0.01, end=0.1, steps=40))
+    monkeypatch.setattr(lr_range, "find_learning_rate", lambda *arguments: found)
+    code, _, error = call(
+        *("train", "--arch", "second", "--dataset", "digits", "--epochs", "1", "--runs", tmp_path),
+        *("--lr", "auto", "--json"),
+    )
+    assert code == 0
+    (run,) = tmp_path.iterdir()
+    assert (run / "plots" / "lr_range.png").stat().st_size > 10_000
+    rate = json.loads((run / "config.json").read_text())["recipe"]["learning_rate"]
+    if found.suggestion is None:
+        assert "warning: the range test suggests no rate: the smoothed loss never falls; 0.01 stays" in error
+        assert rate == 0.01
+    else:
+        assert "suggests the learning rate" in error
+        assert rate == pytest.approx(found.suggestion, rel=1e-5)
+        assert rate > 0.01
 
 
 def final_bytes(run):

@@ -8,15 +8,14 @@ import dataclasses
 import json
 import math
 import sys
-from functools import partial
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 import optax
 import pytest
 from PIL import Image
+from small_network import Small
 
 from jaxmnist import cli, lr_range, ops, train
 from jaxmnist.commands import FindLr
@@ -24,7 +23,6 @@ from jaxmnist.config import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import UsageError
 from jaxmnist.lr_range import RangeTest, analyse, find_learning_rate
-from jaxmnist.models.layers import Conv, GlobalAverage, class_scores, conv_block
 from jaxmnist.parallel import select_device
 from jaxmnist.programs import build_programs
 from jaxmnist.recipes import get_recipe
@@ -32,17 +30,6 @@ from jaxmnist.report.lr_range import save_range
 
 EVERYTHING = RangeTest(start=0.01, end=1.0, smoothing=1.0, skip_first=0, skip_last=0)
 QUICK = RangeTest(start=0.01, end=1.0, steps=30)
-
-
-class Small(nn.Module):
-    """Convolution, activation, BN, dropout and a head: 42 parameters."""
-
-    @nn.compact
-    def __call__(self, images, train=False, mask=None):
-        x = ops.max_pool2(ops.to_batch_minor(images))
-        block = partial(conv_block, order="activation, norm", activation=nn.relu, dropout=0.1)
-        x = block(x, "conv1", 2, train=train, mask=mask)
-        return nn.log_softmax(class_scores(Conv(10, kernel_size=1, name="head")(GlobalAverage()(x))))
 
 
 MODEL: Any = Small()

@@ -10,6 +10,7 @@ _LABELS = {
     "unjitted": "un-jitted step\ncall per primitive",
     "jitted": "jitted step\ncall per step",
     "chunked": "chunked\ncall per {steps} steps",
+    "unaugmented": "chunked\nno augmentation",
     "torch": "PyTorch, eager\nno augmentation",
 }
 
@@ -48,6 +49,9 @@ def print_benchmark(console: Console, result: dict[str, Any]) -> None:
         f"Python {environment['python']}, JAX {packages['jax']}, jaxlib {packages['jaxlib']}; "
         f"load average before the start {result['load_average']:.2f}.",
     ]
+    if (share := result["variants"]["chunked"].get("augmentation_share")) is not None:
+        low, middle, high = (f"{100 * share[key]:.1f}" for key in ("min", "median", "max"))
+        lines.append(f"Augmentation takes {middle} % of the chunk's time ({low} to {high} %).")
     if (torch := result["torch"]) is not None:
         ratio = result["variants"]["chunked"]["over_torch"]
         lines += [
