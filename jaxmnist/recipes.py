@@ -38,6 +38,26 @@ class Augmentation:
     elastic_sigma: float = 3.0
     """Standard deviation in pixels of the Gaussian that blurs the elastic change's noise."""
 
+    def __post_init__(self) -> None:
+        limits = {
+            "perspective": (0, 1),
+            "perspective_probability": (0, 1),
+            "rotation": (0, 360),
+            "rotation_fill": (0, 255),
+            "translation": (0, 1),
+            "scale": (0, 0.9),
+            "shear": (0, 80),
+            "elastic": (0, 1000),
+            # The blur reaches four standard deviations; the border is mirrored once, 27 pixels.
+            "elastic_sigma": (0.1, 6.7),
+        }
+        for field, (low, high) in limits.items():
+            value = getattr(self, field)
+            if not low <= value <= high:
+                raise UsageError(
+                    f"the augmentation has {field}={value!r}, which must be from {low} to {high}."
+                )
+
 
 @dataclasses.dataclass(frozen=True)
 class Plateau:

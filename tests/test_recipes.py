@@ -68,6 +68,21 @@ def test_an_unknown_recipe_is_answered_with_the_names_that_exist():
 
 
 @pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rotation", -1.0),
+        ("scale", 1.0),
+        ("rotation_fill", 256),
+        ("perspective", 2.0),
+        ("elastic_sigma", 0.0),
+    ],
+)
+def test_an_impossible_augmentation_is_refused(field, value):
+    with pytest.raises(UsageError, match=f"{field}={value}, which must be from"):
+        Augmentation(**{field: value})
+
+
+@pytest.mark.parametrize(
     ("field", "value", "wanted"),
     [
         ("epochs", 0, "above 0"),

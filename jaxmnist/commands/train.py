@@ -123,6 +123,7 @@ class Train(Command):
     def _configure(self, console: "Console") -> tuple["RunConfig", "Dataset"]:
         """What to train, from the configuration file and the options; and the data."""
         from jaxmnist.config import read_file, run_config
+        from jaxmnist.optim import make_optimizer
         from jaxmnist.runs import require_data_of_run
 
         values = {} if self.config is None else read_file(self.config)
@@ -136,10 +137,11 @@ class Train(Command):
         try:
             config = run_config(values)
             config.create_model()
+            make_optimizer(config.recipe)
         except UsageError as error:
-            raise (
-                error if self.config is None else UsageError(f"with --config {self.config}: {error}")
-            ) from error
+            if self.config is None:
+                raise
+            raise UsageError(f"with --config {self.config}: {error}") from error
         dataset = load_or_fall_back(console, values.get("dataset"), self.data_dir)
         if self.config is not None and config.data_fingerprint:
             require_data_of_run(config, dataset, self.config)
