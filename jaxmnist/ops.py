@@ -201,21 +201,25 @@ def max_pool2(x: Float[Array, "c h w batch"]) -> Float[Array, "c h_half w_half b
 
 
 def _max_pool2_forward(x):
-    pooled = max_pool2(x)
-    return pooled, (x, pooled)
+    top_left, top_right, bottom_left, bottom_right = _pool_corners(x)
+    # Comparisons of the elements with each other, never with the maximum: XLA may compute the map anew for
+    # the gradient and round it differently than where the maximum was taken, and then none is equal to it.
+    right_of_top = top_right > top_left
+    right_of_bottom = bottom_right > bottom_left
+    top, bottom = jnp.maximum(top_left, top_right), jnp.maximum(bottom_left, bottom_right)
+    return jnp.maximum(top, bottom), (x, bottom > top, right_of_top, right_of_bottom)
 
 
 def _max_pool2_backward(residuals, dy):
-    x, pooled = residuals
+    x, lower, right_of_top, right_of_bottom = residuals
     c, height, width, batch = x.shape
-    taken = jnp.zeros(pooled.shape, bool)
-    gradients = []
-    for corner in _pool_corners(x):
-        first = (corner == pooled) & ~taken
-        taken |= first
-        gradients.append(jnp.where(first, dy, 0.0))
-    top, bottom = jnp.stack(gradients[:2], axis=3), jnp.stack(gradients[2:], axis=3)
-    even = jnp.stack([top, bottom], axis=2).reshape(c, height // 2 * 2, width // 2 * 2, batch)
+
+    def row(chosen, right):
+        left_and_right = (jnp.where(chosen & side, dy, 0.0) for side in (~right, right))
+        return jnp.stack(list(left_and_right), axis=3)
+
+    rows = [row(~lower, right_of_top), row(lower, right_of_bottom)]
+    even = jnp.stack(rows, axis=2).reshape(c, height // 2 * 2, width // 2 * 2, batch)
     return (jnp.pad(even, ((0, 0), (0, height % 2), (0, width % 2), (0, 0))),)
 
 

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from conftest import FIXTURES
 
+from jaxmnist import ops
 from jaxmnist.errors import UsageError
 from jaxmnist.interop import from_torch, to_torch
 from jaxmnist.models import ARCHS, count_params, create_model
 from jaxmnist.models.layers import Dropout, GroupNorm
 from jaxmnist.models.structure import layers
+
+# As the programs of training are compiled, which is also quicker.
+compiled = partial(jax.jit, compiler_options=ops.compiler_options(jax.devices()[0]))
 
 COUNTS = {
     "first": 13_808,
@@ -64,7 +68,7 @@ def images_of(tensors):
 @pytest.mark.parametrize("arch", ARCHS)
 def test_evaluation_equals_the_reference(arch):
     tensors, weights = parity(arch)
-    outputs = jax.jit(create_model(arch).apply)(from_torch(arch, weights), images_of(tensors))
+    outputs = compiled(create_model(arch).apply)(from_torch(arch, weights), images_of(tensors))
     np.testing.assert_allclose(outputs, tensors["eval_out"], rtol=0, atol=2e-5)
 
 
@@ -75,7 +79,7 @@ def test_a_training_pass_equals_the_reference_in_loss_gradients_and_statistics(a
     model, labels = create_model(arch, dropout=0.0), jnp.asarray(tensors["y"])
     statistics = variables.get("batch_stats", {})
 
-    @jax.jit
+    @compiled
     def train_pass(params, images):
         def loss(params):
             outputs, updated = model.apply(
@@ -138,7 +142,7 @@ def test_dropout_draws_depend_on_the_key():
     model, images = create_model("second", dropout=0.5), jax.random.normal(jax.random.key(1), (64, 28, 28, 1))
     variables = jax.jit(model.init)(jax.random.key(0), images)
 
-    @jax.jit
+    @compiled
     def outputs(key):
         return model.apply(variables, images, train=True, rngs={"dropout": key}, mutable=["batch_stats"])[0]
 
