@@ -263,3 +263,29 @@ def test_label_smoothing_is_in_the_gradient_and_not_in_the_reported_loss(images,
     for ours, expected in zip(jax.tree.leaves(moved), jax.tree.leaves(gradients), strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
     assert not np.allclose(after.params["head"]["kernel"], plain_after.params["head"]["kernel"], atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["third", "dilated", "step3"])
+def test_training_as_it_is_compiled_computes_what_the_plain_step_does(images, labels, arch):
+    """The compiler's options keep it from fusing as it likes: neither way may change more than rounding."""
+    recipe = dataclasses.replace(get_recipe("third"), batch_size=16, learning_rate=1.0, momentum=0.0)
+    model, optimizer = create_model(arch), make_optimizer(recipe)
+    programs = build_programs(model, recipe, jax.devices()[0])
+    order = jnp.arange(16, dtype=jnp.int32)
+    state = programs.create_state(KEYS.init)
+    step = partial(train.train_step, key=KEYS.step, model=model, optimizer=optimizer, recipe=recipe)
+    plain, plain_sums = jax.jit(step)(state, batch_of(images[:16], labels[:16], np.ones(16)))
+    chunk, chunk_sums = programs.train_chunk(
+        state, train.no_metrics(), images, labels, order, np.int32(0), np.int32(1), KEYS.step
+    )
+    # With a rate of 1 and no momentum the weights move by the gradient.
+    for name, ours, theirs in zip(
+        ("params", "batch_stats"),
+        (chunk.params, chunk.batch_stats),
+        (plain.params, plain.batch_stats),
+        strict=True,
+    ):
+        for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=5e-5, err_msg=name)
+    np.testing.assert_allclose(chunk_sums.loss_sum, plain_sums.loss_sum, rtol=1e-5)
