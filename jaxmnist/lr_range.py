@@ -215,14 +215,15 @@ def _measure(
 
 
 def _range_recipe(recipe: Recipe) -> Recipe:
-    """What of a recipe plays a part: recipes that differ in the rest, such as the rate, share a program."""
-    return Recipe(
-        "range test",
-        batch_size=recipe.batch_size,
-        augmentation=recipe.augmentation,
-        repeat_epochs=recipe.repeat_epochs,
-        mean=recipe.mean,
-        std=recipe.std,
+    """The recipe without what plays no part, so that recipes that differ there share a program."""
+    return dataclasses.replace(
+        recipe,
+        name="range test",
+        optimizer="sgd",
+        learning_rate=1.0,
+        weight_decay=0.0,
+        label_smoothing=0.0,
+        plateau=None,
     )
 
 

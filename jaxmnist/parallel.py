@@ -1,5 +1,6 @@
 """Where the program runs: device selection, and what JAX needs to know before its first array."""
 
+import ctypes
 import os
 import sys
 from pathlib import Path
@@ -50,6 +51,8 @@ def select_device(choice: DeviceChoice = "auto") -> Device:
             f"choose --device auto, or install one: {_INSTALL[choice]}."
         )
     jax.config.update("jax_default_device", device)
+    if device.platform == "cpu":
+        _keep_freed_memory()
     return device
 
 
@@ -58,6 +61,25 @@ def _devices(platform: str) -> list[Device]:
         return jax.devices(platform)
     except RuntimeError:
         return []
+
+
+# Of <malloc.h>.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def _keep_freed_memory() -> None:
+    """Has the C library keep what is freed for the next allocation, where it is glibc.
+
+    XLA on a CPU allocates its intermediate arrays anew in every call of a program. By default glibc returns
+    such large blocks to the system, which hands them out again page by page, filled with zeros: half the time
+    of a jitted training step (`third`, batch 64: 40 ms, 9,300 page faults; 23 ms and none with this).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
+    for parameter, size in ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, (1 << 31) - 1)):
+        mallopt(parameter, size)
 
 
 def use_compile_cache() -> Path | None:

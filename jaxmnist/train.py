@@ -152,8 +152,9 @@ def epoch_step(
     """The step of an epoch with its batch number `index`; arguments and results as for `train_chunk`."""
     batch = _gather(images, labels, order, index, recipe.batch_size)
     draw = index if recipe.repeat_epochs else state.step
-    setup = {"key": key, "model": model, "optimizer": optimizer, "recipe": recipe}
-    state, sums = train_step(state, batch, **setup, draw=draw)
+    state, sums = train_step(
+        state, batch, key=key, model=model, optimizer=optimizer, recipe=recipe, draw=draw
+    )
     return state, _add(metrics, sums)
 
 

@@ -25,11 +25,12 @@ def library_conv(x, kernel, padding, dilation):
     )
 
 
+@pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize(
     ("size", "padding", "dilation"), [(3, 0, 1), (3, 1, 1), (1, 0, 1), (3, 1, 2), (5, 2, 1), (2, 0, 3)]
 )
-def test_convolution_and_its_gradients_equal_those_of_the_library(size, padding, dilation):
-    x, kernel = normal(0, 4, 11, 9, 6), normal(1, size, size, 4, 5)
+def test_convolution_and_its_gradients_equal_those_of_the_library(size, padding, dilation, channels):
+    x, kernel = normal(0, channels, 11, 9, 6), normal(1, size, size, channels, 5)
 
     def both(conv):
         out, vjp = jax.vjp(lambda x, kernel: conv(x, kernel, padding, dilation), x, kernel)
@@ -85,14 +86,43 @@ def test_nearest_resize_reads_the_published_indices_and_its_gradient_adds_up(siz
     np.testing.assert_array_equal(gradient[0, :, :, 0], np.outer(counts, counts))
 
 
+MASK = jnp.array([1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0])
+
+
 def test_moments_of_a_masked_batch_are_those_of_the_images_that_count():
     x = normal(5, 3, 4, 4, 8)
-    mask = jnp.array([1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0])
-    counted = np.asarray(x)[..., np.asarray(mask) > 0].astype(np.float64)
-    mean, variance, count = ops.batch_moments(x.at[..., 2].set(1e6), mask)
-    np.testing.assert_allclose(mean, counted.mean((1, 2, 3)), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(variance, counted.var((1, 2, 3)), rtol=1e-4)
-    assert float(count) == 5 * 16
+    counted = np.asarray(x)[..., np.asarray(MASK) > 0].astype(np.float64)
+    _, moments = ops.batch_norm(x.at[..., 2].set(1e6), jnp.ones(3), jnp.zeros(3), MASK, 1e-5)
+    np.testing.assert_allclose(moments.mean, counted.mean((1, 2, 3)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(moments.variance, counted.var((1, 2, 3)), rtol=1e-4)
+    assert float(moments.values) == 5 * 16
+
+
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_batch_norm_and_its_gradients_are_those_of_the_images_that_count(mask):
+    x, dy = normal(6, 3, 4, 5, 8), normal(7, 3, 4, 5, 8)
+    scale, bias = jnp.array([0.5, 1.0, -2.0]), jnp.array([0.0, 1.0, 3.0])
+    counted = slice(None) if mask is None else np.flatnonzero(mask)
+
+    def plain(x, scale, bias):
+        centred = x - x.mean((1, 2, 3), keepdims=True)
+        normalised = centred / jnp.sqrt((centred**2).mean((1, 2, 3), keepdims=True) + 1e-3)
+        return normalised * scale[:, None, None, None] + bias[:, None, None, None]
+
+    # No gradient comes from padding, as its loss does not count.
+    dy = dy if mask is None else dy * mask[None, None, None]
+    actual, vjp = jax.vjp(fast, x, scale, bias)
+
+    def fast(x, scale, bias):
+        return ops.batch_norm(x, scale, bias, mask, 1e-3)[0]
+
+    expected, plain_vjp = jax.vjp(plain, x[..., counted], scale, bias)
+    np.testing.assert_allclose(actual[..., counted], expected, rtol=1e-5, atol=1e-5)
+    (dx, *others), (plain_dx, *plain_others) = vjp(dy), plain_vjp(dy[..., counted])
+    np.testing.assert_allclose(dx[..., counted], plain_dx, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(dx.sum(), plain_dx.sum(), atol=1e-4)
+    for other, plain_other in zip(others, plain_others, strict=True):
+        np.testing.assert_allclose(other, plain_other, rtol=1e-4, atol=1e-4)
 
 
 def shares(first, second, count=2**20):

@@ -77,15 +77,16 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, channels)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels)
-        mean, var = running_mean.value, running_var.value
-        if train:
-            mean, var, count = ops.batch_moments(x, mask)
-            if not self.is_initializing():
-                unbiased = var * (count / jnp.maximum(count - 1, 1))
-                running_mean.value = self.decay * running_mean.value + (1 - self.decay) * mean
-                running_var.value = self.decay * running_var.value + (1 - self.decay) * unbiased
-        factor = scale * jax.lax.rsqrt(var + self.epsilon)
-        return (x - mean[:, None, None, None]) * factor[:, None, None, None] + bias[:, None, None, None]
+        if not train:
+            factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
+            centred = x - running_mean.value[:, None, None, None]
+            return centred * factor[:, None, None, None] + bias[:, None, None, None]
+        y, moments = ops.batch_norm(x, scale, bias, mask, self.epsilon)
+        if not self.is_initializing():
+            unbiased = moments.variance * (moments.values / jnp.maximum(moments.values - 1, 1))
+            running_mean.value = self.decay * running_mean.value + (1 - self.decay) * moments.mean
+            running_var.value = self.decay * running_var.value + (1 - self.decay) * unbiased
+        return y
 
 
 class GroupNorm(nn.Module):
