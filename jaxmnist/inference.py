@@ -36,7 +36,9 @@ def classify(
 ) -> tuple[Int32[np.ndarray, " n"], Float32[np.ndarray, "n 10"]]:
     """Predictions and log-probabilities of images, grey values from 0 to 255; there is at least one."""
     count = len(images)
-    padded = np.pad(images, ((0, -count % EVAL_BATCH), (0, 0), (0, 0)))
+    # A single image does not wait for a whole batch; powers of two keep the programs few.
+    batch = min(EVAL_BATCH, 1 << (count - 1).bit_length())
+    padded = np.pad(images, ((0, -count % batch), (0, 0), (0, 0)))
     programs = build_programs(network.model, network.recipe, network.device)
     predictions, log_probs = jax.device_get(programs.classify(network.variables, padded))
     return predictions[:count], log_probs[:count]

@@ -15,7 +15,7 @@ So the rates are torch's, rounded to float32, if torch is fed the same float32 m
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,26 +31,36 @@ from jaxmnist.recipes import Recipe
 _MOST_CUTS = 1024
 
 
-def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
+def make_optimizer(
+    recipe: Recipe, *, learning_rate: ScalarLike | None = None, weight_decay: ScalarLike | None = None
+) -> optax.GradientTransformation:
     """The recipe's optimizer, at a constant rate or with plateau cuts. Its steps equal those of `torch.optim`.
+
+    Args:
+        recipe: what decides.
+        learning_rate, weight_decay: instead of the recipe's; may be traced.
 
     Raises:
         UsageError: a value of the recipe is out of range.
     """
     plateau = recipe.plateau
+    lr = recipe.learning_rate if learning_rate is None else learning_rate
     if plateau is None:
-        rate = constant_rate(recipe.learning_rate)
+        rate = constant_rate(lr)
     else:
         _require("monitor", plateau.monitor, plateau.monitor in ("loss", "accuracy"), "'loss' or 'accuracy'")
         rate = reduce_on_plateau(
-            recipe.learning_rate,
+            lr,
             mode="min" if plateau.monitor == "loss" else "max",
             factor=plateau.factor,
             patience=plateau.patience,
             threshold=plateau.threshold,
             min_lr=plateau.min_lr,
         )
-    decay = optax.add_decayed_weights(recipe.weight_decay) if recipe.weight_decay else optax.identity()
+    share: Any = recipe.weight_decay if weight_decay is None else weight_decay
+    # A traced decay is applied even if it is zero, which cannot be seen.
+    decays = isinstance(share, Tracer) or share
+    decay = optax.add_decayed_weights(share) if decays else optax.identity()
     if recipe.optimizer == "sgd":
         return optax.chain(decay, optax.trace(decay=recipe.momentum), rate)
     moments = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)

@@ -225,12 +225,16 @@ def classify(
     model: Any,
     recipe: Recipe,
 ) -> tuple[Int32[Array, " padded"], Float[Array, "padded 10"]]:
-    """Predictions and log-probabilities of images without labels, a whole number of batches of them."""
+    """Predictions and log-probabilities of images without labels.
+
+    There are a whole number of batches of `batch_size` of them, or fewer than one.
+    """
 
     def outputs_of(batch: Array) -> Array:
         return model.apply(variables, normalise(batch, recipe.mean, recipe.std))
 
-    outputs = lax.map(outputs_of, images.reshape(-1, batch_size, *images.shape[1:]))
+    batches = images.reshape(-1, min(batch_size, len(images)), *images.shape[1:])
+    outputs = lax.map(outputs_of, batches)
     outputs = outputs.reshape(len(images), -1)
     # The prediction from the outputs, as in training: log-softmax can round two scores to one.
     return outputs.argmax(1).astype(jnp.int32), jax.nn.log_softmax(outputs)

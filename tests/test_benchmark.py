@@ -20,11 +20,14 @@ from rich.console import Console
 from small_network import Small
 
 from jaxmnist import benchmark as bench
-from jaxmnist import cli
+from jaxmnist import cli, many
+from jaxmnist.benchmark import inference, training, turns
+from jaxmnist.benchmark.torch_process import TORCH_ARCHS, TorchProcess
 from jaxmnist.errors import UsageError
+from jaxmnist.models import ARCHS
 from jaxmnist.recipes import Augmentation, Recipe
-from jaxmnist.report.benchmark import print_benchmark
-from jaxmnist.torch_process import TORCH_ARCHS, TorchProcess
+from jaxmnist.report.benchmark import print_benchmark, print_overview
+from jaxmnist.report.benchmark_plots import save_benchmark_picture
 
 PARITY = Path(__file__).parent / "fixtures" / "parity"
 CPU = jax.devices("cpu")[0]
@@ -36,9 +39,14 @@ CACHE_OPTIONS = (
 RECIPE = Recipe(name="quick", batch_size=8, augmentation=Augmentation(translation=0.1))
 
 
+def use_small_network(patch):
+    for room in (bench, training, inference, many):
+        patch.setattr(room, "create_model", lambda arch: Small())
+
+
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(bench, "create_model", lambda arch: Small())
+    use_small_network(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +54,9 @@ def measured():
     """The results of 5 repeats of 3 steps, and the lines reported meanwhile."""
     lines = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench, "create_model", lambda arch: Small())
-        return bench.benchmark("third", RECIPE, CPU, repeats=5, steps=3, report=lines.append), lines
+        use_small_network(patch)
+        options = {"repeats": 5, "steps": 3, "seeds": 2, "report": lines.append}
+        return bench.benchmark("third", RECIPE, CPU, **options), lines
 
 
 @pytest.fixture(scope="module")
@@ -56,24 +65,26 @@ def result(measured):
 
 
 def test_every_variant_has_all_fields(result):
-    assert list(result["variants"]) == ["unjitted", "jitted", "chunked", "unaugmented"]
-    for name, row in result["variants"].items():
-        steps = 1 if name == "unjitted" else 3
-        assert row["steps"] == steps
+    counts = {"unjitted": (1, 8), "jitted": (3, 8), "chunked": (3, 8), "unaugmented": (3, 8)}
+    counts |= {"at_once": (1, 16), "in_a_row": (1, 16)}
+    assert list(result["train"]) == list(counts)
+    rows = result["train"] | {task: result[task]["jax"] for task in ("evaluate", "predict")}
+    counts |= {"evaluate": (10_000, 1), "predict": (bench.PREDICTIONS, 1)}
+    for name, row in rows.items():
+        count, images = counts[name]
+        assert row["count"] == count
         assert len(row["seconds"]) == 5
         assert min(row["seconds"]) > 0
-        rates = [steps * 8 / seconds for seconds in row["seconds"]]
-        assert row["images_per_second"] == {
-            "median": statistics.median(rates),
-            "min": min(rates),
-            "max": max(rates),
-        }
-        milliseconds = row["milliseconds_per_step"]["median"]
-        assert milliseconds == pytest.approx(8e3 / row["images_per_second"]["median"])
-        assert row["first_step_seconds"] > 0
+        rates = [count * images / seconds for seconds in row["seconds"]]
+        assert row["images_per_second"] == pytest.approx(
+            {"median": statistics.median(rates), "min": min(rates), "max": max(rates)}
+        )
+        milliseconds = row["milliseconds"]["median"]
+        assert milliseconds == pytest.approx(images * 1e3 / row["images_per_second"]["median"])
+        assert row["first_seconds"] > 0
         assert row["peak_memory_bytes"] > 50e6
-        compiled = name != "unjitted"
-        assert (row["trace_seconds"] is not None) == (row["compile_seconds"] is not None) == compiled
+        compiled = name not in ("unjitted", "evaluate", "predict")
+        assert (row.get("trace_seconds") is not None) == (row.get("compile_seconds") is not None) == compiled
     assert result["parameters"] == 42
     assert result["recipe"]["batch_size"] == 8
     assert result["repeats"] == 5
@@ -82,19 +93,28 @@ def test_every_variant_has_all_fields(result):
     assert result["load_average"] >= 0
 
 
+def test_arithmetic_is_counted_as_three_forward_passes_and_set_beside_the_peak(result):
+    for row in result["train"].values():
+        flop = 3 * 2 * result["multiply_adds"] * row["images"] * row["count"]
+        assert row["gflops"]["max"] == pytest.approx(flop / min(row["seconds"]) / 1e9)
+        assert 0 < row["of_peak"]["min"] <= row["of_peak"]["median"] < 1
+    # Any processor that JAX runs on does more, and none as much as the upper bound.
+    assert 0.5 < result["peak_gflops"]["median"] < 100_000
+
+
 def test_ratios_are_taken_repeat_by_repeat(result):
-    unjitted, chunked = (result["variants"][name]["seconds"] for name in ("unjitted", "chunked"))
+    unjitted, chunked = (result["train"][name]["seconds"] for name in ("unjitted", "chunked"))
     ratios = [slow * 3 / fast for slow, fast in zip(unjitted, chunked, strict=True)]
-    ratio = result["variants"]["chunked"]["over_unjitted"]
+    ratio = result["train"]["chunked"]["over_unjitted"]
     assert ratio["median"] == pytest.approx(statistics.median(ratios))
     assert (ratio["min"], ratio["max"]) == pytest.approx((min(ratios), max(ratios)))
-    assert result["variants"]["unjitted"]["over_unjitted"] == {"median": 1, "min": 1, "max": 1}
+    assert result["train"]["unjitted"]["over_unjitted"] == {"median": 1, "min": 1, "max": 1}
 
 
 def test_the_share_of_augmentation_is_taken_repeat_by_repeat(result):
-    whole, plain = (result["variants"][name]["seconds"] for name in ("chunked", "unaugmented"))
+    whole, plain = (result["train"][name]["seconds"] for name in ("chunked", "unaugmented"))
     shares = [1 - fast / slow for slow, fast in zip(whole, plain, strict=True)]
-    assert result["variants"]["chunked"]["augmentation_share"]["median"] == pytest.approx(
+    assert result["train"]["chunked"]["augmentation_share"]["median"] == pytest.approx(
         statistics.median(shares)
     )
     assert f"Augmentation takes {100 * statistics.median(shares):.1f} %" in printed(result)
@@ -102,7 +122,7 @@ def test_the_share_of_augmentation_is_taken_repeat_by_repeat(result):
 
 def test_a_recipe_without_augmentation_has_no_variant_without_it():
     plain = dataclasses.replace(RECIPE, augmentation=Augmentation())
-    assert list(bench.build_variants("third", plain, CPU, 1)) == ["unjitted", "jitted", "chunked"]
+    assert list(training.trainings("third", plain, CPU, 1)) == ["unjitted", "jitted", "chunked"]
 
 
 def test_results_survive_json(result):
@@ -110,12 +130,13 @@ def test_results_survive_json(result):
 
 
 def test_progress_is_reported_for_every_repeat(measured):
-    repeats = [line for line in measured[1] if line.startswith("repeat")]
-    assert [line.split(":")[0] for line in repeats] == [f"repeat {i}/5" for i in range(1, 6)]
+    for prefix in ("", "evaluate: ", "predict: "):
+        repeats = [line for line in measured[1] if line.startswith(f"{prefix}repeat")]
+        assert [line.split(" ms")[0].count(f"repeat {i}/5") for i, line in enumerate(repeats, 1)] == [1] * 5
 
 
 def test_variants_compute_the_same_and_nothing_compiles_when_warm():
-    variants = bench.build_variants("third", RECIPE, CPU, 4)
+    variants = training.trainings("third", RECIPE, CPU, 4)
     compilations = []
 
     def listen(event, duration_secs, **details):
@@ -154,7 +175,7 @@ def test_compile_cache_is_neither_used_nor_filled_and_comes_back(tmp_path):
     try:
         for name, value in zip(CACHE_OPTIONS, (str(tmp_path), 0, -1), strict=True):
             jax.config.update(name, value)
-        with bench._no_compile_cache():
+        with turns.no_compile_cache():
             compiled_afresh("first")
             assert list(tmp_path.iterdir()) == []
         compiled_afresh("second")
@@ -180,15 +201,45 @@ def test_table_warns_of_a_busy_machine(result, load, warned):
     assert ("The machine was busy" in text) == warned
 
 
-def test_table_compares_with_torch(result):
-    torch_row = result["variants"]["jitted"] | {"trace_seconds": None, "compile_seconds": None}
-    chunked = result["variants"]["chunked"] | {"over_torch": {"median": 2.0, "min": 1.8, "max": 2.25}}
-    facts = {"version": "2.0", "threads": 2, "parameters": 42, "data": "images"}
-    text = printed(
-        result | {"variants": result["variants"] | {"torch": torch_row, "chunked": chunked}, "torch": facts}
-    )
-    assert "Chunked against PyTorch: 2.00x (1.80-2.25)." in text
+@pytest.fixture
+def beside_torch(result):
+    """The results as if PyTorch had been measured, too."""
+    ratio = {"median": 2.0, "min": 1.8, "max": 2.25}
+    row = result["train"]["jitted"] | {"trace_seconds": None, "compile_seconds": None}
+    ours = result["train"]["chunked"] | {"over_torch": ratio, "over_pipeline": ratio}
+    facts = {"version": "2.0", "threads": 2, "parameters": 42, "workers": 0}
+    evaluate = {"jax": result["evaluate"]["jax"] | {"over_torch": ratio}, "torch": result["evaluate"]["jax"]}
+    train = result["train"] | {"chunked": ours, "torch": row, "pipeline": row}
+    return result | {"train": train, "evaluate": evaluate, "torch": facts}
+
+
+def test_table_compares_with_torch(beside_torch):
+    text = printed(beside_torch)
+    assert "Chunked against PyTorch, in memory, plain: 2.00x (1.80-2.25)." in text
+    assert "Chunked against PyTorch, Pillow in a DataLoader: 2.00x (1.80-2.25)." in text
     assert "PyTorch, eager" in text
+    assert "DataLoader workers 0" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_overview_has_a_line_for_each_case_and_fits_80_columns(beside_torch):
+    text = printed([beside_torch, beside_torch | {"arch": "second"}], print_overview)
+    lines = [line.split() for line in text.splitlines()]
+    assert [line[:2] for line in lines if line[:1] in (["third"], ["second"])] == [
+        ["third", "8"],
+        ["second", "8"],
+    ]
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_pictures_show_what_was_measured(beside_torch, tmp_path):
+    larger = beside_torch | {"recipe": beside_torch["recipe"] | {"batch_size": 16}}
+    cases = ([beside_torch], [beside_torch, larger], [beside_torch, beside_torch | {"arch": "second"}])
+    for number, results in enumerate(cases):
+        path = save_benchmark_picture(tmp_path / f"{number}.png", results)
+        assert path is not None
+        assert path.stat().st_size > 10_000
+    assert save_benchmark_picture(tmp_path / "none.png", [{"evaluate": {}}]) is None
 
 
 @pytest.mark.parametrize(
@@ -218,11 +269,35 @@ def test_command_prints_json_and_writes_it(monkeypatch, capsys, tmp_path, result
     assert run_command(monkeypatch, *arguments.split(), str(out)) == 0
     output = capsys.readouterr()
     assert calls == [("second", "second-modified", 32, "cpu")]
+    assert out.with_suffix(".png").stat().st_size > 10_000
     assert json.loads(output.out) == json.loads(out.read_text())
-    assert json.loads(output.out)["options"] == {"repeats": 5, "steps": 9, "with_torch": False}
+    tasks = ["train", "evaluate", "predict"]
+    assert json.loads(output.out)["options"] == {
+        "tasks": tasks,
+        "repeats": 5,
+        "steps": 9,
+        "unjitted": True,
+        "seeds": 0,
+        "with_torch": False,
+    }
     assert "one line" in output.err
     assert run_command(monkeypatch, "--device", "cpu") == 0
     assert "un-jitted step" in capsys.readouterr().out
+
+
+def test_command_measures_every_network_and_batch_size_asked_for(monkeypatch, capsys, tmp_path, result):
+    calls = []
+
+    def fake(arch, recipe, device, **options):
+        calls.append((arch, recipe.batch_size, options["unjitted"]))
+        return result | {"arch": arch}
+
+    monkeypatch.setattr(bench, "benchmark", fake)
+    out = tmp_path / "out.json"
+    assert run_command(monkeypatch, "--arch", "all", "--batch-size", "8", "16", "--out", str(out)) == 0
+    assert calls == [(arch, size, False) for arch in ARCHS for size in (8, 16)]
+    assert len(json.loads(out.read_text())["results"]) == len(calls)
+    assert "evolution_v3" in capsys.readouterr().out
 
 
 def test_command_refuses_a_missing_folder_before_it_measures(monkeypatch, capsys, tmp_path):
@@ -249,7 +324,7 @@ def test_a_broken_torch_is_named(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("arch", "platform", "sentence"),
-    [("dilated", "cpu", "only the archs first, second, third"), ("third", "gpu", "add --device cpu")],
+    [("step3", "cpu", "only the archs first, second, third, dilated"), ("third", "gpu", "add --device cpu")],
 )
 def test_torch_refuses_what_it_cannot_compare(monkeypatch, tmp_path, arch, platform, sentence):
     (tmp_path / "torch.py").touch()
@@ -260,10 +335,10 @@ def test_torch_refuses_what_it_cannot_compare(monkeypatch, tmp_path, arch, platf
 
 def test_torch_networks_match_the_fixtures():
     torch = pytest.importorskip("torch")
-    from jaxmnist.benchmark_torch import NETWORKS
+    from jaxmnist.pytorch.networks import NETWORKS
 
     assert tuple(NETWORKS) == TORCH_ARCHS
-    for arch, parameters in zip(TORCH_ARCHS, (13_808, 5_048, 7_902), strict=True):
+    for arch, parameters in zip(TORCH_ARCHS, (13_808, 5_048, 7_902, 5_340), strict=True):
         network = NETWORKS[arch]()
         assert sum(parameter.numel() for parameter in network.parameters()) == parameters
         with np.load(PARITY / f"{arch}.npz") as fixture:
@@ -279,14 +354,16 @@ def test_torch_process_takes_turns():
     pytest.importorskip("torch")
     with TorchProcess("second", RECIPE, 64, "cpu") as torch:
         assert torch.facts["parameters"] == 5_048
-        assert torch.measure(2) > 0
-        assert torch.measure(1) > 0
-        assert torch.peak_memory() > 50e6
+        for task in ("train", "pipeline", "evaluate", "predict"):
+            assert torch.task(task).measure(2) > 0
+            assert torch.task(task).measure(1) > 0
+        assert torch.facts.keys() >= {"workers", "evaluation_batch"}
+        assert torch.task("train").peak_memory() > 50e6
 
 
-def printed(result):
+def printed(result, show=print_benchmark):
     console = Console(width=80, record=True, file=io.StringIO())
-    print_benchmark(console, result)
+    show(console, result)
     return console.export_text()
 
 

@@ -2,31 +2,46 @@
 
 import dataclasses
 import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from jaxmnist.commands.options import Arch, Command, OptionalFile, OptionalInt, OptionalRecipe, merge_options
+from jaxmnist.commands.options import Command, OptionalFile, OptionalRecipe, merge_options
 from jaxmnist.errors import UsageError
+from jaxmnist.models import ARCHS
+
+if TYPE_CHECKING:
+    from jaxmnist.recipes import Recipe
+
+_ArchOrAll = Annotated[str, tyro.conf.arg(metavar="{" + ",".join((*ARCHS, "all")) + "}")]
 
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark(Command):
-    """Measure training steps: un-jitted, jitted, in chunks, and PyTorch's for comparison."""
+    """Measure training, evaluation and prediction, and PyTorch's for comparison."""
 
-    arch: Arch = "third"
-    """Network."""
+    arch: _ArchOrAll = "third"
+    """Network, or all of them one after the other."""
     recipe: OptionalRecipe = None
     """What a step does; by default the network's own published recipe."""
-    batch_size: OptionalInt = None
-    """Instead of the recipe's."""
+    batch_size: tuple[int, ...] = ()
+    """Instead of the recipe's; several are measured one after the other."""
+    tasks: tuple[Literal["train", "evaluate", "predict"], ...] = ("train", "evaluate", "predict")
+    """What to measure: training steps, the evaluation of 10,000 images, the prediction of one."""
     repeats: int = 7
     """Times that each variant is measured, in turn; the table gives medians and ranges."""
     steps: int = 100
-    """Steps in a repeat; the un-jitted variant takes a twentieth of them."""
+    """Training steps in a repeat; the un-jitted variant takes a twentieth of them."""
+    no_unjitted: bool = False
+    """Leave out the un-jitted step, whose primitives take half a minute to compile; so it is where several
+    networks or batch sizes are measured."""
+    seeds: int = 0
+    """Train so many seeds in one program, too, side by side and one after the other."""
     torch: bool = False
-    """Measure PyTorch's eager step, too, on the CPU; needs PyTorch."""
+    """Measure PyTorch, too, eager, on the CPU, with data in memory and with the sources' pipeline of Pillow
+    in a DataLoader; needs PyTorch and knows first, second, third and dilated."""
     out: OptionalFile = None
-    """File that the results are written to as JSON."""
+    """File that the results are written to as JSON, with a picture of the same name beside it."""
     no_compile_cache: tyro.conf.Suppress[bool] = True  # compile times are among the results
 
     def run(self) -> None:
@@ -34,31 +49,54 @@ class Benchmark(Command):
 
         from jaxmnist import runs
         from jaxmnist.benchmark import benchmark
-        from jaxmnist.config import run_config
-        from jaxmnist.report.benchmark import print_benchmark
+        from jaxmnist.report.benchmark import print_benchmark, print_overview
+        from jaxmnist.report.benchmark_plots import save_benchmark_picture
 
         if self.out is not None and not self.out.parent.is_dir():
             raise UsageError(f"--out {self.out} cannot be written: make the folder {self.out.parent} first.")
-        recipe = run_config(
-            merge_options({}, {"arch": self.arch}, self.recipe, {"batch_size": self.batch_size})
-        ).recipe
+        cases = self._cases()
         progress = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        result = benchmark(
-            self.arch,
-            recipe,
-            self.start(),
-            repeats=self.repeats,
-            steps=self.steps,
-            with_torch=self.torch,
-            report=progress.print,
-        )
+        device = self.start()
+        results: list[dict[str, Any]] = []
+        everything: dict[str, Any] = {}
+        for arch, recipe in cases:
+            prefix = f"{arch}, batch {recipe.batch_size}: " if len(cases) > 1 else ""
+            result = benchmark(
+                arch,
+                recipe,
+                device,
+                tasks=self.tasks,
+                repeats=self.repeats,
+                steps=self.steps,
+                unjitted=not self.no_unjitted and len(cases) == 1,
+                seeds=self.seeds,
+                with_torch=self.torch,
+                report=lambda line, prefix=prefix: progress.print(prefix + line),
+            )
+            results.append(result)
+            everything = {"results": results} if len(cases) > 1 else result
+            if self.out is not None:  # after every case, so that none is lost
+                try:
+                    runs.write_json(self.out, everything)
+                    save_benchmark_picture(self.out.with_suffix(".png"), results)
+                except OSError as error:
+                    message = f"--out {self.out} cannot be written ({error.strerror}); name another file."
+                    raise UsageError(message) from error
         if self.json:
-            print(json.dumps(result))
+            print(json.dumps(everything))
+        elif len(cases) > 1:
+            print_overview(self.console(), results)
         else:
-            print_benchmark(self.console(), result)
-        if self.out is not None:
-            try:
-                runs.write_json(self.out, result)
-            except OSError as error:
-                message = f"--out {self.out} cannot be written ({error.strerror}); name another file."
-                raise UsageError(message) from error
+            print_benchmark(self.console(), results[0])
+
+    def _cases(self) -> "list[tuple[str, Recipe]]":
+        from jaxmnist.benchmark.torch_process import TORCH_ARCHS
+        from jaxmnist.config import run_config
+
+        everything = TORCH_ARCHS if self.torch else ARCHS
+        archs = everything if self.arch == "all" else (self.arch,)
+        return [
+            (arch, run_config(merge_options({}, {"arch": arch}, self.recipe, {"batch_size": size})).recipe)
+            for arch in archs
+            for size in self.batch_size or (None,)
+        ]

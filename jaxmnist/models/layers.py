@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jaxmnist import ops
@@ -108,16 +109,22 @@ class GroupNorm(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Element-wise dropout; kept values are divided by 1 - rate. Draws from the `dropout` stream."""
+    """Element-wise dropout; kept values are divided by 1 - rate. Draws from the `dropout` stream.
 
-    rate: float
+    The rate may be traced.
+    """
+
+    rate: Any
 
     @nn.compact
     def __call__(self, x: FeatureMap, *, train: bool = False) -> FeatureMap:
-        if not train or self.rate == 0.0:
+        if not train or _is_zero(self.rate):
             return x
-        words = ops.random_words(self.make_rng("dropout"), x.shape)
-        kept = words >= np.uint32(round(self.rate * 2**32))
+        traced = isinstance(self.rate, Tracer)
+        threshold = (
+            (self.rate * 2.0**32).astype(jnp.uint32) if traced else np.uint32(round(self.rate * 2**32))
+        )
+        kept = ops.random_words(self.make_rng("dropout"), x.shape) >= threshold
         return jnp.where(kept, x * (1 / (1 - self.rate)), 0.0)
 
 
@@ -152,7 +159,7 @@ def conv_block(
     order: Literal["activation, norm", "norm, activation"],
     activation: Callable[[Array], Array] | None = nn.relu,
     norm: Norm | None = "batch",
-    dropout: float,
+    dropout: Any,
     train: bool,
     mask: Float[Array, " batch"] | None,
     kernel_size: int = 3,
@@ -170,7 +177,7 @@ def conv_block(
         activation: function of each value; None leaves it out.
         norm: normalisation by batch statistics, or per image over all channels or two groups of them; None
             leaves it out.
-        dropout: share of values that are zeroed in training.
+        dropout: share of values that are zeroed in training; may be traced.
         train: whether the batch is one to train on.
         mask: 0 for images that are padding.
         kernel_size, padding, dilation, use_bias: of the convolution.
@@ -191,7 +198,7 @@ def conv_block(
 
     x = Conv(features, kernel_size, padding, dilation, use_bias, name=name)(x)
     x = normalise(activate(x)) if order == "activation, norm" else activate(normalise(x))
-    return Dropout(dropout)(x, train=train) if dropout else x
+    return x if _is_zero(dropout) else Dropout(dropout)(x, train=train)
 
 
 Block = Callable[..., Array]
@@ -228,6 +235,10 @@ def gelu(x: FeatureMap) -> FeatureMap:
 def class_scores(x: Float[Array, "classes 1 1 batch"]) -> Float[Array, "batch classes"]:
     """A 1x1 map with a channel for each class, in the public order."""
     return x[:, 0, 0].T
+
+
+def _is_zero(rate: Any) -> bool:
+    return not isinstance(rate, Tracer) and rate == 0.0
 
 
 def _uniform_within(bound: float) -> Callable[..., Array]:

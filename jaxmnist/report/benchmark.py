@@ -1,70 +1,172 @@
 """What `jaxmnist.benchmark.benchmark` measured, in the terminal."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-_LABELS = {
+LABELS = {
     "unjitted": "un-jitted step\ncall per primitive",
     "jitted": "jitted step\ncall per step",
-    "chunked": "chunked\ncall per {steps} steps",
+    "chunked": "chunked\ncall per {count} steps",
     "unaugmented": "chunked\nno augmentation",
-    "torch": "PyTorch, eager\nno augmentation",
+    "at_once": "{seeds} seeds at once\none program, vmap",
+    "in_a_row": "{seeds} seeds in a row\none program, map",
+    "torch": "PyTorch, eager\nin memory, plain",
+    "pipeline": "PyTorch, eager\nPillow, DataLoader",
 }
+"""Name of each variant of training, its second line a remark."""
 
 
 def print_benchmark(console: Console, result: dict[str, Any]) -> None:
-    """A table of the variants, medians above their ranges, and what they were measured on; 80 columns do."""
-    recipe, environment = result["recipe"], result["environment"]
-    table = Table(
-        title=f"Training steps of {result['arch']} ({result['parameters']:,} parameters), recipe "
-        f"{recipe['name']}, batch {recipe['batch_size']}",
-        box=SIMPLE,
-        title_justify="left",
-        title_style="bold",
+    """Tables of the variants, medians above their ranges, and what they were measured on; 80 columns do."""
+    recipe = result["recipe"]
+    console.print(
+        f"[bold]{result['arch']}[/bold]: {result['parameters']:,} parameters, {result['multiply_adds']:,} "
+        f"multiply-adds an image; recipe {recipe['name']}, batch {recipe['batch_size']}"
     )
-    table.add_column("variant", no_wrap=True)
-    for heading in ("images/s", "ms per step", "to compile", "speed-up"):
-        table.add_column(heading, justify="right")
-    for name, row in result["variants"].items():
-        rate, step, speedup = row["images_per_second"], row["milliseconds_per_step"], row["over_unjitted"]
-        table.add_row(
-            _LABELS[name].format(steps=row["steps"]),
-            _median_over_range(rate, ",.0f"),
-            _median_over_range(step, ",.1f" if step["max"] >= 100 else ".2f" if step["max"] >= 1 else ".3f"),
-            _compile_time(name, row),
-            "" if name == "unjitted" else _median_over_range(speedup, ".1f", "x"),
-        )
+    if "train" in result:
+        console.print(_training_table(result["train"], result["seeds"]))
+    if "evaluate" in result or "predict" in result:
+        console.print(_inference_table(result))
+    lines = [f"Medians of {result['repeats']} repeats taken in turn, their ranges below."]
+    if "train" in result:
+        lines += _remarks_on_training(result)
+    for line in (*lines, *_conditions(result)):
+        console.print(line, highlight=False, markup=False)
+
+
+def print_overview(console: Console, results: Sequence[dict[str, Any]]) -> None:
+    """A line for each network and batch size."""
+    first = results[0]
+    table = Table(box=SIMPLE, title="Networks and batch sizes", title_justify="left", title_style="bold")
+    table.add_column("network", no_wrap=True)
+    columns = {
+        "batch": lambda result: f"{result['recipe']['batch_size']}",
+        "images/s": lambda result: _figure(result, "train", "chunked", "images_per_second", ",.0f"),
+        "ms/step": lambda result: _figure(result, "train", "chunked", "milliseconds", ",.1f"),
+        "GFLOP/s": lambda result: _figure(result, "train", "chunked", "gflops", ".1f"),
+        "of peak": lambda result: _figure(result, "train", "chunked", "of_peak", ".0%"),
+        "over torch": lambda result: _figure(result, "train", "chunked", "over_torch", ".2f"),
+        "evaluation": lambda result: _figure(result, "evaluate", "jax", "images_per_second", ",.0f"),
+        "one, ms": lambda result: _figure(result, "predict", "jax", "milliseconds", ".2f"),
+    }
+    rows = [{name: value(result) for name, value in columns.items()} for result in results]
+    shown = [name for name in columns if any(row[name] for row in rows)]
+    for name in shown:
+        table.add_column(name, justify="right")
+    for result, row in zip(results, rows, strict=True):
+        table.add_row(result["arch"], *(row[name] for name in shown))
     console.print(table)
-    packages = environment["packages"]
-    memory = {name: f"{row['peak_memory_bytes'] / 1e6:,.0f} MB" for name, row in result["variants"].items()}
     lines = [
-        f"Medians of {result['repeats']} repeats taken in turn, their ranges below; speed-up over un-jitted.",
-        "* The un-jitted step compiles one primitive after the other, all within its first step.",
+        f"Medians of {first['repeats']} repeats; training in chunks with augmentation, evaluation in images/s,",
+        "one image from array to digit in ms. GFLOP/s count convolutions and linear layers, a step as three",
+        "forward passes; their peak is that of large matrix products in the same minutes.",
+    ]
+    for line in (*lines, *_conditions(first)):
+        console.print(line, highlight=False, markup=False)
+
+
+def _training_table(rows: dict[str, Any], seeds: int) -> Table:
+    table = Table(box=SIMPLE, title="Training steps", title_justify="left", title_style="bold")
+    table.add_column("variant", no_wrap=True)
+    over = "over_unjitted" if "unjitted" in rows else "over_torch" if "torch" in rows else None
+    headings = ["images/s", "ms per step", "GFLOP/s", "to compile"]
+    if over:
+        headings.append("speed-up")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for name, row in rows.items():
+        step = row["milliseconds"]
+        cells = [
+            LABELS[name].format(count=row["count"], seeds=seeds),
+            _median_over_range(row["images_per_second"], ",.0f"),
+            _median_over_range(step, ",.1f" if step["max"] >= 100 else ".2f" if step["max"] >= 1 else ".3f"),
+            f"{row['gflops']['median']:.1f}\n{row['of_peak']['median']:.0%}",
+            _compile_time(name, row),
+        ]
+        if over:
+            cells.append(_median_over_range(row[over], ".1f", "x") if over in row else "")
+        table.add_row(*cells)
+    return table
+
+
+def _inference_table(result: dict[str, Any]) -> Table:
+    table = Table(box=SIMPLE, title="Evaluation and prediction", title_justify="left", title_style="bold")
+    table.add_column("task", no_wrap=True)
+    compared = result["torch"] is not None
+    for heading in ("images/s", "ms", "against PyTorch")[: 3 if compared else 2]:
+        table.add_column(heading, justify="right")
+    labels = {"evaluate": "evaluate {count:,} images", "predict": "predict one image"}
+    for task, label in labels.items():
+        for name, row in result.get(task, {}).items():
+            whole = row["count"] if task == "evaluate" else 1
+            milliseconds = {key: whole * value for key, value in row["milliseconds"].items()}
+            cells = [
+                f"{label.format(count=row['count'])}\n{'JAX' if name == 'jax' else 'PyTorch, eager'}",
+                _median_over_range(row["images_per_second"], ",.0f"),
+                _median_over_range(milliseconds, ",.0f" if whole > 1 else ".2f"),
+            ]
+            if compared:
+                cells.append(_median_over_range(row["over_torch"], ".2f", "x") if "over_torch" in row else "")
+            table.add_row(*cells)
+    return table
+
+
+def _remarks_on_training(result: dict[str, Any]) -> list[str]:
+    rows = result["train"]
+    chunked, peak = rows["chunked"], result["peak_gflops"]["median"]
+    lines = [
+        "GFLOP/s count convolutions and linear layers, a step as three forward passes; below",
+        f"them their share of the rate of large matrix products, {peak:.0f} GFLOP/s.",
+    ]
+    if "unjitted" in rows:
+        lines.append(
+            "* The un-jitted step compiles one primitive after the other, all within its first step."
+        )
+    if (share := chunked.get("augmentation_share")) is not None:
+        low, middle, high = (f"{100 * share[key]:.1f}" for key in ("min", "median", "max"))
+        lines.append(f"Augmentation takes {middle} % of the chunk's time ({low} to {high} %).")
+    if "torch" in rows:
+        for name, what in (("over_torch", "in memory, plain"), ("over_pipeline", "Pillow in a DataLoader")):
+            ratio = chunked[name]
+            lines.append(
+                f"Chunked against PyTorch, {what}: "
+                f"{ratio['median']:.2f}x ({ratio['min']:.2f}-{ratio['max']:.2f})."
+            )
+    memory = [f"{name} {row['peak_memory_bytes'] / 1e6:,.0f}" for name, row in rows.items() if name != "peak"]
+    return [*lines, f"Peak memory of the process when warm, MB: {', '.join(memory)}."]
+
+
+def _conditions(result: dict[str, Any]) -> list[str]:
+    environment = result["environment"]
+    packages = environment["packages"]
+    lines = [
         f"Data: {result['data']}.",
-        f"Peak memory: {memory['jitted']}, with the un-jitted step {memory['unjitted']}.",
         f"On {environment['device']}, {environment['processor']}, {environment['cpu_count']} cores; "
         f"Python {environment['python']}, JAX {packages['jax']}, jaxlib {packages['jaxlib']}; "
         f"load average before the start {result['load_average']:.2f}.",
     ]
-    if (share := result["variants"]["chunked"].get("augmentation_share")) is not None:
-        low, middle, high = (f"{100 * share[key]:.1f}" for key in ("min", "median", "max"))
-        lines.append(f"Augmentation takes {middle} % of the chunk's time ({low} to {high} %).")
     if (torch := result["torch"]) is not None:
-        ratio = result["variants"]["chunked"]["over_torch"]
-        lines += [
-            f"PyTorch {torch['version']} in its own process, {torch['threads']} threads, peak memory "
-            f"{memory['torch']}; {torch['data']}.",
-            f"Chunked against PyTorch: {ratio['median']:.2f}x ({ratio['min']:.2f}-{ratio['max']:.2f}).",
-        ]
+        choices = {"workers": "DataLoader workers {}", "evaluation_batch": "evaluation in batches of {}"}
+        found = [text.format(torch[name]) for name, text in choices.items() if name in torch]
+        lines.append(
+            f"PyTorch {torch['version']} in its own process, {torch['threads']} threads"
+            + "".join(f", {text}" for text in found)
+            + (" (the fastest)." if found else ".")
+        )
     # Threads that spin at barriers lose a whole time slice to any other process: PyTorch's step took up to 40
     # times as long at a load of 2 to 4 on 2 cores.
     if result["load_average"] > environment["cpu_count"] / 4:
         lines.append("The machine was busy before the start: measure again when it is quiet.")
-    for line in lines:
-        console.print(line, highlight=False, markup=False)
+    return lines
+
+
+def _figure(result: dict[str, Any], task: str, variant: str, name: str, form: str) -> str:
+    summary = result.get(task, {}).get(variant, {}).get(name)
+    return f"{summary['median']:{form}}" if summary else ""
 
 
 def _median_over_range(summary: dict[str, float], form: str, unit: str = "") -> str:
@@ -74,5 +176,6 @@ def _median_over_range(summary: dict[str, float], form: str, unit: str = "") -> 
 
 def _compile_time(name: str, row: dict[str, Any]) -> str:
     if name == "unjitted":
-        return f"{row['first_step_seconds']:.1f} s *"
-    return "" if row["compile_seconds"] is None else f"{row['trace_seconds'] + row['compile_seconds']:.1f} s"
+        return f"{row['first_seconds']:.1f} s *"
+    seconds = row.get("compile_seconds")
+    return "" if seconds is None else f"{row['trace_seconds'] + seconds:.1f} s"

@@ -1,23 +1,23 @@
-"""The process in which `jaxmnist.benchmark_torch` takes PyTorch's training steps, as JAX's counterpart.
+"""The process of `jaxmnist.pytorch`, which does with PyTorch what JAX is measured at.
 
 Two thread pools in one process would fight for the cores; this one waits for a line while JAX computes.
 """
 
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import IO, Any
 
 from jaxmnist.errors import UsageError
 from jaxmnist.recipes import Recipe
 
-TORCH_ARCHS = ("first", "second", "third")
-"""Networks that `jaxmnist.benchmark_torch` has."""
+TORCH_ARCHS = ("first", "second", "third", "dilated")
+"""Networks that `jaxmnist.pytorch` has."""
 
 SETTLE_SECONDS = 0.2
 """Pause after PyTorch's turn: OpenMP's threads spin for a while before they sleep, on JAX's cores by then."""
@@ -28,7 +28,7 @@ class TorchProcess:
 
     Args:
         arch: name of the network.
-        recipe: batch size, optimizer, mean and standard deviation; nothing is augmented.
+        recipe: batch size, optimizer, augmentation, mean and standard deviation.
         images: number of images that batches are taken from.
         platform: JAX's; the comparison is one of CPUs.
 
@@ -36,10 +36,9 @@ class TorchProcess:
         UsageError: PyTorch is missing or broken, it has no such network here, or JAX does not use the CPU.
     """
 
-    trace_seconds: float | None = None
-    compile_seconds: float | None = None
     facts: dict[str, Any]
-    """What answers: `version`, `threads`, `parameters`, `data`."""
+    """What answers: `version`, `threads`, `parameters`, and what it found to be fastest, as far as it has
+    been asked: `workers` of the DataLoader and the `evaluation_batch`."""
 
     def __init__(self, arch: str, recipe: Recipe, images: int, platform: str) -> None:
         if importlib.util.find_spec("torch") is None:
@@ -51,22 +50,19 @@ class TorchProcess:
             raise UsageError(f"--torch knows only the archs {', '.join(TORCH_ARCHS)}, not {arch!r}.")
         if platform != "cpu":
             raise UsageError(f"--torch compares on the CPU, not on {platform}; add --device cpu.")
+        fields = ("batch_size", "optimizer", "learning_rate", "momentum", "weight_decay", "mean", "std")
         setup = {
             "arch": arch,
             "images": images,
-            "batch_size": recipe.batch_size,
-            "learning_rate": recipe.learning_rate,
-            "momentum": recipe.momentum,
-            "mean": recipe.mean,
-            "std": recipe.std,
+            "augmentation": dataclasses.asdict(recipe.augmentation),
+            **{field: getattr(recipe, field) for field in fields},
         }
-        self._peak_memory = 0
+        self.peak_memory = 0
         # A file, as a pipe that nobody reads would fill up and stop the process.
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        # By its path and with -P: the file needs nothing of jaxmnist, nor may its neighbours shadow modules.
-        program = Path(__file__).with_name("benchmark_torch.py")
+        # With -P: files of the folder that this runs in must not shadow modules.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(program), json.dumps(setup)],
+            [sys.executable, "-P", "-m", "jaxmnist.pytorch.program", json.dumps(setup)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -84,18 +80,19 @@ class TorchProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def measure(self, steps: int) -> float:
-        """Seconds that so many steps take, by the clock of that process."""
+    def task(self, name: str) -> "TorchTask":
+        """One of the tasks of `jaxmnist.pytorch.program` as something to measure."""
+        return TorchTask(self, name)
+
+    def measure(self, task: str, count: int) -> float:
+        """Seconds that a task takes with that count, by the clock of that process."""
         with contextlib.suppress(BrokenPipeError):  # the process is gone: what it said last is raised below
-            print(steps, file=self._process.stdin, flush=True)
+            print(json.dumps([task, count]), file=self._process.stdin, flush=True)
         answer = self._answer()
-        self._peak_memory = answer["peak_memory_bytes"]
+        self.peak_memory = answer["peak_memory_bytes"]
+        self.facts |= answer["choices"]
         time.sleep(SETTLE_SECONDS)
         return answer["seconds"]
-
-    def peak_memory(self) -> int:
-        """Largest resident size of that process in bytes, as of its last turn."""
-        return self._peak_memory
 
     def close(self) -> None:
         """Ends the process."""
@@ -114,3 +111,18 @@ class TorchProcess:
                 "or leave out --torch."
             )
         return json.loads(line)
+
+
+class TorchTask:
+    """A task of that process, to be measured in turn with others."""
+
+    def __init__(self, process: TorchProcess, name: str) -> None:
+        self._process, self._name = process, name
+
+    def measure(self, count: int) -> float:
+        """Seconds that the task takes with that count."""
+        return self._process.measure(self._name, count)
+
+    def peak_memory(self) -> int:
+        """Largest resident size of the process in bytes, as of its last turn."""
+        return self._process.peak_memory

@@ -1,0 +1,178 @@
+"""How fast a network trains, evaluates and predicts, beside PyTorch where that is installed.
+
+What images show does not change how long they take, so they are random and no dataset is needed. All that is
+compared is measured in turn, see `jaxmnist.benchmark.turns`.
+"""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from jaxmnist import runs
+from jaxmnist.benchmark.inference import EVALUATED, evaluation, prediction
+from jaxmnist.benchmark.machine import PRODUCT_FLOP, matrix_products
+from jaxmnist.benchmark.torch_process import TorchProcess
+from jaxmnist.benchmark.training import IMAGES, seeds_together, trainings
+from jaxmnist.benchmark.turns import Row, Turn, measure_in_turn, no_compile_cache, speed_ratio, summary
+from jaxmnist.errors import UsageError
+from jaxmnist.models import create_model
+from jaxmnist.models.structure import layers, totals
+from jaxmnist.parallel import Device
+from jaxmnist.recipes import Recipe
+
+Task = Literal["train", "evaluate", "predict"]
+
+UNJITTED_SHARE = 20
+"""The un-jitted step is tens of times slower, so a repeat of it has this many times fewer steps."""
+
+PREDICTIONS = 200
+"""Images in a repeat of predictions."""
+
+PRODUCTS = 10
+"""Matrix products in a repeat."""
+
+
+def benchmark(
+    arch: str,
+    recipe: Recipe,
+    device: Device,
+    *,
+    tasks: Sequence[Task] = ("train", "evaluate", "predict"),
+    repeats: int = 7,
+    steps: int = 100,
+    unjitted: bool = True,
+    seeds: int = 0,
+    with_torch: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Measures a network. Compiles afresh, even where a compile cache is set up.
+
+    Args:
+        arch: name of the network.
+        recipe: batch size, augmentation and optimizer; its schedule and epochs play no part.
+        device: where to compute.
+        tasks: what to measure.
+        repeats: times that each variant is measured; a figure worth quoting takes 5 or more.
+        steps: training steps in a repeat; un-jitted `steps // UNJITTED_SHARE`, at least one.
+        unjitted: whether the un-jitted step is measured, too; to compile its primitives takes long.
+        seeds: seeds to train together in one program, `at_once` and `in_a_row`; 0 leaves that out.
+        with_torch: whether PyTorch is measured, too.
+        report: told in one line what has been done.
+
+    Returns:
+        What was measured and where, ready for JSON. `train`, `evaluate` and `predict` each map variants to
+        rows of `measure_in_turn`.
+
+        Of `train` the variants are `unjitted`, `jitted`, `chunked`, `unaugmented` (in chunks, where the
+        recipe augments), `at_once` and `in_a_row` (several seeds), `torch` (data in memory, not augmented)
+        and `pipeline` (PyTorch with a DataLoader that augments with Pillow). Rows have `trace_seconds` and
+        `compile_seconds` where one program is made of the whole step; `gflops`, the rate of the arithmetic
+        of convolutions and linear layers; and `of_peak`, its share of the rate of large matrix products,
+        which `peak_gflops` holds. `chunked` has `augmentation_share`, the part of its time that it takes
+        longer than `unaugmented`.
+
+        Of `evaluate` and `predict` the variants are `jax` and `torch`. Ratios of speed, `over_unjitted`,
+        `over_torch` and so on, are taken repeat by repeat. `load_average` is the system's of the minute
+        before: on a busy machine no figure holds, PyTorch's least, as its threads wait actively.
+
+    Raises:
+        UsageError: a number is out of range, the arch is unknown, or PyTorch is asked for and cannot be had.
+    """
+    if repeats < 1 or steps < 1:
+        raise UsageError(f"--repeats {repeats} of --steps {steps} measure nothing; give 1 or more of both.")
+    if recipe.batch_size > IMAGES:
+        raise UsageError(f"--batch-size {recipe.batch_size} is more than the benchmark's {IMAGES} images.")
+    load_average = os.getloadavg()[0]
+    size = totals(layers(create_model(arch)))
+    result: dict[str, Any] = {
+        "arch": arch,
+        "parameters": size.parameters,
+        "multiply_adds": size.multiply_adds,
+        "recipe": dataclasses.asdict(recipe),
+        "repeats": repeats,
+        "data": f"{IMAGES} random uint8 images on the device",
+    }
+    with contextlib.ExitStack() as stack:
+        torch = None
+        if with_torch:
+            torch = stack.enter_context(TorchProcess(arch, recipe, IMAGES, device.platform))
+            assert torch.facts["parameters"] == size.parameters, f"PyTorch's {arch} is another network"
+            report(f"PyTorch {torch.facts['version']} is ready")
+        stack.enter_context(no_compile_cache())
+        if "train" in tasks:
+            result["seeds"] = seeds
+            rows = _train(arch, recipe, device, repeats, steps, unjitted, seeds, torch, report)
+            peak = rows.pop("peak")
+            result["peak_gflops"] = summary([PRODUCTS * PRODUCT_FLOP / s / 1e9 for s in peak["seconds"]])
+            result["train"] = _with_arithmetic(rows, peak, size.multiply_adds)
+        for task, build, count in (
+            ("evaluate", evaluation, EVALUATED),
+            ("predict", prediction, PREDICTIONS),
+        ):
+            if task in tasks:
+                turns = {"jax": Turn(build(arch, recipe, device), count)}
+                if torch is not None:
+                    turns["torch"] = Turn(torch.task(task), count)
+                rows = measure_in_turn(turns, repeats, lambda line, task=task: report(f"{task}: {line}"))
+                if torch is not None:
+                    rows["jax"]["over_torch"] = speed_ratio(rows["jax"], rows["torch"])
+                result[task] = rows
+        result["torch"] = torch and torch.facts
+    return result | {"load_average": load_average, "environment": runs.environment(device)}
+
+
+def _train(
+    arch: str,
+    recipe: Recipe,
+    device: Device,
+    repeats: int,
+    steps: int,
+    unjitted: bool,
+    seeds: int,
+    torch: TorchProcess | None,
+    report: Callable[[str], None],
+) -> dict[str, Row]:
+    names = ("unjitted", "jitted", "chunked", "unaugmented")
+    made = trainings(arch, recipe, device, steps, names if unjitted else names[1:])
+    report("the jitted step and the chunk are compiled")
+    counts = {"unjitted": max(1, steps // UNJITTED_SHARE)}
+    turns = {
+        name: Turn(training, counts.get(name, steps), recipe.batch_size) for name, training in made.items()
+    }
+    if seeds:
+        together = seeds_together(arch, recipe, device, max(1, steps // seeds), seeds)
+        report(f"the programs of {seeds} seeds are compiled")
+        for name, training in together.items():
+            turns[name] = Turn(training, max(1, steps // seeds), seeds * recipe.batch_size)
+        made |= together
+    if torch is not None:
+        for name, task in (("torch", "train"), ("pipeline", "pipeline")):
+            turns[name] = Turn(torch.task(task), steps, recipe.batch_size)
+    turns["peak"] = Turn(matrix_products(device), PRODUCTS)
+    rows = measure_in_turn(turns, repeats, report)
+    for name, training in made.items():
+        rows[name] |= {
+            "trace_seconds": training.trace_seconds,
+            "compile_seconds": training.compile_seconds,
+        }
+        others = {"unjitted": unjitted, "torch": torch, "pipeline": torch, "chunked": seeds}
+        for other in (other for other, there in others.items() if there):
+            images = turns[name].images / turns[other].images
+            rows[name][f"over_{other}"] = speed_ratio(rows[name], rows[other], images)
+    if "unaugmented" in rows:
+        pairs = zip(rows["chunked"]["seconds"], rows["unaugmented"]["seconds"], strict=True)
+        rows["chunked"]["augmentation_share"] = summary([1 - plain / whole for whole, plain in pairs])
+    return rows
+
+
+def _with_arithmetic(rows: dict[str, Row], peak: Row, multiply_adds: int) -> dict[str, Row]:
+    """The rows with the rate of their arithmetic: each product of the forward pass has two in the backward."""
+    peaks = [PRODUCTS * PRODUCT_FLOP / seconds for seconds in peak["seconds"]]
+    for row in rows.values():
+        flop = 3 * 2.0 * multiply_adds * row["images"] * row["count"]
+        rates = [flop / seconds for seconds in row["seconds"]]
+        row["gflops"] = summary([rate / 1e9 for rate in rates])
+        row["of_peak"] = summary([rate / top for rate, top in zip(rates, peaks, strict=True)])
+    return rows
