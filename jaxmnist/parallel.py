@@ -56,6 +56,14 @@ def select_device(choice: DeviceChoice = "auto") -> Device:
     return device
 
 
+def simulate_cpu_devices(count: int) -> None:
+    """Has JAX show the CPU as that many devices; call it before anything else uses JAX.
+
+    They share the processor's cores: what works on them works on several devices, no faster.
+    """
+    jax.config.update("jax_num_cpu_devices", count)
+
+
 def _devices(platform: str) -> list[Device]:
     try:
         return jax.devices(platform)

@@ -21,13 +21,13 @@ from small_network import Small
 
 from jaxmnist import benchmark as bench
 from jaxmnist import cli, many
-from jaxmnist.benchmark import inference, training, turns
+from jaxmnist.benchmark import growth, inference, training, turns
 from jaxmnist.benchmark.torch_process import TORCH_ARCHS, TorchProcess
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS
 from jaxmnist.recipes import Augmentation, Recipe
-from jaxmnist.report.benchmark import print_benchmark, print_overview
-from jaxmnist.report.benchmark_plots import save_benchmark_picture
+from jaxmnist.report.benchmark import growth_sentence, print_benchmark, print_growth, print_overview
+from jaxmnist.report.benchmark_plots import save_benchmark_picture, save_growth_picture
 
 PARITY = Path(__file__).parent / "fixtures" / "parity"
 CPU = jax.devices("cpu")[0]
@@ -40,7 +40,7 @@ RECIPE = Recipe(name="quick", batch_size=8, augmentation=Augmentation(translatio
 
 
 def use_small_network(patch):
-    for room in (bench, training, inference, many):
+    for room in (bench, training, inference, many, growth):
         patch.setattr(room, "create_model", lambda arch: Small())
 
 
@@ -298,6 +298,55 @@ def test_command_measures_every_network_and_batch_size_asked_for(monkeypatch, ca
     assert calls == [(arch, size, False) for arch in ARCHS for size in (8, 16)]
     assert len(json.loads(out.read_text())["results"]) == len(calls)
     assert "evolution_v3" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def grown():
+    """The growth of tiny epochs on two of the simulated devices of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        use_small_network(patch)
+        for name, value in {"IMAGES": (8, 16), "BATCH_SIZES": (4, 8), "SEEDS": (1, 2), "EPOCH": 16}.items():
+            patch.setattr(growth, name, value)
+        patch.setattr(growth, "ARCHS", ("second", "first"))
+        return growth.growth("third", RECIPE, jax.devices("cpu")[:2], repeats=2)
+
+
+def test_growth_measures_every_axis(grown):
+    sizes = {name: axis["sizes"] for name, axis in grown["axes"].items()}
+    devices = [1, 2][: len(jax.devices("cpu"))]
+    expected = {
+        "images": [8, 16],
+        "batch size": [4, 8],
+        "parameters": [42, 42],
+        "seeds": [1, 2],
+        "devices": devices,
+    }
+    assert sizes == expected
+    assert grown["axes"]["parameters"]["names"] == ["second", "first"]
+    assert grown["axes"]["parameters"]["exponent"] is None
+    for axis in grown["axes"].values():
+        assert all(0 < time["min"] <= time["median"] <= time["max"] for time in axis["milliseconds"])
+    assert json.loads(json.dumps(grown, allow_nan=False)) == grown
+
+
+@pytest.mark.parametrize(("power", "expected"), [(0, 0.0), (1, 1.0), (2, 2.0)])
+def test_growth_is_the_power_of_the_size(power, expected):
+    assert growth._exponent([1, 2, 8], [3.0 * size**power for size in (1, 2, 8)]) == pytest.approx(expected)
+
+
+def test_growth_is_told_in_a_line_for_each_axis_and_drawn(grown, tmp_path):
+    axis = {"sizes": [1, 8], "milliseconds": [{"median": 10.0}, {"median": 80.0}], "exponent": 1.0}
+    sentence = "Seeds from 1 to 8: 10 to 80 ms, 8.00 times; time goes as seeds to the power of 1.00."
+    assert growth_sentence("seeds", axis) == sentence
+    text = printed(grown, print_growth)
+    for name in ("Images from 8 to 16", "Batch size from", "Seeds from"):
+        assert name in text
+    assert save_growth_picture(tmp_path / "growth.png", grown).stat().st_size > 10_000
+
+
+def test_growth_starts_from_one_network(monkeypatch, capsys):
+    assert run_command(monkeypatch, "--growth", "--arch", "all") == 2
+    assert "one network" in capsys.readouterr().err
 
 
 def test_command_refuses_a_missing_folder_before_it_measures(monkeypatch, capsys, tmp_path):

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -11,6 +14,8 @@ from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from jaxmnist.recipes import Recipe
 
 _ArchOrAll = Annotated[str, tyro.conf.arg(metavar="{" + ",".join((*ARCHS, "all")) + "}")]
@@ -40,22 +45,28 @@ class Benchmark(Command):
     torch: bool = False
     """Measure PyTorch, too, eager, on the CPU, with data in memory and with the sources' pipeline of Pillow
     in a DataLoader; needs PyTorch and knows first, second, third and dilated."""
+    growth: bool = False
+    """Measure instead how the time of an epoch grows with images, batch size, parameters, seeds and devices
+    (on a CPU 8 simulated ones)."""
     out: OptionalFile = None
     """File that the results are written to as JSON, with a picture of the same name beside it."""
     no_compile_cache: tyro.conf.Suppress[bool] = True  # compile times are among the results
 
     def run(self) -> None:
-        from rich.console import Console
+        if self.out is not None and not self.out.parent.is_dir():
+            raise UsageError(f"--out {self.out} cannot be written: make the folder {self.out.parent} first.")
+        if self.growth:
+            self._measure_growth()
+        else:
+            self._measure_cases()
 
-        from jaxmnist import runs
+    def _measure_cases(self) -> None:
         from jaxmnist.benchmark import benchmark
         from jaxmnist.report.benchmark import print_benchmark, print_overview
         from jaxmnist.report.benchmark_plots import save_benchmark_picture
 
-        if self.out is not None and not self.out.parent.is_dir():
-            raise UsageError(f"--out {self.out} cannot be written: make the folder {self.out.parent} first.")
         cases = self._cases()
-        progress = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        progress = self._progress()
         device = self.start()
         results: list[dict[str, Any]] = []
         everything: dict[str, Any] = {}
@@ -75,19 +86,53 @@ class Benchmark(Command):
             )
             results.append(result)
             everything = {"results": results} if len(cases) > 1 else result
-            if self.out is not None:  # after every case, so that none is lost
-                try:
-                    runs.write_json(self.out, everything)
-                    save_benchmark_picture(self.out.with_suffix(".png"), results)
-                except OSError as error:
-                    message = f"--out {self.out} cannot be written ({error.strerror}); name another file."
-                    raise UsageError(message) from error
+            # After every case, so that none is lost.
+            self._write(everything, partial(save_benchmark_picture, results=results))
         if self.json:
             print(json.dumps(everything))
         elif len(cases) > 1:
             print_overview(self.console(), results)
         else:
             print_benchmark(self.console(), results[0])
+
+    def _measure_growth(self) -> None:
+        import jax
+
+        from jaxmnist.benchmark.growth import growth
+        from jaxmnist.parallel import simulate_cpu_devices
+        from jaxmnist.report.benchmark import print_growth
+        from jaxmnist.report.benchmark_plots import save_growth_picture
+
+        if len(self.batch_size) > 1 or self.arch == "all":
+            raise UsageError("--growth starts from one network and one --batch-size; name one of each.")
+        simulate_cpu_devices(8)
+        device = self.start()
+        others = [other for other in jax.devices(device.platform) if other != device]
+        [(arch, recipe)] = self._cases()
+        report = self._progress().print
+        result = growth(arch, recipe, [device, *others], repeats=self.repeats, report=report)
+        self._write(result, partial(save_growth_picture, result=result))
+        if self.json:
+            print(json.dumps(result))
+        else:
+            print_growth(self.console(), result)
+
+    def _progress(self) -> "Console":
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+    def _write(self, result: dict[str, Any], save_picture: Callable[[Path], Any]) -> None:
+        from jaxmnist import runs
+
+        if self.out is None:
+            return
+        try:
+            runs.write_json(self.out, result)
+            save_picture(self.out.with_suffix(".png"))
+        except OSError as error:
+            message = f"--out {self.out} cannot be written ({error.strerror}); name another file."
+            raise UsageError(message) from error
 
     def _cases(self) -> "list[tuple[str, Recipe]]":
         from jaxmnist.benchmark.torch_process import TORCH_ARCHS

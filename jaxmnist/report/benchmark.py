@@ -69,6 +69,37 @@ def print_overview(console: Console, results: Sequence[dict[str, Any]]) -> None:
         console.print(line, highlight=False, markup=False)
 
 
+def print_growth(console: Console, result: dict[str, Any]) -> None:
+    """A line for each axis, and what was measured."""
+    recipe, epoch = result["recipe"], result["epoch"]
+    console.print(f"[bold]How the time of an epoch grows[/bold]: {growth_title(result)}")
+    for name, axis in result["axes"].items():
+        console.print(growth_sentence(name, axis), highlight=False, markup=False)
+    environment = result["environment"]
+    console.print(
+        f"Where they do not grow: {epoch:,} images, batch {recipe['batch_size']}, one seed; 8 seeds on the devices. "
+        f"Medians of {result['repeats']} epochs of each size, taken in turn. On {environment['device']}, "
+        f"{environment['processor']}, {environment['cpu_count']} cores.",
+        highlight=False,
+        markup=False,
+    )
+
+
+def growth_title(result: dict[str, Any]) -> str:
+    return f"{result['arch']}, recipe {result['recipe']['name']}"
+
+
+def growth_sentence(name: str, axis: dict[str, Any]) -> str:
+    """What the measured times of one axis say."""
+    sizes, times = axis["sizes"], [time["median"] for time in axis["milliseconds"]]
+    if axis["exponent"] is None:
+        return f"{name.capitalize()}: {sizes[0]:,} only, so nothing grows."
+    return (
+        f"{name.capitalize()} from {sizes[0]:,} to {sizes[-1]:,}: {times[0]:,.0f} to {times[-1]:,.0f} ms, "
+        f"{times[-1] / times[0]:.2f} times; time goes as {name} to the power of {axis['exponent']:.2f}."
+    )
+
+
 def _training_table(rows: dict[str, Any], seeds: int) -> Table:
     table = Table(box=SIMPLE, title="Training steps", title_justify="left", title_style="bold")
     table.add_column("variant", no_wrap=True)

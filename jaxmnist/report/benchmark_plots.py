@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from jaxmnist.report.benchmark import LABELS
+from jaxmnist.report.benchmark import LABELS, growth_title
 from jaxmnist.report.plots import save_figure
 
 _COLOURS = {"chunked": "tab:blue", "torch": "tab:red", "pipeline": "tab:orange"}
@@ -122,3 +122,45 @@ def _over_batch_size(results: Sequence[dict[str, Any]]) -> Figure:
     axes.set_title(f"Training steps of {results[0]['arch']}")
     axes.legend()
     return figure
+
+
+def save_growth_picture(path: Path, result: dict[str, Any]) -> Path:
+    """Draws the time of an epoch over what grows, a panel for each axis, both scales logarithmic."""
+    measured = result["axes"]
+    columns = min(3, len(measured))
+    rows = -(-len(measured) // columns)
+    figure = Figure(figsize=(3.4 * columns, 3.2 * rows), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for panel, (name, axis) in zip(panels, measured.items(), strict=False):
+        times = axis["milliseconds"]
+        middle = [time["median"] / 1e3 for time in times]
+        reach = [
+            [(time["median"] - time["min"]) / 1e3 for time in times],
+            [(time["max"] - time["median"]) / 1e3 for time in times],
+        ]
+        style = "o" if "names" in axis else "o-"
+        panel.errorbar(axis["sizes"], middle, yerr=reach, fmt=style, markersize=4, capsize=2)
+        for label, size, time in zip(axis.get("names", ()), axis["sizes"], middle, strict=False):
+            panel.annotate(label, (size, time), xytext=(3, 3), textcoords="offset points", fontsize=6)
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+        _plain_log_ticks(panel, axis["sizes"] if "names" not in axis else None)
+        panel.set_xlabel(name if "names" not in axis else "parameters of the networks")
+        panel.set_ylabel("seconds per epoch")
+        if axis["exponent"] is not None:
+            panel.set_title(f"time ~ {name}^{axis['exponent']:.2f}", fontsize="medium")
+    for panel in panels[len(measured) :]:
+        panel.set_visible(False)
+    figure.suptitle(f"How the time of an epoch grows: {growth_title(result)}")
+    return save_figure(figure, path)
+
+
+def _plain_log_ticks(panel: Any, sizes: list[int] | None) -> None:
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axis.set_minor_formatter(NullFormatter())
+    low, high = panel.get_ylim()
+    if high < 10 * low:  # less than a decade: name the steps in between
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    if sizes is not None:
+        panel.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize="small")
