@@ -15,8 +15,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Key, UInt32
 
-from jaxmnist.ops.batch_norm import batch_norm
 from jaxmnist.ops.convolution import conv2d
+from jaxmnist.ops.norm import batch_norm
 from jaxmnist.parallel import Device
 
 __all__ = [
