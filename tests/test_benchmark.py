@@ -21,12 +21,18 @@ from small_network import Small
 
 from jaxmnist import benchmark as bench
 from jaxmnist import cli, many
-from jaxmnist.benchmark import growth, inference, training, turns
+from jaxmnist.benchmark import growth, inference, profile, training, turns
 from jaxmnist.benchmark.torch_process import TORCH_ARCHS, TorchProcess
 from jaxmnist.errors import UsageError
-from jaxmnist.models import ARCHS
+from jaxmnist.models import ARCHS, create_model
 from jaxmnist.recipes import Augmentation, Recipe
-from jaxmnist.report.benchmark import growth_sentence, print_benchmark, print_growth, print_overview
+from jaxmnist.report.benchmark import (
+    growth_sentence,
+    print_benchmark,
+    print_growth,
+    print_overview,
+    print_profile,
+)
 from jaxmnist.report.benchmark_plots import save_benchmark_picture, save_growth_picture
 
 PARITY = Path(__file__).parent / "fixtures" / "parity"
@@ -342,6 +348,22 @@ def test_growth_is_told_in_a_line_for_each_axis_and_drawn(grown, tmp_path):
     for name in ("Images from 8 to 16", "Batch size from", "Seeds from"):
         assert name in text
     assert save_growth_picture(tmp_path / "growth.png", grown).stat().st_size > 10_000
+
+
+def test_a_profile_tells_kinds_of_operations_and_layers(monkeypatch):
+    monkeypatch.setattr(profile, "create_model", lambda arch: create_model("second"))
+    result = profile.profile("second", RECIPE, CPU, steps=2)
+    assert {"products", "loops", "sums", "stacking"} <= result["kinds"].keys()
+    assert {"conv1", "conv2", "bn1", "other"} <= result["layers"].keys()
+    products = result["kinds"]["products"]
+    assert products["backward"] > products["forward"] > 0
+    together = sum(sum(times.values()) for times in result["kinds"].values())
+    assert together == pytest.approx(sum(result["layers"].values()))
+    # The operations fill the step, but for what lies between them; two threads may double their sum.
+    assert 0.3 * result["milliseconds"] < together < 2.5 * result["milliseconds"]
+    text = printed(result, print_profile)
+    assert "products" in text
+    assert "By layer: " in text
 
 
 def test_growth_starts_from_one_network(monkeypatch, capsys):

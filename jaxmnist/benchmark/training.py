@@ -78,7 +78,7 @@ def trainings(
     put = partial(jax.device_put, device=device)
     keys = put(train.Keys.from_seed(0))
     images, labels = random_dataset(device)
-    order = put(_order(steps * recipe.batch_size))
+    order = put(shuffled(steps * recipe.batch_size))
     indices = list(put(np.arange(steps, dtype=np.int32)))
 
     def start() -> tuple[train.TrainState, train.Metrics]:
@@ -130,7 +130,7 @@ def seeds_together(arch: str, recipe: Recipe, device: Device, steps: int, seeds:
     """
     images, labels = random_dataset(device)
     varied = jax.device_put(many.Varied(jnp.arange(seeds, dtype=jnp.int32)), device)
-    orders = jax.device_put(np.tile(_order(steps * recipe.batch_size), (seeds, 1)), device)
+    orders = jax.device_put(np.tile(shuffled(steps * recipe.batch_size), (seeds, 1)), device)
     first, made = np.int32(0), {}
     for name, loop in (("at_once", many.at_once), ("in_a_row", many.in_a_row)):
         setup = {"arch": arch, "recipe": recipe, "loop": loop}
@@ -153,5 +153,6 @@ def seeds_together(arch: str, recipe: Recipe, device: Device, steps: int, seeds:
     return made
 
 
-def _order(count: int) -> np.ndarray:
+def shuffled(count: int) -> np.ndarray:
+    """So many indices of images, each image once before any comes again."""
     return np.resize(np.random.default_rng(1).permutation(IMAGES).astype(np.int32), count)

@@ -48,6 +48,8 @@ class Benchmark(Command):
     growth: bool = False
     """Measure instead how the time of an epoch grows with images, batch size, parameters, seeds and devices
     (on a CPU 8 simulated ones)."""
+    profile: bool = False
+    """Show instead where the time of a training step goes, by kind of operation and by layer."""
     out: OptionalFile = None
     """File that the results are written to as JSON, with a picture of the same name beside it."""
     no_compile_cache: tyro.conf.Suppress[bool] = True  # compile times are among the results
@@ -55,8 +57,12 @@ class Benchmark(Command):
     def run(self) -> None:
         if self.out is not None and not self.out.parent.is_dir():
             raise UsageError(f"--out {self.out} cannot be written: make the folder {self.out.parent} first.")
+        if self.growth and self.profile:
+            raise UsageError("--growth and --profile measure different things; give one of them.")
         if self.growth:
             self._measure_growth()
+        elif self.profile:
+            self._profile()
         else:
             self._measure_cases()
 
@@ -117,19 +123,33 @@ class Benchmark(Command):
         else:
             print_growth(self.console(), result)
 
+    def _profile(self) -> None:
+        from jaxmnist.benchmark.profile import profile
+        from jaxmnist.report.benchmark import print_profile
+
+        results = [profile(arch, recipe, self.start()) for arch, recipe in self._cases()]
+        everything = {"results": results} if len(results) > 1 else results[0]
+        self._write(everything)
+        if self.json:
+            print(json.dumps(everything))
+        else:
+            for result in results:
+                print_profile(self.console(), result)
+
     def _progress(self) -> "Console":
         from rich.console import Console
 
         return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
-    def _write(self, result: dict[str, Any], save_picture: Callable[[Path], Any]) -> None:
+    def _write(self, result: dict[str, Any], save_picture: Callable[[Path], Any] | None = None) -> None:
         from jaxmnist import runs
 
         if self.out is None:
             return
         try:
             runs.write_json(self.out, result)
-            save_picture(self.out.with_suffix(".png"))
+            if save_picture is not None:
+                save_picture(self.out.with_suffix(".png"))
         except OSError as error:
             message = f"--out {self.out} cannot be written ({error.strerror}); name another file."
             raise UsageError(message) from error

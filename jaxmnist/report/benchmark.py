@@ -100,6 +100,28 @@ def growth_sentence(name: str, axis: dict[str, Any]) -> str:
     )
 
 
+def print_profile(console: Console, result: dict[str, Any]) -> None:
+    """The shares of kinds of operations and of layers."""
+    kinds, by_layer = result["kinds"], result["layers"]
+    total = sum(by_layer.values())
+    console.print(
+        f"[bold]{result['arch']}[/bold], recipe {result['recipe']}, batch {result['batch_size']}: "
+        f"{result['milliseconds']:.1f} ms per training step while it is traced"
+    )
+    table = Table(box=SIMPLE)
+    table.add_column("operations", no_wrap=True)
+    for heading in ("forward", "backward", "other", "together"):
+        table.add_column(heading, justify="right")
+    for kind, times in kinds.items():
+        shares = [f"{time / total:.1%}" for time in (*times.values(), sum(times.values()))]
+        table.add_row(kind, *shares)
+    console.print(table)
+    shares = {layer: time / total for layer, time in by_layer.items()}
+    named = [f"{layer} {share:.1%}" for layer, share in shares.items() if share >= 0.01]
+    rest = 1 - sum(share for share in shares.values() if share >= 0.01)
+    console.print(f"By layer: {', '.join(named)}, all others {rest:.1%}.", highlight=False, markup=False)
+
+
 def _training_table(rows: dict[str, Any], seeds: int) -> Table:
     table = Table(box=SIMPLE, title="Training steps", title_justify="left", title_style="bold")
     table.add_column("variant", no_wrap=True)
