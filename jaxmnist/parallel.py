@@ -38,6 +38,7 @@ def select_device(choice: DeviceChoice = "auto") -> Device:
     Raises:
         UsageError: there is no such device; the message says which there are and what to install.
     """
+    _keep_freed_memory()  # before JAX starts threads, which choose where they allocate
     if choice == "cpu":
         jax.config.update("jax_platforms", "cpu")
     if choice == "auto":
@@ -51,8 +52,6 @@ def select_device(choice: DeviceChoice = "auto") -> Device:
             f"choose --device auto, or install one: {_INSTALL[choice]}."
         )
     jax.config.update("jax_default_device", device)
-    if device.platform == "cpu":
-        _keep_freed_memory()
     return device
 
 
@@ -72,7 +71,7 @@ def _devices(platform: str) -> list[Device]:
 
 
 # Of <malloc.h>.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 def _keep_freed_memory() -> None:
@@ -86,8 +85,13 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library
         return
-    for parameter, size in ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, (1 << 31) - 1)):
-        mallopt(parameter, size)
+    # One arena: those of further threads hold 64 MB at most and hand larger blocks back.
+    for parameter, value in (
+        (_M_MMAP_THRESHOLD, 1 << 30),
+        (_M_TRIM_THRESHOLD, (1 << 31) - 1),
+        (_M_ARENA_MAX, 1),
+    ):
+        mallopt(parameter, value)
 
 
 def use_compile_cache() -> Path | None:

@@ -26,6 +26,7 @@ from jaxmnist.benchmark.torch_process import TORCH_ARCHS, TorchProcess
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS, create_model
 from jaxmnist.recipes import Augmentation, Recipe
+from jaxmnist.report import benchmark_plots
 from jaxmnist.report.benchmark import (
     growth_sentence,
     print_benchmark,
@@ -61,7 +62,7 @@ def measured():
     lines = []
     with pytest.MonkeyPatch.context() as patch:
         use_small_network(patch)
-        options = {"repeats": 5, "steps": 3, "seeds": 2, "report": lines.append}
+        options = {"repeats": 5, "steps": 3, "report": lines.append}
         return bench.benchmark("third", RECIPE, CPU, **options), lines
 
 
@@ -72,7 +73,6 @@ def result(measured):
 
 def test_every_variant_has_all_fields(result):
     counts = {"unjitted": (1, 8), "jitted": (3, 8), "chunked": (3, 8), "unaugmented": (3, 8)}
-    counts |= {"at_once": (1, 16), "in_a_row": (1, 16)}
     assert list(result["train"]) == list(counts)
     rows = result["train"] | {task: result[task]["jax"] for task in ("evaluate", "predict")}
     counts |= {"evaluate": (10_000, 1), "predict": (bench.PREDICTIONS, 1)}
@@ -97,6 +97,15 @@ def test_every_variant_has_all_fields(result):
     assert result["torch"] is None
     assert result["environment"]["packages"]["jax"] == jax.__version__
     assert result["load_average"] >= 0
+
+
+def test_seeds_together_take_the_steps_of_each():
+    turns_of = training.seeds_together("third", RECIPE, CPU, 2, seeds=2)
+    assert list(turns_of) == ["at_once", "in_a_row"]
+    for variant in turns_of.values():
+        assert variant.measure(2) > 0
+        np.testing.assert_array_equal(variant.state.step, [2, 2])
+        np.testing.assert_array_equal(variant.metrics.examples, [16, 16])
 
 
 def test_arithmetic_is_counted_as_three_forward_passes_and_set_beside_the_peak(result):
@@ -300,6 +309,7 @@ def test_command_measures_every_network_and_batch_size_asked_for(monkeypatch, ca
 
     monkeypatch.setattr(bench, "benchmark", fake)
     out = tmp_path / "out.json"
+    monkeypatch.setattr(benchmark_plots, "save_benchmark_picture", lambda path, results: path)
     assert run_command(monkeypatch, "--arch", "all", "--batch-size", "8", "16", "--out", str(out)) == 0
     assert calls == [(arch, size, False) for arch in ARCHS for size in (8, 16)]
     assert len(json.loads(out.read_text())["results"]) == len(calls)
