@@ -204,6 +204,7 @@ def test_compile_cache_is_neither_used_nor_filled_and_comes_back(tmp_path):
 def test_table_fits_80_columns_and_says_what_was_measured(result):
     text = printed(result)
     assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
     for part in ("un-jitted step", "jitted step", "call per 3 steps", "random", "JAX", "42 parameters"):
         assert part in text
     assert "PyTorch" not in text

@@ -25,7 +25,7 @@ def print_benchmark(console: Console, result: dict[str, Any]) -> None:
     recipe = result["recipe"]
     console.print(
         f"[bold]{result['arch']}[/bold]: {result['parameters']:,} parameters, {result['multiply_adds']:,} "
-        f"multiply-adds an image; recipe {recipe['name']}, batch {recipe['batch_size']}"
+        f"multiply-adds; recipe {recipe['name']}, batch {recipe['batch_size']}"
     )
     if "train" in result:
         console.print(_training_table(result["train"], result["seeds"]))
@@ -126,11 +126,11 @@ def _training_table(rows: dict[str, Any], seeds: int) -> Table:
     table = Table(box=SIMPLE, title="Training steps", title_justify="left", title_style="bold")
     table.add_column("variant", no_wrap=True)
     over = "over_unjitted" if "unjitted" in rows else "over_torch" if "torch" in rows else None
-    headings = ["images/s", "ms per step", "GFLOP/s", "to compile"]
+    headings = ["images/s", "ms per step", "GFLOP/s"]
     if over:
         headings.append("speed-up")
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, row in rows.items():
         step = row["milliseconds"]
         cells = [
@@ -138,7 +138,6 @@ def _training_table(rows: dict[str, Any], seeds: int) -> Table:
             _median_over_range(row["images_per_second"], ",.0f"),
             _median_over_range(step, ",.1f" if step["max"] >= 100 else ".2f" if step["max"] >= 1 else ".3f"),
             f"{row['gflops']['median']:.1f}\n{row['of_peak']['median']:.0%}",
-            _compile_time(name, row),
         ]
         if over:
             cells.append(_median_over_range(row[over], ".1f", "x") if over in row else "")
@@ -172,12 +171,19 @@ def _remarks_on_training(result: dict[str, Any]) -> list[str]:
     rows = result["train"]
     chunked, peak = rows["chunked"], result["peak_gflops"]["median"]
     lines = [
-        "GFLOP/s count convolutions and linear layers, a step as three forward passes; below",
-        f"them their share of the rate of large matrix products, {peak:.0f} GFLOP/s.",
+        "GFLOP/s count convolutions and linear layers, a step as three forward passes; below them their share "
+        f"of the rate of large matrix products, {peak:.0f} GFLOP/s.",
     ]
+    compiled = [
+        f"{name} {row['trace_seconds'] + row['compile_seconds']:.1f}"
+        for name, row in rows.items()
+        if row.get("compile_seconds") is not None
+    ]
+    lines.append(f"To trace and compile, s: {', '.join(compiled)}.")
     if "unjitted" in rows:
+        first = rows["unjitted"]["first_seconds"]
         lines.append(
-            "* The un-jitted step compiles one primitive after the other, all within its first step."
+            f"Un-jitted, each primitive is compiled when it is met, in the first step: {first:.1f} s."
         )
     if (share := chunked.get("augmentation_share")) is not None:
         low, middle, high = (f"{100 * share[key]:.1f}" for key in ("min", "median", "max"))
@@ -225,10 +231,3 @@ def _figure(result: dict[str, Any], task: str, variant: str, name: str, form: st
 def _median_over_range(summary: dict[str, float], form: str, unit: str = "") -> str:
     low, middle, high = (f"{summary[key]:{form}}" for key in ("min", "median", "max"))
     return f"{middle}{unit}\n{low}-{high}"
-
-
-def _compile_time(name: str, row: dict[str, Any]) -> str:
-    if name == "unjitted":
-        return f"{row['first_seconds']:.1f} s *"
-    seconds = row.get("compile_seconds")
-    return "" if seconds is None else f"{row['trace_seconds'] + seconds:.1f} s"
