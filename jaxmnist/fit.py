@@ -1,6 +1,9 @@
 """The host loop around `jaxmnist.train`: order of epochs, selection, progress, checkpoints, signals."""
 
+import contextlib
+import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -76,8 +79,9 @@ def fit(config: RunConfig, dataset: Dataset, run: Path, device: Device, observer
             stop=stop,
             observer=observer,
         )
-        snapshot = _first_snapshot(session)
-        rows = runs.keep_epochs(run, _closed_epochs(snapshot, session.batches))
+        with _compiling_ahead(session):
+            snapshot = _first_snapshot(session)
+            rows = runs.keep_epochs(run, _closed_epochs(snapshot, session.batches))
         observer.on_start(len(rows))
         while len(rows) < config.recipe.epochs:
             snapshot = _train_epoch(session, snapshot, len(rows))
@@ -142,6 +146,30 @@ def _first_snapshot(session: _Session) -> Snapshot:
         return _between_epochs(session, jax.device_put(create_state(), session.device))
     shapes = jax.eval_shape(create_state), train.no_metrics()
     return session.checkpoints.restore_latest(*abstract(shapes, session.device))
+
+
+@contextlib.contextmanager
+def _compiling_ahead(session: _Session) -> Iterator[None]:
+    """Compiles the order of an epoch and the chunk, the longest part of a start, beside what is done within.
+
+    Errors are left to the calls themselves, which then compile again.
+    """
+    programs, keys, data = session.programs, session.keys, session.data
+    shapes = jax.eval_shape(partial(programs.create_state, keys.init)), train.no_metrics()
+    state, metrics = abstract(shapes, session.device)
+
+    def compile_programs() -> None:
+        with contextlib.suppress(Exception):
+            order = programs.epoch_order(keys.order, jnp.int32(0), data.train_split)
+            arguments = state, metrics, data.images, data.labels, order, np.int32(0), np.int32(1), keys.step
+            programs.train_chunk.lower(*arguments).compile()
+
+    thread = threading.Thread(target=compile_programs)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _closed_epochs(snapshot: Snapshot, batches: int) -> int:

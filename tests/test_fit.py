@@ -268,3 +268,21 @@ def test_a_checkpoint_of_another_arch_is_refused_with_both_names(tiny_run, tmp_p
         pytest.raises(CheckpointError, match="'second', not of 'third'"),
     ):
         checkpoints.restore_latest(*abstract((shapes, no_metrics()), DEVICE))
+
+
+def test_a_run_compiles_its_training_program_once(new_run, digits):
+    build_programs.cache_clear()
+    jax.clear_caches()
+    compiled = []
+
+    def listen(event, duration_secs, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(details.get("fun_name", ""))
+
+    config, run = new_run(epochs=1)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        fit(config, digits, run, DEVICE, Watcher())
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert sum("train_chunk" in name for name in compiled) == 1

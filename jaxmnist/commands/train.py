@@ -85,8 +85,6 @@ class Train(Command):
         from jaxmnist.fit import fit
         from jaxmnist.models.structure import layers, totals
         from jaxmnist.report import terminal
-        from jaxmnist.report.lr_range import save_range
-        from jaxmnist.report.plots import PLOTS, run_title, save_curves
         from jaxmnist.report.summary import print_network
 
         console = self.console()
@@ -101,6 +99,9 @@ class Train(Command):
             config, range_result = self._test_rates(config, dataset, device, console)
             run = runs.create_run(self.runs, config, runs.environment(device))
             if range_result is not None:
+                from jaxmnist.report.lr_range import save_range
+                from jaxmnist.report.plots import PLOTS, run_title
+
                 (run / PLOTS).mkdir()
                 save_range(range_result, run_title(config), run / PLOTS / "lr_range.png")
         network = layers(config.create_model())
@@ -108,6 +109,8 @@ class Train(Command):
         terminal.print_setup(console, config, dataset, device, run)
         with terminal.TrainingDisplay(console, config.recipe.epochs) as display:
             results = fit(config, dataset, run, device, display)
+        from jaxmnist.report.plots import save_curves  # matplotlib takes half a second to import
+
         save_curves(run)
         if self.json:
             print(json.dumps(results | {"run": str(run)}))
