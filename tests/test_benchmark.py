@@ -353,7 +353,7 @@ def test_growth_is_the_power_of_the_size(power, expected):
 
 def test_growth_is_told_in_a_line_for_each_axis_and_drawn(grown, tmp_path):
     axis = {"sizes": [1, 8], "milliseconds": [{"median": 10.0}, {"median": 80.0}], "exponent": 1.0}
-    sentence = "Seeds from 1 to 8: 10 to 80 ms, 8.00 times; time goes as seeds to the power of 1.00."
+    sentence = "Seeds from 1 to 8: 10.0 to 80.0 ms, 8.00 times; time goes as seeds to the power of 1.00."
     assert growth_sentence("seeds", axis) == sentence
     text = printed(grown, print_growth)
     for name in ("Images from 8 to 16", "Batch size from", "Seeds from"):

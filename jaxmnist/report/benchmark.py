@@ -95,7 +95,7 @@ def growth_sentence(name: str, axis: dict[str, Any]) -> str:
     if axis["exponent"] is None:
         return f"{name.capitalize()}: {sizes[0]:,} only, so nothing grows."
     return (
-        f"{name.capitalize()} from {sizes[0]:,} to {sizes[-1]:,}: {times[0]:,.0f} to {times[-1]:,.0f} ms, "
+        f"{name.capitalize()} from {sizes[0]:,} to {sizes[-1]:,}: {times[0]:,.1f} to {times[-1]:,.1f} ms, "
         f"{times[-1] / times[0]:.2f} times; time goes as {name} to the power of {axis['exponent']:.2f}."
     )
 
