@@ -5,6 +5,7 @@ of them takes half a minute to compile its primitives.
 """
 
 import dataclasses
+import importlib.util
 import io
 import json
 import statistics
@@ -388,7 +389,7 @@ def test_command_refuses_a_missing_folder_before_it_measures(monkeypatch, capsys
 
 
 def test_without_torch_the_comparison_ends_with_a_sentence(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert run_command(monkeypatch, "--torch", "--device", "cpu") == 2
     error = capsys.readouterr().err
     assert error.startswith("error: --torch needs PyTorch")
