@@ -93,14 +93,9 @@ def trainings(
         return function(state, metrics, images, labels, order, np.int32(0), np.int32(steps), keys.step)
 
     def compiled(jitted, loop, *counts):
-        """Through `lower` and `compile`, so that their times come apart and nothing can compile again."""
         state, metrics = start()
-        began = time.perf_counter()
-        lowered = jitted.lower(state, metrics, images, labels, order, *counts, keys.step)
-        traced = time.perf_counter()
-        program = lowered.compile()
-        done = time.perf_counter()
-        return Training(partial(loop, program), state, metrics, traced - began, done - traced)
+        program, *seconds = _compile(jitted, state, metrics, images, labels, order, *counts, keys.step)
+        return Training(partial(loop, program), state, metrics, *seconds)
 
     def unjitted():
         # Not `jax.disable_jit()`: it drops the compile cache of single primitives and is 100 times slower.
@@ -140,17 +135,23 @@ def seeds_together(arch: str, recipe: Recipe, device: Device, steps: int, seeds:
             donate_argnums=(0, 1),
             compiler_options=ops.compiler_options(device),
         )
-        began = time.perf_counter()
-        lowered = jitted.lower(states, metrics, images, labels, orders, first, np.int32(steps), varied)
-        traced = time.perf_counter()
-        program = lowered.compile()
-        done = time.perf_counter()
+        arguments = states, metrics, images, labels, orders, first, np.int32(steps), varied
+        program, *seconds = _compile(jitted, *arguments)
 
         def advance(states, metrics, steps, program=program):
             return program(states, metrics, images, labels, orders, first, np.int32(steps), varied)
 
-        made[name] = Training(advance, states, metrics, traced - began, done - traced)
+        made[name] = Training(advance, states, metrics, *seconds)
     return made
+
+
+def _compile(jitted: Any, *arguments: Any) -> tuple[Any, float, float]:
+    """A program, and the seconds of tracing and compiling it; made this way nothing can compile again."""
+    began = time.perf_counter()
+    lowered = jitted.lower(*arguments)
+    traced = time.perf_counter()
+    program = lowered.compile()
+    return program, traced - began, time.perf_counter() - traced
 
 
 def shuffled(count: int) -> np.ndarray:

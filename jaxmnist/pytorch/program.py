@@ -78,7 +78,10 @@ class Benchmark:
     def evaluate(self, images: int) -> None:
         if "evaluation_batch" not in self.choices:
             self._fastest(
-                "evaluation_batch", EVALUATION_BATCHES, int, lambda size, _: self._evaluate(size, 2000)
+                "evaluation_batch",
+                EVALUATION_BATCHES,
+                make=lambda size: size,
+                use=lambda size, _: self._evaluate(size, 2 * max(EVALUATION_BATCHES)),
             )
         self._evaluate(self.choices["evaluation_batch"], images)
 
