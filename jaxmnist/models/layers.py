@@ -148,7 +148,7 @@ class GlobalAverage(nn.Module):
     """Mean over the whole map."""
 
     def __call__(self, x: Float[Array, "c h w batch"]) -> Float[Array, "c 1 1 batch"]:
-        return x.mean((1, 2), keepdims=True)
+        return ops.map_mean(x)
 
 
 def conv_block(

@@ -35,7 +35,8 @@ def conv2d(
 
 
 def _conv2d_forward(x, kernel, padding, dilation):
-    return conv2d(x, kernel, padding, dilation), (x, kernel)
+    y = conv2d(x, kernel, padding, dilation)
+    return lax.platform_dependent(y, cpu=lax.optimization_barrier, default=lambda y: y), (x, kernel)
 
 
 def _conv2d_backward(padding, dilation, residuals, dy):
@@ -80,15 +81,16 @@ def _slices(x, kernel):
     return 1 if whole else batch // _SLICE_IMAGES
 
 
-# The barriers have what enters and leaves a convolution computed once and kept: left alone, XLA repeats the
-# sums of shifts, and whatever comes before, in every later loop that reads them (`compiler_options`).
+# The barriers have what enters a convolution computed once and kept: left alone, XLA repeats whatever comes
+# before in every later loop that reads it (`compiler_options`). In training the result is kept as well, as its
+# gradient needs it; in evaluation a single loop reads the sums of shifts, and takes them itself.
 
 
 def _cpu_conv(x, kernel, *, padding, dilation):
     x = lax.optimization_barrier(x)
-    conv = _tap_conv if x.shape[0] == 1 else _matmul_conv
+    conv = _patch_conv if x.shape[0] == 1 else _matmul_conv
     parts = [conv(part, kernel, padding, dilation) for part in jnp.split(x, _slices(x, kernel), axis=3)]
-    return lax.optimization_barrier(jnp.concatenate(parts, axis=3))
+    return jnp.concatenate(parts, axis=3)
 
 
 def _cpu_conv_vjp(x, kernel, dy, *, padding, dilation):
@@ -98,30 +100,29 @@ def _cpu_conv_vjp(x, kernel, dy, *, padding, dilation):
     d_maps, d_kernels = zip(*parts, strict=True)
     dx = lax.optimization_barrier(jnp.concatenate(d_maps, axis=3))
     if x.shape[0] == 1:
-        return dx, _tap_kernel_gradient(x, kernel, dy, padding, dilation)
+        return dx, _patch_kernel_gradient(x, kernel, dy, padding, dilation)
     return dx, functools.reduce(jnp.add, d_kernels)
 
 
-def _tap_conv(x, kernel, padding, dilation):
-    """A map of one channel: a sum of shifted maps, each times its weight, in one loop."""
-    weights = kernel.reshape(-1, kernel.shape[3])[:, :, None, None, None]
-    taps = _taps(x, kernel, padding, dilation)
-    return functools.reduce(jnp.add, [weight * tap for weight, tap in zip(weights, taps, strict=True)])
+def _patch_conv(x, kernel, padding, dilation):
+    """A map of one channel: one product with all its patches, which then are no larger than the result."""
+    patches = lax.optimization_barrier(_patches(x, kernel, padding, dilation))
+    return lax.dot_general(kernel.reshape(-1, kernel.shape[3]).T, patches, (((1,), (0,)), ((), ())))
 
 
-def _tap_kernel_gradient(x, kernel, dy, padding, dilation):
-    patches = jnp.concatenate(_taps(x, kernel, padding, dilation))
+def _patch_kernel_gradient(x, kernel, dy, padding, dilation):
+    patches = _patches(x, kernel, padding, dilation)
     flat = jnp.inner(patches.reshape(len(patches), -1), dy.reshape(len(dy), -1))
     return flat.reshape(kernel.shape)
 
 
-def _taps(x, kernel, padding, dilation):
-    """The map as each tap of the kernel sees it, in the order of the kernel's rows."""
+def _patches(x, kernel, padding, dilation):
+    """The map as each tap of the kernel sees it, stacked in the order of the kernel's rows."""
     x = _pad_map(x, padding)
     kh, kw = kernel.shape[:2]
     height, width = x.shape[1] - (kh - 1) * dilation, x.shape[2] - (kw - 1) * dilation
     corners = [(i * dilation, j * dilation) for i in range(kh) for j in range(kw)]
-    return [x[:, top : top + height, left : left + width] for top, left in corners]
+    return jnp.concatenate([x[:, top : top + height, left : left + width] for top, left in corners])
 
 
 def _matmul_conv(x, kernel, padding, dilation):
