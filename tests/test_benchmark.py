@@ -224,7 +224,7 @@ def beside_torch(result):
     ratio = {"median": 2.0, "min": 1.8, "max": 2.25}
     row = result["train"]["jitted"] | {"trace_seconds": None, "compile_seconds": None}
     ours = result["train"]["chunked"] | {"over_torch": ratio, "over_pipeline": ratio}
-    facts = {"version": "2.0", "threads": 2, "parameters": 42, "workers": 0}
+    facts = {"version": "2.0", "threads": 2, "parameters": 42, "workers": 0, "transforms": "Pillow"}
     evaluate = {"jax": result["evaluate"]["jax"] | {"over_torch": ratio}, "torch": result["evaluate"]["jax"]}
     train = result["train"] | {"chunked": ours, "torch": row, "pipeline": row}
     return result | {"train": train, "evaluate": evaluate, "torch": facts}
@@ -235,7 +235,7 @@ def test_table_compares_with_torch(beside_torch):
     assert "Chunked against PyTorch, in memory, plain: 2.00x (1.80-2.25)." in text
     assert "Chunked against PyTorch, Pillow in a DataLoader: 2.00x (1.80-2.25)." in text
     assert "PyTorch, eager" in text
-    assert "DataLoader workers 0" in text
+    assert "augmentation by Pillow, DataLoader workers 0" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -437,6 +437,7 @@ def test_torch_process_takes_turns():
     pytest.importorskip("torch")
     with TorchProcess("second", RECIPE, 64, "cpu") as torch:
         assert torch.facts["parameters"] == 5_048
+        assert torch.facts["transforms"] in ("Pillow", "torchvision")
         for task in ("train", "pipeline", "evaluate", "predict"):
             assert torch.task(task).measure(2) > 0
             assert torch.task(task).measure(1) > 0

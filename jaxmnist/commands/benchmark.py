@@ -43,8 +43,8 @@ class Benchmark(Command):
     seeds: int = 0
     """Train so many seeds in one program, too, side by side and one after the other."""
     torch: bool = False
-    """Measure PyTorch, too, eager, on the CPU, with data in memory and with the sources' pipeline of Pillow
-    in a DataLoader; needs PyTorch and knows first, second, third and dilated."""
+    """Measure PyTorch, too, eager, on the CPU, with data in memory and with the sources' pipeline, image by image
+    in a DataLoader; needs PyTorch (and takes torchvision where it is), and knows first, second, third, dilated."""
     growth: bool = False
     """Measure instead how the time of an epoch grows with images, batch size, parameters, seeds and devices
     (on a CPU 8 simulated ones)."""

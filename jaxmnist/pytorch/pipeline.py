@@ -1,7 +1,9 @@
 """The sources' input pipeline: a DataLoader whose dataset augments one image after the other with Pillow."""
 
+import importlib.util
 import math
 import random
+from collections.abc import Callable
 from typing import Any
 
 import torch  # pyright: ignore[reportMissingImports]
@@ -9,6 +11,11 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset  # pyright: ignore[reportMissingImports]
 
 _NEAREST = Image.Resampling.NEAREST
+
+
+TRANSFORMS = "torchvision" if importlib.util.find_spec("torchvision") else "Pillow"
+"""What augments: torchvision's transforms, as in the sources, where it is installed; else the same changes
+made with Pillow directly, which takes half to a third of their time."""
 
 
 class Digits(Dataset):
@@ -23,15 +30,39 @@ class Digits(Dataset):
 
     def __init__(self, images: torch.Tensor, labels: torch.Tensor, setup: dict[str, Any]) -> None:
         self.images, self.labels = images.numpy(), labels.tolist()
-        self.augmentation, self.mean, self.std = setup["augmentation"], setup["mean"], setup["std"]
+        self.transform = _torchvision(setup) if TRANSFORMS == "torchvision" else _Pillow(setup)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        image = self._augmented(Image.fromarray(self.images[index]))
-        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(1, 28, 28)
-        return (pixels.float() / 255 - self.mean) / self.std, self.labels[index]
+        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
+
+
+def _torchvision(setup: dict[str, Any]) -> Callable[[Image.Image], torch.Tensor]:
+    from torchvision import transforms  # pyright: ignore[reportMissingImports]
+
+    change = setup["augmentation"]
+    steps: list[Any] = []
+    if share := change["perspective"]:
+        nearest = transforms.InterpolationMode.NEAREST
+        steps.append(transforms.RandomPerspective(share, change["perspective_probability"], nearest))
+    if angle := change["rotation"]:
+        steps.append(transforms.RandomRotation(angle, fill=change["rotation_fill"]))
+    if reach := change["translation"]:
+        steps.append(transforms.RandomAffine(0, translate=(reach, reach)))
+    to_tensor = [transforms.ToTensor(), transforms.Normalize((setup["mean"],), (setup["std"],))]
+    return transforms.Compose([*steps, *to_tensor])
+
+
+class _Pillow:
+    def __init__(self, setup: dict[str, Any]) -> None:
+        self.augmentation, self.mean, self.std = setup["augmentation"], setup["mean"], setup["std"]
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        changed = bytearray(self._augmented(image).tobytes())
+        pixels = torch.frombuffer(changed, dtype=torch.uint8).view(1, 28, 28)
+        return (pixels.float() / 255 - self.mean) / self.std
 
     def _augmented(self, image: Image.Image) -> Image.Image:
         change = self.augmentation

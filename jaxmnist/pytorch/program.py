@@ -4,7 +4,7 @@ A line is a JSON list of a task and a count, `["train", 100]`; the answer is a J
 it took. What is measured of a network on random images:
 
 - `train`: steps on batches gathered from images in memory, normalised beforehand and never augmented;
-- `pipeline`: the same steps on batches of a DataLoader that augments with Pillow, as the sources do;
+- `pipeline`: the same steps on batches of a DataLoader that augments image by image, as the sources do;
 - `evaluate`: images in evaluation mode, their loss and hits summed up;
 - `predict`: images classified one at a time.
 """
@@ -22,7 +22,7 @@ import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 
 from jaxmnist.pytorch.networks import NETWORKS
-from jaxmnist.pytorch.pipeline import loader
+from jaxmnist.pytorch.pipeline import TRANSFORMS, loader
 
 _OPTIMIZERS = {
     "sgd": lambda parameters, setup: torch.optim.SGD(
@@ -143,6 +143,7 @@ def main() -> None:
         "version": torch.__version__,
         "threads": torch.get_num_threads(),
         "parameters": sum(parameter.numel() for parameter in benchmark.network.parameters()),
+        "transforms": TRANSFORMS,
     }
     print(json.dumps(facts), flush=True)
     for line in sys.stdin:

@@ -211,8 +211,9 @@ def _conditions(result: dict[str, Any]) -> list[str]:
     if (torch := result["torch"]) is not None:
         choices = {"workers": "DataLoader workers {}", "evaluation_batch": "evaluation in batches of {}"}
         found = [text.format(torch[name]) for name, text in choices.items() if name in torch]
+        augments = f", augmentation by {torch['transforms']}" if "workers" in torch else ""
         lines.append(
-            f"PyTorch {torch['version']} in its own process, {torch['threads']} threads"
+            f"PyTorch {torch['version']} in its own process, {torch['threads']} threads{augments}"
             + "".join(f", {text}" for text in found)
             + (" (the fastest)." if found else ".")
         )
