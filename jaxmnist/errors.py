@@ -57,4 +57,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return UsageError(f"there is no {kind} {name!r}{hint}; choose one of {', '.join(known)}.")
+    return UsageError(f"there is no {kind} {shortened(repr(name))}{hint}; choose one of {', '.join(known)}.")
+
+
+def shortened(text: str) -> str:
+    """A text from a file for a message: what is too long for a line is left out."""
+    return text if len(text) <= 120 else f"{text[:100]}... ({len(text):,} characters)"

@@ -20,9 +20,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxmnist.config import RunConfig, updated
+from jaxmnist.config import RunConfig, read_json, updated
 from jaxmnist.data import Dataset
-from jaxmnist.errors import CheckpointError, DataError, UsageError
+from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened
 from jaxmnist.recipes import Recipe
 
 CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.json"
@@ -60,13 +60,16 @@ def read_config(run: Path) -> RunConfig:
             f"{run} is not a run folder: it has no {CONFIG}; give the folder that train made."
         )
     try:
-        values = json.loads((run / CONFIG).read_text())
+        values = read_json(run / CONFIG)
         del values["environment"]
         recipe = updated(Recipe(values["recipe"]["name"]), values["recipe"], "recipe")
         needed = {key: values[key] for key in ("arch", "dataset", "seed", "select_on", "data_fingerprint")}
         return updated(RunConfig(recipe=recipe, **needed), {**values, "recipe": {}})
-    except (ValueError, KeyError, TypeError, UsageError) as error:
-        raise CheckpointError(f"{run / CONFIG} is damaged ({error!r}); restore it or train again.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise CheckpointError(
+            f"{run / CONFIG} is damaged ({shortened(reason)}); restore it or train again."
+        ) from error
 
 
 def require_data_of_run(config: RunConfig, dataset: Dataset, run: Path) -> None:

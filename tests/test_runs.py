@@ -34,7 +34,9 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
         runs.read_config(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"arch": "third"}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"arch": "third"}', "[" * 100_000, '"text"', '{"environment": 1, "recipe": 5}']
+)
 def test_a_damaged_configuration_is_named(tmp_path, text):
     (tmp_path / runs.CONFIG).write_text(text)
     with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
