@@ -44,6 +44,10 @@ class TargetMissedError(JaxmnistError):
     exit_code = 6
 
 
+class SelfCheckError(JaxmnistError):
+    """This machine, as it is set up, computes other numbers than it should; exit code 1."""
+
+
 class InterruptedRunError(JaxmnistError):
     """SIGINT or SIGTERM ended a run after its state was saved; exit code 130 or 143."""
 

@@ -38,6 +38,7 @@ def create_run(root: Path, config: RunConfig, environment: Mapping[str, Any]) ->
     """
     time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     name = f"{config.arch}-{config.recipe.name}-{config.dataset}-s{config.seed}-{time}"
+    _require_room(root / name)
     try:
         root.mkdir(parents=True, exist_ok=True)
         run = _first_free(root, name)
@@ -176,6 +177,20 @@ def environment(device: Any) -> dict[str, Any]:
         "git_revision": _git_revision(),
         "command": sys.argv,
     }
+
+
+_LONGEST_PATH = 4096 - 256  # of Linux, less what the parts of a checkpoint need
+_REMEDY = "choose another --runs folder"
+
+
+def _require_room(run: Path) -> None:
+    """Refuses what the libraries that write checkpoints would fail at, in the middle of a run."""
+    try:
+        length = len(str(run.absolute()).encode())
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the run folder {str(run)!a} has a name that is not UTF-8; {_REMEDY}.") from error
+    if length > _LONGEST_PATH:
+        raise UsageError(f"the run folder {shortened(str(run))} has a path that is too long; {_REMEDY}.")
 
 
 def _first_free(root: Path, name: str) -> Path:

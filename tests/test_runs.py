@@ -49,6 +49,17 @@ def test_a_runs_folder_that_is_a_file_is_refused_before_training(tmp_path):
         runs.create_run(tmp_path / "file", config_of(get_recipe("third")), {})
 
 
+@pytest.mark.parametrize(
+    ("name", "message"), [("\udcff", "not UTF-8"), ("/".join(["x" * 100] * 38), "path that is too long")]
+)
+def test_a_folder_that_checkpoints_could_not_be_written_in_is_refused_before_it_is_made(
+    tmp_path, name, message
+):
+    with pytest.raises(UsageError, match=message):
+        runs.create_run(tmp_path / name, config_of(get_recipe("third")), {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_metrics_are_cut_back_to_whole_epochs(tmp_path):
     for epoch in (1, 2, 3):
         runs.append_metrics(tmp_path, {"epoch": epoch, "seconds": 1.0})

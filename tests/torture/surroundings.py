@@ -41,7 +41,7 @@ def odd_folders(trials: int, folder: Path, random: np.random.Generator) -> Itera
         lambda: _refused(2, "cannot be written", *program.TRAIN, *QUICK, "--runs", folder / "file" / "below"),
         lambda: _refused(2, "cannot be written", *program.TRAIN, *QUICK, "--runs", folder / "nowhere"),
         lambda: _refused(2, "cannot be written", *program.TRAIN, *QUICK, "--runs", folder / ("x" * 256)),
-        lambda: _refused(2, "cannot be written", *program.TRAIN, *QUICK, "--runs", _deep(folder)),
+        lambda: _refused(2, "too long", *program.TRAIN, *QUICK, "--runs", _deep(folder)),
         lambda: _refused(
             2, "not UTF-8", *program.TRAIN, *QUICK, "--runs", os.fsdecode(bytes(folder) + b"/\xff")
         ),
@@ -180,7 +180,7 @@ def _read_only(folder: Path) -> Iterator[bool]:
 
 def _deep(folder: Path) -> Path:
     """A path that the system takes, but with no room for what a run has in it."""
-    while len(bytes(folder)) < 3_800:
+    while len(bytes(folder)) < 3_900:
         folder /= "x" * 100
     return folder
 
