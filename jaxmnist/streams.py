@@ -5,7 +5,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any
 
 
 class Outlet:
@@ -15,13 +15,13 @@ class Outlet:
     stream's encoding does not have is written with escapes.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         self.failure: OSError | None = None
         """What a write failed with; None as long as none has, and where the reader went away by choice."""
         self._stream = stream
         self._is_lost = False
         with contextlib.suppress(AttributeError):
-            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+            stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
         if not self._is_lost:

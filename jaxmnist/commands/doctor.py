@@ -51,8 +51,9 @@ class Doctor(Command):
             print(json.dumps(result | {"remedy": remedy.advice if remedy else None}))
         if wrong:
             mended = f"it is mended by {remedy.advice}" if remedy else report.NO_REMEDY
+            where = f"on {facts['machine']['device']} ({', '.join(wrong)})"
             raise SelfCheckError(
-                f"{', '.join(wrong)} give wrong numbers on {facts['machine']['device']}; {mended}."
+                f"{len(wrong)} of {len(archs)} networks compute wrong numbers {where}; {mended}."
             )
         report.print_passed(console, checks)
 

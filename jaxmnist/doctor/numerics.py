@@ -64,7 +64,7 @@ def check(arch: str, device: Device) -> Check:
 
 def _run(
     arch: str, device: Device, weights: dict[str, np.ndarray], images: np.ndarray, labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+) -> tuple[np.ndarray, float, dict[str, np.ndarray]]:
     """Log-probabilities, the mean loss, and all arrays after the step, under PyTorch's names."""
     recipe = Recipe(
         *("self-check", 1, len(images), "sgd"),
@@ -85,7 +85,7 @@ def _run(
     )
     state, sums = jax.device_get((state, sums))
     after = {"params": state.params} | ({"batch_stats": state.batch_stats} if state.batch_stats else {})
-    return log_probs, sums.loss_sum / len(images), to_torch(arch, after)
+    return log_probs, float(sums.loss_sum) / len(images), to_torch(arch, after)
 
 
 def _largest(differences: Any) -> float:
