@@ -15,7 +15,7 @@ class Prints(cli.Command):
     debug = False
     def run(self):
         for _ in range(3):
-            Console().print("x\\n" * 50_000)
+            Console().print("x\\n" * 2_000)
             print(json.dumps("y" * 100_000))
         opened = open("/dev/null")
         open(sys.argv[1], "w").write(str(opened.fileno()))
@@ -46,7 +46,7 @@ def test_a_command_goes_on_to_its_end_and_says_what_was_lost(tmp_path, redirecti
 
 def test_what_the_encoding_does_not_have_is_escaped(tmp_path):
     environment = {"PYTHONIOENCODING": "ascii", "PATH": ""}
-    code = COMMAND.replace('"x\\n" * 50_000', '"ä\\udcff"').replace("print(json", "(lambda _: 0)(json")
+    code = COMMAND.replace('"x\\n" * 2_000', '"ä\\udcff"').replace("print(json", "(lambda _: 0)(json")
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "number")],
         capture_output=True,

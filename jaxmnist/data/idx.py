@@ -96,7 +96,7 @@ def _read(path: Path, num_dims: int) -> np.ndarray:
     with _open(path) as stream:
         array = np.empty(_read_shape(path, stream, num_dims), np.uint8)
         # Piece by piece into its place: read as a whole, everything would be held twice.
-        rest = memoryview(array).cast("B")
+        rest = memoryview(array.data).cast("B")
         while count := stream.readinto(rest[:_PIECE]):
             rest = rest[count:]
         # One byte more than promised: finds trailing bytes, and makes gzip check the CRC at the stream's end.

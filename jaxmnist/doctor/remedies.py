@@ -43,7 +43,7 @@ def remedies(device: Device) -> Iterator[Remedy]:
     """What may help there, in the order in which it is worth trying."""
     choice = "cpu" if device.platform == "cpu" else "auto"
     flags = os.environ.get("XLA_FLAGS", "")
-    if cache := jax.config.jax_compilation_cache_dir:
+    if cache := jax.config.values["jax_compilation_cache_dir"]:
         yield Remedy(f"deleting the compile cache {cache}", {}, device=choice)
     own = sorted(name for name in os.environ if name.startswith(("JAX_", "XLA_")) and name not in _HARMLESS)
     if own:

@@ -33,7 +33,7 @@ def print_survey(console: Console, facts: dict[str, Any], notes: list[str]) -> N
 
 def print_check_heading(console: Console, archs: tuple[str, ...]) -> None:
     """That the numeric check begins, which takes a while."""
-    several = f"{len(archs)} networks, some seconds each" if len(archs) > 1 else archs[0]
+    several = archs[0] if len(archs) == 1 else f"{len(archs)} networks, some seconds each"
     _print(console, f"\nNumbers beside PyTorch's in double precision: largest differences ({several})")
 
 

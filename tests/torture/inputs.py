@@ -1,5 +1,6 @@
 """Files that are read: damaged, swapped, forged and fuzzed ones end in a typed error or in a valid value."""
 
+import contextlib
 import gzip
 import http.server
 import io
@@ -9,7 +10,6 @@ import struct
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -96,7 +96,7 @@ def _refuse_download(place: Path, files: dict[str, bytes]) -> None:
     assert not kept, f"a failed download left {', '.join(map(str, kept))}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def _server(files: dict[str, bytes]) -> Iterator[str]:
     """A web server with these files; its address."""
 
@@ -106,7 +106,8 @@ def _server(files: dict[str, bytes]) -> Iterator[str]:
             self.send_response(404 if content is None else 200)
             self.send_header("Content-Length", str(len(content or b"")))
             self.end_headers()
-            self.wfile.write(content or b"")
+            with contextlib.suppress(ConnectionError):  # the probe of the network reads no body
+                self.wfile.write(content or b"")
 
         def log_message(self, format: str, *args: Any) -> None: ...
 
@@ -234,7 +235,9 @@ def foreign_weights(trials: int, folder: Path, random: np.random.Generator) -> I
 def fuzzed_weights(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
     """Bytes that once were weights files, and zip bombs."""
     device, path = jax.devices("cpu")[0], folder / "weights.npz"
-    values = {key: np.full(shape, 0.5, np.float32) for key, shape in shapes_of("second").items()}
+    values: dict[str, Any] = {
+        key: np.full(shape, 0.5, np.float32) for key, shape in shapes_of("second").items()
+    }
     seeds = []
     for save in (np.savez, np.savez_compressed):
         buffer = io.BytesIO()
@@ -389,7 +392,7 @@ def _assert_sentence(message: str) -> None:
 ATTACKS = (
     Attack("damaged-data-files", 30, 4, damaged_data),
     Attack("fuzzed-idx", 10_000, 300, fuzzed_idx),
-    Attack("fuzzed-images", 1_000, 120, fuzzed_images),
+    Attack("fuzzed-images", 1_000, 100, fuzzed_images),
     Attack("foreign-weights", 12, 12, foreign_weights),
     Attack("fuzzed-weights", 300, 30, fuzzed_weights),
     Attack("fuzzed-configurations", 1_000, 200, fuzzed_configurations),
