@@ -9,6 +9,7 @@ import tyro
 
 from jaxmnist.commands import COMMANDS, Command
 from jaxmnist.errors import JaxmnistError
+from jaxmnist.streams import outlets
 
 _STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
 
@@ -19,13 +20,22 @@ def main(command: str | None = None) -> None:
     Args:
         command: one of `COMMANDS`; without it the first argument names the command.
     """
-    if command is None:
-        chosen = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="jaxmnist", config=_STYLE)
-    else:
-        chosen = tyro.cli(COMMANDS[command], prog=Path(sys.argv[0]).name, config=_STYLE)
-    # Absl's warnings of libraries would break into the progress bar.
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    sys.exit(_exit_code(chosen))
+    with outlets() as out:
+        if command is None:
+            chosen = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="jaxmnist", config=_STYLE)
+        else:
+            chosen = tyro.cli(COMMANDS[command], prog=Path(sys.argv[0]).name, config=_STYLE)
+        # Absl's warnings of libraries would break into the progress bar.
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        code = _exit_code(chosen)
+        out.flush()
+        if out.failure is not None and code == 0:
+            print(
+                f"error: standard output was lost ({out.failure.strerror}); all else is done.",
+                file=sys.stderr,
+            )
+            code = 1
+    sys.exit(code)
 
 
 def _exit_code(command: Command) -> int:

@@ -7,17 +7,25 @@ so `{"recipe": {"name": "third", "plateau": {"patience": 1}}}` is the recipe `th
 
 import dataclasses
 import json
+import math
+import re
+import sys
 import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from jaxmnist.errors import UsageError, unknown_name
+from jaxmnist.errors import UsageError, shortened, unknown_name
 from jaxmnist.models import ARCHS, create_model
 from jaxmnist.recipes import RECIPES, Recipe, get_recipe, recipe_of
 
 _T = TypeVar("_T")
+
+MAX_FILE_BYTES = 2**18
+"""A hundred times what `config.json` of a run has; it holds no lists that grow."""
+
+_RECIPE_NAME = re.compile(r"[\w.+-]{1,100}")  # becomes part of the run folder's name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +48,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UsageError(f"dropout is {self.dropout:g}, which must be at least 0 and below 1.")
+        # Those beyond would be cut to 32 bits: two seeds with one outcome.
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"seed is {shortened(str(self.seed))}, which must be from 0 to 4294967295.")
 
     def create_model(self) -> Any:
         """The network; see `jaxmnist.models.create_model`.
@@ -58,7 +69,7 @@ def read_file(path: Path) -> dict[str, Any]:
         UsageError: it cannot be read or is no JSON object.
     """
     try:
-        values = json.loads(path.read_text())
+        values = read_json(path)
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read ({error.strerror}); name a JSON file.") from error
     except ValueError as error:
@@ -66,6 +77,34 @@ def read_file(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UsageError(f"--config {path} holds no JSON object; begin it with a brace.")
     return values
+
+
+def read_json(path: Path) -> Any:
+    """What a small JSON file holds; it is UTF-8 whatever the locale, and all numbers are finite.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is longer than `MAX_FILE_BYTES`, or not JSON.
+    """
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError(f"it has more than {MAX_FILE_BYTES:,} bytes")
+    try:
+        return json.loads(content.decode(), parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"{shortened(digits)} is too large")
+    return value
 
 
 def run_config(values: Mapping[str, Any]) -> RunConfig:
@@ -100,6 +139,10 @@ def changed_recipe(base: Recipe, changes: Any) -> Recipe:
     name = changes.get("name", base.name) if isinstance(changes, Mapping) else base.name
     known = get_recipe(name) if name in RECIPES else base
     recipe = updated(known, changes, "recipe")
+    if not _RECIPE_NAME.fullmatch(recipe.name):
+        raise UsageError(
+            f"recipe.name is {_shown(recipe.name)}, which must be up to 100 letters, digits and characters of ._+-."
+        )
     if name in RECIPES and recipe != known:
         return dataclasses.replace(recipe, name=f"{name}-modified")
     return recipe
@@ -117,7 +160,7 @@ def updated(base: _T, changes: Any, place: str = "") -> _T:
         UsageError: a key is unknown, which is answered with the nearest one, or a value is of another type.
     """
     if not isinstance(changes, Mapping):
-        raise UsageError(f"{place or 'the whole'} is {json.dumps(changes)}, which must be a JSON object.")
+        raise UsageError(f"{place or 'the whole'} is {_shown(changes)}, which must be a JSON object.")
     types_of = typing.get_type_hints(type(base))
     values = {}
     for key, value in changes.items():
@@ -152,9 +195,29 @@ def _value(wanted: Any, current: Any, value: Any, path: str) -> Any:
                 return value
             words += map(repr, typing.get_args(choice))
         elif choice is float and type(value) in (int, float):
+            if abs(value) > sys.float_info.max:
+                raise UsageError(f"{path} is {_shown(value)}, which is too large for a number.")
             return float(value)
         elif type(value) is choice:
+            if choice is int and abs(value) >= 2**63:
+                raise UsageError(f"{path} is {_shown(value)}, which is too large for a whole number.")
             return value
         else:
             words.append(_WORDS[choice])
-    raise UsageError(f"{path} is {json.dumps(value)}, which must be {' or '.join(words)}.")
+    raise UsageError(f"{path} is {_shown(value)}, which must be {' or '.join(words)}.")
+
+
+def _shown(value: Any) -> str:
+    return shortened(json.dumps(value)) if _depth(value) < 50 else "nested deeply"
+
+
+def _depth(value: Any) -> int:
+    level, depth = [value], 0
+    while level := [
+        inner
+        for outer in level
+        if isinstance(outer, (list, dict))
+        for inner in (outer.values() if isinstance(outer, dict) else outer)
+    ]:
+        depth += 1
+    return depth

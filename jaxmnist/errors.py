@@ -44,6 +44,10 @@ class TargetMissedError(JaxmnistError):
     exit_code = 6
 
 
+class SelfCheckError(JaxmnistError):
+    """This machine, as it is set up, computes other numbers than it should; exit code 1."""
+
+
 class InterruptedRunError(JaxmnistError):
     """SIGINT or SIGTERM ended a run after its state was saved; exit code 130 or 143."""
 
@@ -57,4 +61,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return UsageError(f"there is no {kind} {name!r}{hint}; choose one of {', '.join(known)}.")
+    return UsageError(f"there is no {kind} {shortened(repr(name))}{hint}; choose one of {', '.join(known)}.")
+
+
+def shortened(text: str) -> str:
+    """A text from a file for a message: what is too long for a line is left out."""
+    return text if len(text) <= 120 else f"{text[:100]}... ({len(text):,} characters)"

@@ -13,13 +13,39 @@ from jaxmnist.errors import DataError
 MAX_PIXELS = 64_000_000
 """Larger files are refused unread: a few kilobytes can unpack to gigabytes. Large photos have 50 million."""
 
+MAX_DECODED_PIXELS = 20_000_000
+"""The same for files that can only be decoded in full, at up to 12 bytes a pixel; JPEGs can be in part."""
+
+MAX_SIDE = 65_535
+"""The same for each side, as tables for scaling grow with it; a JPEG cannot have more."""
+
+# Those that decode the pixels themselves. Others start programs (EPS: Ghostscript), read what their header does
+# not promise (icons hold whole files), or are no images (HDF5).
+_FORMATS = (
+    "PNG",
+    "JPEG",
+    "MPO",
+    "GIF",
+    "BMP",
+    "DIB",
+    "TIFF",
+    "WEBP",
+    "PPM",
+    "JPEG2000",
+    "TGA",
+    "PCX",
+    "AVIF",
+)
+
 _SIDE = 28
+
+_LARGE = 4_000  # side from which a JPEG is decoded at a half, a quarter or an eighth of its size
 
 Ink = Literal["auto", "light", "dark"]
 
 
 def read_image(path: Path, ink: Ink = "auto", side: int = 20) -> UInt8[np.ndarray, "28 28"]:
-    """The image of a file in any format that Pillow reads; of an animation or a multi-page file the first.
+    """The image of a file in any usual format; of an animation or a multi-page file the first.
 
     Turned as its EXIF orientation says, then `to_grey`, then `fit`. The pixels of an MNIST image that was
     saved without loss come back unchanged.
@@ -29,7 +55,7 @@ def read_image(path: Path, ink: Ink = "auto", side: int = 20) -> UInt8[np.ndarra
         ink, side: see `fit`.
 
     Raises:
-        DataError: there is no such file, it is a folder, empty, damaged, no image, or has over `MAX_PIXELS`.
+        DataError: there is no such file, it is a folder, empty, damaged, no image, or has too many pixels.
     """
     try:
         _require_content(path)
@@ -37,17 +63,19 @@ def read_image(path: Path, ink: Ink = "auto", side: int = 20) -> UInt8[np.ndarra
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise Image.DecompressionBombError
+            with Image.open(path, formats=_known_formats()) as image:
+                _require_pixels(path, image, MAX_PIXELS)
+                if max(image.size) > _LARGE:
+                    image.draft(None, (_LARGE // 2, _LARGE // 2))
+                _require_pixels(path, image, MAX_DECODED_PIXELS)
                 ImageOps.exif_transpose(image, in_place=True)
                 return fit(to_grey(image), ink, side)
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path} has more than {MAX_PIXELS:,} pixels; scale it down first.") from error
+        raise _too_large(path, MAX_PIXELS) from error
     except Image.UnidentifiedImageError as error:
-        raise DataError(f"{path} is not an image that Pillow can read; save it as PNG or JPEG.") from error
+        raise DataError(f"{path} is not an image that can be read; save it as PNG or JPEG.") from error
     # Decoders have many ways to fail on damaged data: OSError, SyntaxError, ValueError, struct.error, ...
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0] or type(error).__name__
@@ -64,7 +92,7 @@ def to_grey(image: Image.Image) -> UInt8[np.ndarray, "height width"]:
         return _to_bytes(np.asarray(image))
     if not image.has_transparency_data:
         return np.asarray(image.convert("L"))
-    image = image.convert("RGBA")
+    image = image if image.mode == "RGBA" else image.convert("RGBA")
     grey, alpha = image.convert("L"), image.getchannel("A")
     on_black, on_white = (
         np.asarray(Image.composite(grey, Image.new("L", image.size, ground), alpha)) for ground in (0, 255)
@@ -139,6 +167,22 @@ def _offset(mass: np.ndarray) -> int:
     """Where these rows or columns start so that their centre of mass is nearest to the middle of 28."""
     centre = (mass @ (np.arange(len(mass)) + 0.5)) / mass.sum()
     return int(np.clip(round(_SIDE / 2 - centre), 0, _SIDE - len(mass)))
+
+
+def _known_formats() -> list[str]:
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]  # AVIF is not in every Pillow
+
+
+def _require_pixels(path: Path, image: Image.Image, most: int) -> None:
+    if max(image.size) > MAX_SIDE:
+        raise DataError(f"{path} has a side of more than {MAX_SIDE:,} pixels; scale it down first.")
+    if image.width * image.height > most:
+        raise _too_large(path, most)
+
+
+def _too_large(path: Path, most: int) -> DataError:
+    return DataError(f"{path} has more than {most:,} pixels; scale it down first.")
 
 
 def _require_content(path: Path) -> None:

@@ -93,17 +93,15 @@ def _keep_freed_memory() -> None:
 def use_compile_cache() -> Path | None:
     """Keeps compiled programs between processes, so that only the first start pays for compilation.
 
-    The folder is JAX's own setting `JAX_COMPILATION_CACHE_DIR` where that is set, otherwise
-    `$XDG_CACHE_HOME/jaxmnist/xla` (`~/.cache` without that variable, `~/Library/Caches` on a Mac).
-
     Returns:
-        The folder, or None when it cannot be written: the run then compiles as if there were no cache.
+        `compile_cache_folder`, or None when it cannot be written: the run then compiles as if there were no cache.
     """
-    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    path = compile_cache_folder()
     try:
-        path = Path(folder) if folder else _user_cache() / "jaxmnist" / "xla"
+        if path is None:
+            return None
         path.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+    except OSError:
         return None
     if not os.access(path, os.W_OK):
         return None
@@ -112,6 +110,21 @@ def use_compile_cache() -> Path | None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return path
+
+
+def compile_cache_folder() -> Path | None:
+    """Where compiled programs are kept: JAX's own setting `JAX_COMPILATION_CACHE_DIR` where that is set, otherwise
+    `$XDG_CACHE_HOME/jaxmnist/xla` (`~/.cache` without that variable, `~/Library/Caches` on a Mac).
+
+    Returns:
+        The folder, which need not be there; None when there is no home folder to have it in.
+    """
+    if folder := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return Path(folder)
+    try:
+        return _user_cache() / "jaxmnist" / "xla"
+    except RuntimeError:
+        return None
 
 
 def _user_cache() -> Path:

@@ -6,6 +6,7 @@ published ones follow section 4 of the sources' fact sheet; a value that a sourc
 """
 
 import dataclasses
+import math
 from typing import Literal
 
 from jaxmnist.errors import UsageError, unknown_name
@@ -121,6 +122,11 @@ class Recipe:
 
         for field in ("epochs", "batch_size", "learning_rate", "std"):
             require(field, getattr(self, field) > 0, "above 0")
+        for field in ("learning_rate", "weight_decay", "mean", "std"):
+            require(field, math.isfinite(getattr(self, field)), "finite")
+        # More would run out of the step's 32 bits, or of memory.
+        for field, most in (("epochs", 1_000_000), ("batch_size", 65_536)):
+            require(field, getattr(self, field) <= most, f"at most {most:,}")
         for field in ("weight_decay", "ignored_epochs"):
             require(field, getattr(self, field) >= 0, "at least 0")
         for field in ("momentum", "label_smoothing"):

@@ -20,9 +20,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxmnist.config import RunConfig, updated
+from jaxmnist.config import RunConfig, read_json, updated
 from jaxmnist.data import Dataset
-from jaxmnist.errors import CheckpointError, DataError, UsageError
+from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened
 from jaxmnist.recipes import Recipe
 
 CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.json"
@@ -38,6 +38,7 @@ def create_run(root: Path, config: RunConfig, environment: Mapping[str, Any]) ->
     """
     time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     name = f"{config.arch}-{config.recipe.name}-{config.dataset}-s{config.seed}-{time}"
+    _require_room(root / name)
     try:
         root.mkdir(parents=True, exist_ok=True)
         run = _first_free(root, name)
@@ -60,13 +61,16 @@ def read_config(run: Path) -> RunConfig:
             f"{run} is not a run folder: it has no {CONFIG}; give the folder that train made."
         )
     try:
-        values = json.loads((run / CONFIG).read_text())
+        values = read_json(run / CONFIG)
         del values["environment"]
         recipe = updated(Recipe(values["recipe"]["name"]), values["recipe"], "recipe")
         needed = {key: values[key] for key in ("arch", "dataset", "seed", "select_on", "data_fingerprint")}
         return updated(RunConfig(recipe=recipe, **needed), {**values, "recipe": {}})
-    except (ValueError, KeyError, TypeError, UsageError) as error:
-        raise CheckpointError(f"{run / CONFIG} is damaged ({error!r}); restore it or train again.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise CheckpointError(
+            f"{run / CONFIG} is damaged ({shortened(reason)}); restore it or train again."
+        ) from error
 
 
 def require_data_of_run(config: RunConfig, dataset: Dataset, run: Path) -> None:
@@ -173,6 +177,20 @@ def environment(device: Any) -> dict[str, Any]:
         "git_revision": _git_revision(),
         "command": sys.argv,
     }
+
+
+_LONGEST_PATH = 4096 - 256  # of Linux, less what the parts of a checkpoint need
+_REMEDY = "choose another --runs folder"
+
+
+def _require_room(run: Path) -> None:
+    """Refuses what the libraries that write checkpoints would fail at, in the middle of a run."""
+    try:
+        length = len(str(run.absolute()).encode())
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the run folder {str(run)!a} has a name that is not UTF-8; {_REMEDY}.") from error
+    if length > _LONGEST_PATH:
+        raise UsageError(f"the run folder {shortened(str(run))} has a path that is too long; {_REMEDY}.")
 
 
 def _first_free(root: Path, name: str) -> Path:

@@ -17,6 +17,9 @@ from jaxmnist.parallel import Device
 from jaxmnist.recipes import get_recipe, recipe_of
 from jaxmnist.train import TrainState
 
+MAX_BYTES = 64 * 2**20
+"""Larger files are refused unread: the largest network has 1 MB of weights, in float64 twice that."""
+
 _PATTERN = "*-epoch*-*.npz"
 _REMEDY = "give a .npz file that numpy.savez made of a state_dict, a float array under each of its names"
 
@@ -82,6 +85,9 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
                 raise CheckpointError(f"{path} is no .npz file, or one that is cut short; {_REMEDY}.")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
+                # A small file can unpack to gigabytes.
+                if sum(member.file_size for member in archive.zip.infolist()) > MAX_BYTES:
+                    raise CheckpointError(f"{path} holds more than {MAX_BYTES:,} bytes; {_REMEDY}.")
                 for name in archive.files:
                     arrays[name] = _read_array(path, archive, name)
     except CheckpointError:

@@ -75,6 +75,17 @@ def test_the_configuration_of_a_run_repeats_it():
         ({"arch": "thrid"}, "did you mean 'third'"),
         ({"dropout": 1}, "dropout is 1, which must be at least 0 and below 1"),
         ({"recipe": "forth"}, "no recipe 'forth'"),
+        ({"seed": 2**32}, "seed is 4294967296, which must be from 0 to 4294967295"),
+        ({"seed": -1}, "seed is -1, which must be from 0"),
+        (
+            {"recipe": {"epochs": 10**400}},
+            r"recipe\.epochs is 1000+\.\.\. \(401 characters\), which is too large",
+        ),
+        ({"dropout": 10**400}, "which is too large for a number"),
+        ({"recipe": {"batch_size": 10**6}}, "batch_size=1000000, which must be at most 65,536"),
+        ({"recipe": {"std": 1e400}}, r"recipe\.std is Infinity, which is too large"),
+        ({"recipe": {"name": "../up"}}, r'recipe\.name is "\.\./up", which must be up to 100 letters'),
+        ({"recipe": {"name": "x" * 101}}, "which must be up to 100 letters"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_what_would_be_right(values, message):
@@ -87,6 +98,34 @@ def test_a_file_without_an_object_is_refused(tmp_path, text):
     (tmp_path / "f.json").write_text(text)
     with pytest.raises(UsageError, match=r"--config .*f\.json"):
         read_file(tmp_path / "f.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"seed": NaN}', "NaN is no number"),
+        (b'{"dropout": 1e999}', "1e999 is too large"),
+        (b'{"arch": "\xff"}', "can't decode byte 0xff"),
+        (b'{"arch": "' + bytes(300_000) + b'"}', "more than 262,144 bytes"),
+    ],
+)
+def test_a_file_that_means_ill_is_refused(tmp_path, content, message):
+    (tmp_path / "f.json").write_bytes(content)
+    with pytest.raises(UsageError, match=rf"--config .*f\.json is not JSON \(.*{message}"):
+        read_file(tmp_path / "f.json")
+
+
+def test_a_message_does_not_repeat_what_is_long():
+    for values in ({"x" * 10_000: 1}, {"arch": "x" * 10_000}, {"seed": "x" * 10_000}, {"seed": [[0] * 9999]}):
+        with pytest.raises(UsageError) as caught:
+            run_config(values)
+        assert len(str(caught.value)) < 500
+    deep: list = []
+    for _ in range(900):
+        deep = [deep]
+    with pytest.raises(UsageError, match="seed is nested deeply, which must be a whole number"):
+        run_config({"seed": deep})
 
 
 def test_a_missing_file_is_named(tmp_path):

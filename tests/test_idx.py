@@ -6,6 +6,7 @@ import shutil
 import struct
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,10 @@ def test_images_and_labels_come_back_as_written_plain_or_gzip_whatever_the_name(
         (encode(IMAGES)[:-1], "holds only 2,351 bytes of data where its header promises 2,352"),
         (encode(IMAGES) + b"\0", "holds more bytes of data where its header promises 2,352"),
         (encode(IMAGES)[:16], "holds only 0 bytes"),
-        (struct.pack(">BBBB3I", 0, 0, 8, 3, 2**32 - 1, 28, 28), "at most 268,435,456"),
+        (
+            struct.pack(">BBBB3I", 0, 0, 8, 3, 2**32 - 1, 28, 28),
+            "promises 4,294,967,295 images where at most 250,000",
+        ),
     ],
 )
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
@@ -90,7 +94,7 @@ def test_what_is_no_image_file_is_refused_with_what_was_found(tmp_path, content,
         (encode(IMAGES), "images: are images and labels swapped?"),
         (encode(np.array([3, 10, 255], np.uint8)), "the label 10 at position 1"),
         (encode(LABELS[:0]), "holds no labels at all"),
-        (struct.pack(">BBBBI", 0, 0, 8, 1, 2**32 - 1), "at most 268,435,456"),
+        (struct.pack(">BBBBI", 0, 0, 8, 1, 2**32 - 1), "promises 4,294,967,295 labels where at most 250,000"),
     ],
 )
 def test_what_is_no_label_file_is_refused_with_what_was_found(tmp_path, content, finding):
@@ -124,13 +128,28 @@ def test_a_gzip_bomb_is_not_unpacked(tmp_path):
 
     class Counting(gzip.GzipFile):
         def read(self, size: int | None = -1) -> bytes:
-            read.append(size)
-            return super().read(size)
+            content = super().read(size)
+            read.append(len(content))
+            return content
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(idx.gzip, "GzipFile", Counting)
         assert "holds more bytes" in refusal(idx.read_images, path)
     assert sum(read) == 16 + IMAGES.nbytes + 1
+
+
+def test_the_largest_file_takes_the_memory_of_its_array_alone(tmp_path):
+    shape = (idx.MAX_ITEMS, 28, 28)
+    with gzip.GzipFile(tmp_path / "large.gz", "wb", compresslevel=1) as stream:
+        stream.write(struct.pack(">BBBB3I", 0, 0, 8, 3, *shape))
+        for _ in range(250):
+            stream.write(bytes(1000 * 28 * 28))
+    tracemalloc.start()
+    try:
+        assert idx.read_images(tmp_path / "large.gz").shape == shape
+        assert tracemalloc.get_traced_memory()[1] < 1.05 * idx.MAX_ITEMS * 28 * 28
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_folder_or_a_pipe_in_place_of_a_file_is_refused_at_once(tmp_path):

@@ -184,10 +184,16 @@ def png_header(width, height):
     ("content", "message"),
     [
         (b"", "is empty; name an image file"),
-        (b"hello", "is not an image that Pillow can read; save it as PNG or JPEG"),
+        (b"hello", "is not an image that can be read; save it as PNG or JPEG"),
         (png_header(8001, 8000), "has more than 64,000,000 pixels; scale it down first"),
         (png_header(10000, 10000), "has more than 64,000,000 pixels; scale it down first"),
         (png_header(10**6, 10**6), "has more than 64,000,000 pixels; scale it down first"),
+        (png_header(5000, 4001), "has more than 20,000,000 pixels; scale it down first"),
+        (png_header(65_536, 1), "has a side of more than 65,535 pixels; scale it down first"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            "is not an image that can be read; save it as PNG or JPEG",
+        ),
         (png_header(100, 100), r"cannot be read \(.+\); check the file or save it again"),
     ],
 )
@@ -210,6 +216,14 @@ def test_a_file_cut_anywhere_is_an_error_or_an_image_never_a_crash(tmp_path, dig
             assert read_image(path).shape == (28, 28)
         except DataError as error:
             assert str(path) in str(error)  # noqa: PT017 - both outcomes are right
+
+
+def test_a_large_photo_is_decoded_at_a_part_of_its_size(tmp_path, digits):
+    digit = digits.test_images[0]
+    whole = Image.fromarray(photo(digit, 100))
+    whole.resize((8000, 6250)).save(tmp_path / "50_million_pixels.jpg", quality=60)
+    expected = fit(np.asarray(whole.resize((800, 625))))
+    assert np.corrcoef(read_image(tmp_path / "50_million_pixels.jpg").ravel(), expected.ravel())[0, 1] > 0.98
 
 
 def test_what_is_no_file_is_named(tmp_path, digit):
@@ -261,7 +275,7 @@ def test_the_command_predicts_the_good_files_names_the_bad_ones_and_ends_with_3(
     assert len(printed["predictions"][0]["probabilities"]) == 10
     assert (printed["arch"], printed["checkpoint"]) == ("second", "best")
     bad = [
-        f"{files[0]} is not an image that Pillow can read; save it as PNG or JPEG.",
+        f"{files[0]} is not an image that can be read; save it as PNG or JPEG.",
         f"{files[2]} has more than 64,000,000 pixels; scale it down first.",
     ]
     assert printed["errors"] == bad

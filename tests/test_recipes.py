@@ -6,7 +6,7 @@ import pytest
 
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS
-from jaxmnist.recipes import RECIPES, Augmentation, Plateau, get_recipe, recipe_of
+from jaxmnist.recipes import RECIPES, Augmentation, Plateau, Recipe, get_recipe, recipe_of
 
 # Rows of the sources' fact sheet, section 4: batch, optimizer, rate, decay, smoothing, plateau, mean, std, seed.
 PUBLISHED = {
@@ -97,3 +97,17 @@ def test_an_impossible_augmentation_is_refused(field, value):
 def test_a_recipe_with_an_impossible_value_is_refused(field, value, wanted):
     with pytest.raises(UsageError, match=f"{field}={value}, which must be {wanted}"):
         dataclasses.replace(get_recipe("third"), **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "wanted"),
+    [
+        ("learning_rate", float("inf"), "finite"),
+        ("mean", float("nan"), "finite"),
+        ("epochs", 1_000_001, "at most 1,000,000"),
+        ("batch_size", 65_537, "at most 65,536"),
+    ],
+)
+def test_a_recipe_that_no_machine_could_follow_is_refused(field, value, wanted):
+    with pytest.raises(UsageError, match=f"{field}={value}, which must be {wanted}"):
+        Recipe("r", **{field: value})

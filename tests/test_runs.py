@@ -34,7 +34,9 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
         runs.read_config(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"arch": "third"}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"arch": "third"}', "[" * 100_000, '"text"', '{"environment": 1, "recipe": 5}']
+)
 def test_a_damaged_configuration_is_named(tmp_path, text):
     (tmp_path / runs.CONFIG).write_text(text)
     with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
@@ -45,6 +47,17 @@ def test_a_runs_folder_that_is_a_file_is_refused_before_training(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         runs.create_run(tmp_path / "file", config_of(get_recipe("third")), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("\udcff", "not UTF-8"), ("/".join(["x" * 100] * 38), "path that is too long")]
+)
+def test_a_folder_that_checkpoints_could_not_be_written_in_is_refused_before_it_is_made(
+    tmp_path, name, message
+):
+    with pytest.raises(UsageError, match=message):
+        runs.create_run(tmp_path / name, config_of(get_recipe("third")), {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_metrics_are_cut_back_to_whole_epochs(tmp_path):

@@ -194,6 +194,13 @@ def test_a_file_that_is_cut_or_changed_anywhere_is_refused(file, tmp_path):
         assert "cannot be read" in refusal(path)
 
 
+def test_a_file_that_unpacks_to_more_than_any_network_is_refused_unread(file, tmp_path):
+    with np.load(file) as archive:
+        arrays: dict[str, Any] = dict(archive) | {"ballast": np.zeros(2**24, np.float32)}
+    np.savez_compressed(tmp_path / "bomb.npz", **arrays)
+    assert "holds more than 67,108,864 bytes" in refusal(tmp_path / "bomb.npz")
+
+
 def test_without_a_run_all_training_images_train_and_unknown_figures_are_null(file, digits):
     network = read_weights(file, CPU)
     assert splits_of(network, digits) == ["train", "test"]

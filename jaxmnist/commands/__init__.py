@@ -6,6 +6,7 @@ is quick.
 
 from jaxmnist.commands.benchmark import Benchmark
 from jaxmnist.commands.compare import Compare
+from jaxmnist.commands.doctor import Doctor
 from jaxmnist.commands.evaluate import Evaluate
 from jaxmnist.commands.find_lr import FindLr
 from jaxmnist.commands.options import Command
@@ -23,4 +24,5 @@ COMMANDS: dict[str, type[Command]] = {
     "summary": Summary,
     "preview": Preview,
     "find_lr": FindLr,
+    "doctor": Doctor,
 }

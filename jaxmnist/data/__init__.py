@@ -31,13 +31,14 @@ def load_dataset(
     *,
     base_url: str | None = None,
     announce: Callable[[str], None] = _print_to_stderr,
+    download: bool = True,
 ) -> Dataset:
     """Loads `name`: uint8 images `[N, 28, 28]` and int32 labels `[N]`, for train and test.
 
     Looks in `data_dir`, or without it in the folder `JAXMNIST_DATA_DIR`, then in the TensorFlow Datasets
     cache, and then downloads (from the mirror `base_url` if given). A folder has the four IDX files, plain or
     .gz, in it or in a subfolder called `name`. `digits` is embedded in scikit-learn and needs none of this.
-    `announce` gets one line when a download starts.
+    `announce` gets one line when a download starts; without `download` there is none, and no network is used.
 
     Raises `UsageError` for an unknown name, `DataError` for files that are damaged, incomplete or of another
     dataset and for a `data_dir` without them (a later place is never tried instead), and its subclass
@@ -55,10 +56,10 @@ def load_dataset(
                 f"{name}, or leave the option out to look elsewhere and download them."
             )
         return found
-    return _search(name, base_url, announce)
+    return _search(name, base_url, announce, download)
 
 
-def _search(name: str, base_url: str | None, announce: Callable[[str], None]) -> Dataset:
+def _search(name: str, base_url: str | None, announce: Callable[[str], None], download: bool) -> Dataset:
     """All places but the one the user named for this call."""
     tried = []
     if folder := os.environ.get(_VARIABLE):
@@ -72,9 +73,16 @@ def _search(name: str, base_url: str | None, announce: Callable[[str], None]) ->
         root = tfds.cache_root()
         if not tfds.is_prepared(name, root):
             tried.append(f"the TensorFlow Datasets cache {root} (not in there)")
+            if not download:
+                raise DataUnavailableError(
+                    f"{name} is not on this machine (tried {', '.join(tried)}); train downloads it, or put {_WANTED} "
+                    f"in a folder and name it with --data-dir or {_VARIABLE}."
+                )
             tfds.download(name, root, base_url, announce)
         return tfds.read(name, root)
     except DataUnavailableError as error:
+        if not download:
+            raise
         raise DataUnavailableError(
             f"{name} was found nowhere (tried {', '.join(tried)} and a download: {error}); connect to the "
             f"network, or put {_WANTED} in a folder and name it with --data-dir or {_VARIABLE}."

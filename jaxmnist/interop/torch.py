@@ -50,8 +50,7 @@ def from_torch(arch: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def find_faults(arch: str, arrays: Mapping[str, np.ndarray]) -> list[str]:
     """What keeps arrays from being the weights of a network: a phrase for each missing, extra or misshapen one."""
-    shapes = _variable_shapes(arch)
-    wanted = {key: _their_shape(path, leaf.shape) for path, key, leaf in _leaves(shapes)}
+    wanted = shapes_of(arch)
     given = {key for key in arrays if not key.endswith(".num_batches_tracked")}
     return [
         *(f"{key} is missing" for key in wanted if key not in given),
@@ -62,6 +61,11 @@ def find_faults(arch: str, arrays: Mapping[str, np.ndarray]) -> list[str]:
             if key in given and np.shape(arrays[key]) != shape
         ),
     ]
+
+
+def shapes_of(arch: str) -> dict[str, tuple[int, ...]]:
+    """The shape of each of a network's arrays under PyTorch's names."""
+    return {key: _their_shape(path, leaf.shape) for path, key, leaf in _leaves(_variable_shapes(arch))}
 
 
 def to_torch(arch: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -1,0 +1,1 @@
+"""Attacks on the real program: `python -m tests.torture --help`."""

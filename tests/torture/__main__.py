@@ -1,0 +1,41 @@
+"""Runs the battery: `python -m tests.torture` makes every trial, `--short` a few of each attack."""
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.torture.attacks import ATTACKS
+from tests.torture.battery import run_attack, table
+
+
+def main() -> int:
+    """Runs the attacks that are asked for; 1 where a trial failed."""
+    names = [attack.name for attack in ATTACKS]
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="a few trials of each attack")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", choices=names, help=f"some of {', '.join(names)}"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the outcomes to a file")
+    options = parser.parse_args()
+    outcomes = []
+    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+        for attack in ATTACKS:
+            if options.only and attack.name not in options.only:
+                continue
+            trials = attack.short if options.short else attack.trials
+            print(f"{attack.name}: {trials:,} trials ...", file=sys.stderr, flush=True)
+            outcomes.append(run_attack(attack, trials, Path(folder, attack.name), options.seed))
+    print(table(outcomes))
+    if options.json:
+        values = {"seed": options.seed, "outcomes": [dataclasses.asdict(outcome) for outcome in outcomes]}
+        options.json.write_text(json.dumps(values, indent=2) + "\n")
+    return int(any(outcome.failures for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""How much memory this process has come to need."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_STATUS, _REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@contextmanager
+def bounded(limit: int) -> Iterator[None]:
+    """Asserts that what is done within needs at no time more than so many bytes beyond what is held before.
+
+    Where the system does not tell (it is not Linux) nothing is asserted.
+    """
+    if not _REFS.exists():
+        yield
+        return
+    _REFS.write_text("5")  # the peak is counted from here on
+    before = _kibibytes("VmRSS")
+    yield
+    growth = 1024 * (_kibibytes("VmHWM") - before)
+    assert growth < limit, f"memory grew by {growth / 1e6:,.0f} MB where {limit / 1e6:,.0f} MB are the limit"
+
+
+def _kibibytes(name: str) -> int:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1])

@@ -1,0 +1,60 @@
+"""The program as a user runs it: a process of its own, on the embedded digits."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+TRAIN = (sys.executable, str(ROOT / "scripts" / "train.py"))
+EVALUATE = (sys.executable, str(ROOT / "scripts" / "evaluate.py"))
+EPOCHS = 3
+NEW = ("--arch", "second", "--dataset", "digits", "--epochs", str(EPOCHS))
+
+
+def call(*command: str | Path, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end and asserts its exit code; a signal's number n counts as 128 + n."""
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, **options)
+    got = exit_code(done.returncode)
+    assert got == code, f"exit code {got} instead of {code}: {done.stderr.strip()[-500:]}"
+    assert "Traceback" not in done.stderr, done.stderr[-500:]
+    return done
+
+
+def exit_code(returncode: int) -> int:
+    """As a shell shows it."""
+    return 128 - returncode if returncode < 0 else returncode
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment of this process with changes."""
+    return dict(os.environ) | changes
+
+
+def train(runs: Path, *options: str | Path, **settings: Any) -> Path:
+    """Trains from the beginning to the end; the run's folder, the only one in `runs`."""
+    call(*TRAIN, *NEW, "--runs", runs, *options, **settings)
+    return only_run(runs)
+
+
+def only_run(runs: Path) -> Path:
+    """The one run in a folder."""
+    (run,) = runs.iterdir()
+    return run
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    """The metrics of every epoch without the times, which differ from run to run."""
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [without_times(json.loads(line)) for line in lines]
+
+
+def results(run: Path) -> dict[str, Any]:
+    """The final numbers without the time."""
+    return without_times(json.loads((run / "results.json").read_text()))
+
+
+def without_times(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != "seconds"}
