@@ -3,12 +3,14 @@
 import logging
 import sys
 import traceback
+import warnings
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from jaxmnist.commands import COMMANDS, Command
-from jaxmnist.errors import JaxmnistError
+from jaxmnist.errors import JaxmnistError, JaxmnistWarning
 
 _STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
 
@@ -25,6 +27,8 @@ def main(command: str | None = None) -> None:
         chosen = tyro.cli(COMMANDS[command], prog=Path(sys.argv[0]).name, config=_STYLE)
     # Absl's warnings of libraries would break into the progress bar.
     logging.getLogger("absl").setLevel(logging.ERROR)
+    warnings.simplefilter("always", JaxmnistWarning)
+    warnings.showwarning = _show_warning
     sys.exit(_exit_code(chosen))
 
 
@@ -43,3 +47,13 @@ def _exit_code(command: Command) -> int:
         traceback.print_exc()
     print(f"error: {message}", file=sys.stderr)
     return code
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    if issubclass(category, JaxmnistWarning):
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        _show_other_warning(message, category, *place)
+
+
+_show_other_warning = warnings.showwarning

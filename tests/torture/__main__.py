@@ -16,7 +16,9 @@ def main() -> int:
     names = [attack.name for attack in ATTACKS]
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--short", action="store_true", help="a few trials of each attack")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=f"some of {', '.join(names)}")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", choices=names, help=f"some of {', '.join(names)}"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the outcomes to a file")
     options = parser.parse_args()

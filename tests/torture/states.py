@@ -17,8 +17,8 @@ def read(run: Path, which: str = "latest") -> Snapshot:
     config, device = runs.read_config(run), jax.devices("cpu")[0]
     programs = build_programs(config.create_model(), config.recipe, device)
     shapes = jax.eval_shape(programs.create_state, Keys.from_seed(0).init)
-    with Checkpoints(run, config.arch) as checkpoints:
-        return getattr(checkpoints, f"restore_{which}")(*abstract((shapes, no_metrics()), device))
+    restore = getattr(Checkpoints(run, config.arch), f"restore_{which}")
+    return restore(*abstract((shapes, no_metrics()), device))
 
 
 def leaves(snapshot: Snapshot) -> dict[str, bytes]:
