@@ -19,6 +19,7 @@ from jaxtyping import Array, Int32, UInt8
 
 from jaxmnist import runs, train
 from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract
+from jaxmnist.checkpoints.states import room_for
 from jaxmnist.config import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.data.splits import split_indices
@@ -194,8 +195,7 @@ def _first_snapshot(session: _Session) -> Snapshot:
 
 
 def _require_space(session: _Session, snapshot: Snapshot) -> None:
-    # Four states lie there for a moment. Around its arrays one has files of some ten kilobytes.
-    needed = 4 * (2 * sum(leaf.nbytes for leaf in jax.tree.leaves(snapshot.state)) + 2**18)
+    needed = 4 * room_for(snapshot.state)  # four states lie there for a moment
     free = shutil.disk_usage(session.run).free
     if free < needed:
         raise UsageError(

@@ -46,6 +46,7 @@ def write_state(folder: Path, tree: Any, about: Mapping[str, Any]) -> None:
         folder.parent.mkdir(exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
+        _require_room(partial / "room", room_for(tree))
         with _quiet():
             _checkpointer().save((partial / ARRAYS).resolve(), args=ocp.args.StandardSave(tree))
         values = {
@@ -64,6 +65,17 @@ def write_state(folder: Path, tree: Any, about: Mapping[str, Any]) -> None:
         raise
     sync(folder.parent)
     sync(folder.parent.parent)
+
+
+def room_for(tree: Any) -> int:
+    """Bytes that are enough on the disk for a state with these arrays."""
+    return 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + 2**17
+
+
+def _require_room(file: Path, size: int) -> None:
+    # On a full disk TensorStore leaves threads behind, which print tracebacks; this says it in a word.
+    file.write_bytes(bytes(size))
+    file.unlink()
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -159,10 +171,10 @@ def _checkpointer() -> ocp.Checkpointer:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    # Orbax reports every phase of a save through absl's logger, in the middle of the progress bar.
+    # Orbax reports every phase of a save, and its errors with tracebacks, in the middle of the progress bar.
     logger = logging.getLogger("absl")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
