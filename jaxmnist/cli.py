@@ -1,6 +1,8 @@
 """The command line: `scripts/` and the `jaxmnist` entry point call `main`."""
 
+import contextlib
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -29,7 +31,10 @@ def main(command: str | None = None) -> None:
     logging.getLogger("absl").setLevel(logging.ERROR)
     warnings.simplefilter("always", JaxmnistWarning)
     warnings.showwarning = _show_warning
-    sys.exit(_exit_code(chosen))
+    code = _exit_code(chosen)
+    if code > 128:
+        _end_at_once(code)
+    sys.exit(code)
 
 
 def _exit_code(command: Command) -> int:
@@ -47,6 +52,14 @@ def _exit_code(command: Command) -> int:
         traceback.print_exc()
     print(f"error: {message}", file=sys.stderr)
     return code
+
+
+def _end_at_once(code: int) -> None:
+    """Ends an interrupted process; to take down JAX and Python in order takes a second or two."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:

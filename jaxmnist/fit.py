@@ -42,7 +42,7 @@ from jaxmnist.weights import save_best
 CHUNK_SECONDS = 0.4
 """Aimed length of a device call: progress moves, and a signal is honoured within a second."""
 
-SECONDS_TO_STOP = 1.2
+SECONDS_TO_STOP = 1.0
 """After a signal: time for the chunk in progress; then the state before what takes longer is saved."""
 
 SAVE_SECONDS = 60.0

@@ -4,12 +4,13 @@ import shutil
 import signal
 import subprocess
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from tests.torture import program, states
+from tests.torture import program, states, steps
 from tests.torture.battery import Attack, Trial
 
 KILLS_OF_A_RUN = 5
@@ -77,7 +78,7 @@ def signals_at_random_times(trials: int, folder: Path, random: np.random.Generat
             assert "Traceback" not in errors, errors[-500:]
             if not early:
                 assert code == 128 + signum, f"exit code {code} after signal {signum}: {errors[-300:]}"
-                assert seconds < SECONDS_TO_END, f"{seconds:.2f} s until the end"
+                assert seconds < SECONDS_TO_END, f"{seconds:.2f} s until the end: {errors.strip()[-300:]}"
             if runs.exists() and list(runs.iterdir()) and (program.only_run(runs) / "config.json").exists():
                 run_folder = program.only_run(runs)
                 finish(run_folder)
@@ -114,8 +115,10 @@ def assert_loads(run: Path) -> None:
 
 
 def finish(run: Path) -> None:
-    """Resumes a run until it is done."""
-    program.call(*program.TRAIN, "--resume", run)
+    """Resumes a run until it is done: here, as a process of its own starts for longer than that takes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        steps.go_on(run)
 
 
 def _start(runs: Path, run: list[Path]) -> subprocess.Popen[str]:
