@@ -172,10 +172,8 @@ class Checkpoints:
         for state in found:
             self._require_readable(state)
         intact = [state for state in found if not state.fault]
-        best = _best_of(intact)
-        if which == "best":
-            intact.sort(key=lambda state: state.rank, reverse=True)
-        for state in intact:
+        ranked = sorted(intact, key=lambda state: state.rank, reverse=True)
+        for state in ranked if which == "best" else intact:
             try:
                 snapshot = self._read(state, template, metrics)
             except DamagedError as error:
@@ -183,6 +181,7 @@ class Checkpoints:
                     return None
                 damaged[state.folder] = str(error)
                 continue
+            best = _best_of([state for state in intact if state.folder not in damaged])
             self._previous, self._best = state.folder.name, best
             self._warn(found, state, best, damaged)
             return snapshot
