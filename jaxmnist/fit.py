@@ -10,32 +10,24 @@ import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int32, UInt8
 
 from jaxmnist import runs, train
 from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract
 from jaxmnist.checkpoints.states import room_for
 from jaxmnist.config import RunConfig
 from jaxmnist.data import Dataset
-from jaxmnist.data.splits import split_indices
 from jaxmnist.durable import locked
-from jaxmnist.errors import (
-    CheckpointError,
-    DivergedError,
-    InterruptedRunError,
-    JaxmnistWarning,
-    StorageError,
-    UsageError,
-)
+from jaxmnist.errors import CheckpointError, DivergedError, JaxmnistWarning, StorageError, UsageError
 from jaxmnist.models import count_params
 from jaxmnist.optim import learning_rate, observe
 from jaxmnist.parallel import Device
-from jaxmnist.programs import EVAL_BATCH, Programs, build_programs
+from jaxmnist.programs import EVAL_BATCH, build_programs
+from jaxmnist.session import Observer, Session, place
 from jaxmnist.signals import StopSignals
 from jaxmnist.weights import save_best
 
@@ -47,20 +39,6 @@ SECONDS_TO_STOP = 1.0
 
 SAVE_SECONDS = 60.0
 """A checkpoint in the middle of an epoch when the last one is older than this."""
-
-
-@runtime_checkable
-class Observer(Protocol):
-    """Who is told how a run goes."""
-
-    def on_start(self, epochs_done: int) -> None:
-        """Before the first step: epochs that an earlier session completed."""
-
-    def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None:
-        """During an epoch: batches done of all; mean loss and accuracy in percent so far."""
-
-    def on_epoch(self, row: dict[str, Any]) -> None:
-        """After an epoch: its line of `metrics.jsonl`."""
 
 
 def fit(config: RunConfig, dataset: Dataset, run: Path, device: Device, observer: Observer) -> dict[str, Any]:
@@ -89,13 +67,13 @@ def fit(config: RunConfig, dataset: Dataset, run: Path, device: Device, observer
     runs.require_data_of_run(config, dataset, run)
     stop_signals = StopSignals(SECONDS_TO_STOP, f"interrupted; go on with --resume {run}")
     with locked(run), stop_signals as stop:
-        session = _Session(
+        session = Session(
             config=config,
             run=run,
             device=device,
             programs=build_programs(config.create_model(), config.recipe, device),
             keys=jax.device_put(train.Keys.from_seed(config.seed), device),
-            data=_place(dataset, config, device),
+            data=place(dataset, config, device),
             checkpoints=Checkpoints(run, config.arch, config.recipe),
             stop=stop,
             observer=observer,
@@ -107,60 +85,13 @@ def fit(config: RunConfig, dataset: Dataset, run: Path, device: Device, observer
             snapshot = _train_epoch(session, snapshot, rows)
             snapshot = _close_epoch(session, snapshot, rows)
             observer.on_epoch(rows[-1])
-            _end_if_asked(session)
+            session.end_if_asked()
         results = _finish(session, snapshot, rows)
-        _end_if_asked(session)
+        session.end_if_asked()
     return results
 
 
-class _Data(NamedTuple):
-    """A dataset on the device: all images once, and splits as indices into them."""
-
-    images: UInt8[Array, "n 28 28"]
-    labels: Int32[Array, " n"]
-    train_split: Int32[Array, " train"]
-    eval_splits: dict[str, tuple[Int32[Array, " padded"], int]]
-    """Orders of equal length, so that they share one compiled program, and how many images count."""
-
-
-class _Session(NamedTuple):
-    """What stays the same from the first epoch to the last."""
-
-    config: RunConfig
-    run: Path
-    device: Device
-    programs: Programs
-    keys: train.Keys
-    data: _Data
-    checkpoints: Checkpoints
-    stop: StopSignals
-    observer: Observer
-
-    @property
-    def batches(self) -> int:
-        """Batches of an epoch."""
-        return -(-len(self.data.train_split) // self.config.recipe.batch_size)
-
-
-def _place(dataset: Dataset, config: RunConfig, device: Device) -> _Data:
-    put = partial(jax.device_put, device=device)
-    splits = split_indices(len(dataset.train_labels), len(dataset.test_labels), config.select_on)
-    train_split = splits.pop("train")
-    longest = max(map(len, splits.values()))
-    longest += -longest % EVAL_BATCH
-    return _Data(
-        images=put(np.concatenate([dataset.train_images, dataset.test_images])),
-        labels=put(np.concatenate([dataset.train_labels, dataset.test_labels])),
-        train_split=put(train_split),
-        eval_splits={
-            name: (put(np.pad(index, (0, longest - len(index)), constant_values=train.PADDING)), len(index))
-            for name, index in splits.items()
-            if len(index)
-        },
-    )
-
-
-def _begin(session: _Session) -> tuple[Snapshot, list[dict[str, Any]]]:
+def _begin(session: Session) -> tuple[Snapshot, list[dict[str, Any]]]:
     """Where the run stands, and the lines of its epochs so far, which `metrics.jsonl` then holds."""
     run = session.run
     snapshot = _first_snapshot(session)
@@ -181,12 +112,12 @@ def _begin(session: _Session) -> tuple[Snapshot, list[dict[str, Any]]]:
             f"{run / runs.METRICS} is not as the run left it; the checkpoint's lines are put in its place."
         )
         warnings.warn(message, JaxmnistWarning, stacklevel=3)
-    with _or_warning(session):
+    with session.or_warning():
         runs.write_metrics(run, rows)
     return snapshot, rows
 
 
-def _first_snapshot(session: _Session) -> Snapshot:
+def _first_snapshot(session: Session) -> Snapshot:
     create_state = partial(session.programs.create_state, session.keys.init)
     if session.checkpoints.latest_step() is None:
         return _between_epochs(session, jax.device_put(create_state(), session.device), [])
@@ -194,7 +125,7 @@ def _first_snapshot(session: _Session) -> Snapshot:
     return session.checkpoints.restore_latest(*abstract(shapes, session.device))
 
 
-def _require_space(session: _Session, snapshot: Snapshot) -> None:
+def _require_space(session: Session, snapshot: Snapshot) -> None:
     needed = 4 * room_for(snapshot.state)  # four states lie there for a moment
     free = shutil.disk_usage(session.run).free
     if free < needed:
@@ -205,7 +136,7 @@ def _require_space(session: _Session, snapshot: Snapshot) -> None:
 
 
 @contextlib.contextmanager
-def _compiling_ahead(session: _Session) -> Iterator[None]:
+def _compiling_ahead(session: Session) -> Iterator[None]:
     """Compiles the order of an epoch and the chunk, the longest part of a start, beside what is done within.
 
     Errors are left to the calls themselves, which then compile again.
@@ -235,11 +166,11 @@ def _closed_epochs(snapshot: Snapshot, batches: int) -> int:
     return (int(snapshot.state.step) - in_progress) // batches
 
 
-def _between_epochs(session: _Session, state: train.TrainState, rows: list[dict[str, Any]]) -> Snapshot:
+def _between_epochs(session: Session, state: train.TrainState, rows: list[dict[str, Any]]) -> Snapshot:
     return Snapshot(state, jax.device_put(train.no_metrics(), session.device), 0.0, list(rows))
 
 
-def _train_epoch(session: _Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> Snapshot:
+def _train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> Snapshot:
     """Takes the steps of an epoch that are still to be taken."""
     data, keys, batches, epoch = session.data, session.keys, session.batches, len(rows)
     state, metrics, seconds, _ = snapshot
@@ -262,16 +193,16 @@ def _train_epoch(session: _Session, snapshot: Snapshot, rows: list[dict[str, Any
         session.observer.on_progress(epoch + 1, done, batches, *_means(sums))
         snapshot = Snapshot(state, metrics, seconds + now - began, list(rows))
         if session.stop.requested is not None:
-            _save_last(session, snapshot)
-            _end_if_asked(session)
+            session.save_last(snapshot)
+            session.end_if_asked()
         if now - saved > SAVE_SECONDS:
-            with _or_warning(session):
-                _save(session, snapshot)
+            with session.or_warning():
+                session.save(snapshot)
             saved = now
     return snapshot
 
 
-def _close_epoch(session: _Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> Snapshot:
+def _close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> Snapshot:
     """Evaluates after an epoch, lets the schedule observe, and writes down state and metrics, also in `rows`."""
     began = time.perf_counter()
     state, metrics, seconds, _ = snapshot
@@ -291,7 +222,7 @@ def _close_epoch(session: _Session, snapshot: Snapshot, rows: list[dict[str, Any
         what = f"{sums.skipped} steps of epoch {row['epoch']} were skipped"
         message = f"{what}: the loss, a gradient, a weight or a running statistic was not finite."
         warnings.warn(message, JaxmnistWarning, stacklevel=3)
-    with session.stop.busy(lambda: _save(session, snapshot)):
+    with session.stop.busy(lambda: session.save(snapshot)):
         for split in session.data.eval_splits:
             row |= _evaluate(session, state, split)
         if plateau is not None:
@@ -303,19 +234,19 @@ def _close_epoch(session: _Session, snapshot: Snapshot, rows: list[dict[str, Any
     accuracy = row[f"{select_on}_accuracy"]
     # The state last, as it holds the lines and stands for all: what is before it is written again if it is not.
     if best:
-        with _or_warning(session):
+        with session.or_warning():
             save_best(session.run, session.config, state, row["epoch"], accuracy)
     if len(rows) == session.config.recipe.epochs or session.stop.requested is not None:
-        _save_last(session, snapshot, accuracy, best)
+        session.save_last(snapshot, accuracy, best)
     else:
-        with _or_warning(session):
-            _save(session, snapshot, accuracy, best)
-    with _or_warning(session):
+        with session.or_warning():
+            session.save(snapshot, accuracy, best)
+    with session.or_warning():
         runs.write_metrics(session.run, rows)
     return snapshot
 
 
-def _finish(session: _Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _finish(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> dict[str, Any]:
     results = runs.summarise(session.config, rows, count_params({"params": snapshot.state.params}))
     try:
         runs.write_metrics(session.run, rows)
@@ -326,49 +257,7 @@ def _finish(session: _Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -
     return results
 
 
-def _save(
-    session: _Session, snapshot: Snapshot, accuracy: float | None = None, meets_rule: bool = False
-) -> None:
-    with session.stop.saving():
-        session.checkpoints.save(snapshot, len(snapshot.rows or ()), accuracy, meets_rule)
-
-
-def _save_last(
-    session: _Session, snapshot: Snapshot, accuracy: float | None = None, meets_rule: bool = False
-) -> None:
-    """Saves the state that a session ends with, without which there is no success to report."""
-    try:
-        _save(session, snapshot, accuracy, meets_rule)
-    except StorageError as error:
-        raise StorageError(
-            f"{error}; {_kept(session)}: make room and go on with --resume {session.run}"
-        ) from error
-
-
-@contextlib.contextmanager
-def _or_warning(session: _Session) -> Iterator[None]:
-    """Training goes on where something could not be written."""
-    try:
-        yield
-    except (StorageError, OSError) as error:
-        reason = str(error)
-        if isinstance(error, OSError):
-            reason = f"{error.filename or session.run} could not be written ({error.strerror})"
-        message = f"{reason}; the run goes on, and {_kept(session)}."
-        warnings.warn(message, JaxmnistWarning, stacklevel=4)
-
-
-def _kept(session: _Session) -> str:
-    kept = session.checkpoints.latest_step()
-    return "there is no checkpoint yet" if kept is None else f"the state of step {kept} is kept"
-
-
-def _end_if_asked(session: _Session) -> None:
-    if session.stop.requested is not None:
-        raise InterruptedRunError(session.stop.requested, session.run)
-
-
-def _evaluate(session: _Session, state: train.TrainState, split: str) -> dict[str, Any]:
+def _evaluate(session: Session, state: train.TrainState, split: str) -> dict[str, Any]:
     data = session.data
     order, examples = data.eval_splits[split]
     nothing = jax.device_put(train.no_metrics(), session.device)
@@ -381,12 +270,12 @@ def _evaluate(session: _Session, state: train.TrainState, split: str) -> dict[st
     return {f"{split}_{name}": value for name, value in values.items()}
 
 
-def _require_converging(session: _Session, sums: train.Metrics, epoch: int) -> None:
+def _require_converging(session: Session, sums: train.Metrics, epoch: int) -> None:
     if int(sums.bad_step) == train.NO_BAD_STEP:
         return
     raise DivergedError(
         f"training diverged in epoch {epoch + 1}, step {int(sums.bad_step)}: in {train.MOST_BAD_STEPS} steps in a "
-        f"row the loss, a gradient or a weight was not finite ({_kept(session)} in {session.run}); "
+        f"row the loss, a gradient or a weight was not finite ({session.kept} in {session.run}); "
         f"lower --learning-rate, now {session.config.recipe.learning_rate:g}."
     )
 

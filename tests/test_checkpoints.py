@@ -142,7 +142,9 @@ def test_old_states_are_deleted_only_once_the_new_one_is_on_the_disk(tmp_path, s
     order = []
     for name in ("sync_tree", "sync"):
         monkeypatch.setattr(f"jaxmnist.checkpoints.states.{name}", lambda path, name=name: order.append(name))
-    monkeypatch.setattr("jaxmnist.checkpoints.remove_tree", lambda path: order.append(f"remove {path.name}"))
+    monkeypatch.setattr(
+        "jaxmnist.checkpoints.kept.remove_tree", lambda path: order.append(f"remove {path.name}")
+    )
     save(checkpoints, state, 4, 4, 4.0)
     assert order == ["sync_tree", "sync", "sync", "remove 2"]
 
