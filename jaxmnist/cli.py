@@ -1,14 +1,18 @@
 """The command line: `scripts/` and the `jaxmnist` entry point call `main`."""
 
+import contextlib
 import logging
+import os
 import sys
 import traceback
+import warnings
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from jaxmnist.commands import COMMANDS, Command
-from jaxmnist.errors import JaxmnistError
+from jaxmnist.errors import JaxmnistError, JaxmnistWarning
 from jaxmnist.streams import outlets
 
 _STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
@@ -27,7 +31,11 @@ def main(command: str | None = None) -> None:
             chosen = tyro.cli(COMMANDS[command], prog=Path(sys.argv[0]).name, config=_STYLE)
         # Absl's warnings of libraries would break into the progress bar.
         logging.getLogger("absl").setLevel(logging.ERROR)
+        warnings.simplefilter("always", JaxmnistWarning)
+        warnings.showwarning = _show_warning
         code = _exit_code(chosen)
+        if code > 128:
+            _end_at_once(code)
         out.flush()
         if out.failure is not None and code == 0:
             print(
@@ -53,3 +61,21 @@ def _exit_code(command: Command) -> int:
         traceback.print_exc()
     print(f"error: {message}", file=sys.stderr)
     return code
+
+
+def _end_at_once(code: int) -> None:
+    """Ends an interrupted process; to take down JAX and Python in order takes a second or two."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    if issubclass(category, JaxmnistWarning):
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        _show_other_warning(message, category, *place)
+
+
+_show_other_warning = warnings.showwarning

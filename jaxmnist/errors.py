@@ -48,12 +48,20 @@ class SelfCheckError(JaxmnistError):
     """This machine, as it is set up, computes other numbers than it should; exit code 1."""
 
 
+class StorageError(JaxmnistError):
+    """What a run is to leave behind could not be written, to a full disk say; what was there before is intact."""
+
+
 class InterruptedRunError(JaxmnistError):
     """SIGINT or SIGTERM ended a run after its state was saved; exit code 130 or 143."""
 
     def __init__(self, signum: int, run: Path) -> None:
         super().__init__(f"interrupted; the state is saved, go on with --resume {run}")
         self.exit_code = 128 + signum
+
+
+class JaxmnistWarning(UserWarning):
+    """Something is not as it should be and the work goes on. One sentence, which commands print to stderr."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -1,50 +1,44 @@
 """The host loop around `jaxmnist.train`: order of epochs, selection, progress, checkpoints, signals."""
 
 import contextlib
+import json
+import math
+import shutil
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int32, UInt8
 
 from jaxmnist import runs, train
 from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract
+from jaxmnist.checkpoints.states import room_for
 from jaxmnist.config import RunConfig
 from jaxmnist.data import Dataset
-from jaxmnist.data.splits import split_indices
-from jaxmnist.errors import DivergedError, InterruptedRunError
+from jaxmnist.durable import locked
+from jaxmnist.errors import CheckpointError, DivergedError, JaxmnistWarning, StorageError, UsageError
 from jaxmnist.models import count_params
 from jaxmnist.optim import learning_rate, observe
 from jaxmnist.parallel import Device
-from jaxmnist.programs import EVAL_BATCH, Programs, build_programs
+from jaxmnist.programs import EVAL_BATCH, build_programs
+from jaxmnist.session import Observer, Session, place
 from jaxmnist.signals import StopSignals
 from jaxmnist.weights import save_best
 
 CHUNK_SECONDS = 0.4
 """Aimed length of a device call: progress moves, and a signal is honoured within a second."""
 
+SECONDS_TO_STOP = 1.0
+"""After a signal: time for the chunk in progress; then the state before what takes longer is saved."""
+
 SAVE_SECONDS = 60.0
 """A checkpoint in the middle of an epoch when the last one is older than this."""
-
-
-@runtime_checkable
-class Observer(Protocol):
-    """Who is told how a run goes."""
-
-    def on_start(self, epochs_done: int) -> None:
-        """Before the first step: epochs that an earlier session completed."""
-
-    def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None:
-        """During an epoch: batches done of all; mean loss and accuracy in percent so far."""
-
-    def on_epoch(self, row: dict[str, Any]) -> None:
-        """After an epoch: its line of `metrics.jsonl`."""
 
 
 def fit(config: RunConfig, dataset: Dataset, run: Path, device: Device, observer: Observer) -> dict[str, Any]:
@@ -61,95 +55,88 @@ def fit(config: RunConfig, dataset: Dataset, run: Path, device: Device, observer
         The contents of `results.json`.
 
     Raises:
-        DivergedError: a loss or weight is no longer finite; the last good checkpoint stays.
+        DivergedError: so many steps in a row were not finite that there is no way on; the last good
+            checkpoint stays.
         InterruptedRunError: SIGINT or SIGTERM arrived; the state was saved first.
+        StorageError: the last state or the results could not be saved. While training goes on, a save that
+            fails is no more than a warning.
         CheckpointError: the run's checkpoint cannot be used.
         DataError: the run began on other data.
+        UsageError: another process uses the run's folder, or it cannot be written to, or the disk is full.
     """
     runs.require_data_of_run(config, dataset, run)
-    with Checkpoints(run, config.arch) as checkpoints, StopSignals() as stop:
-        session = _Session(
+    stop_signals = StopSignals(SECONDS_TO_STOP, f"interrupted; go on with --resume {run}")
+    with locked(run), stop_signals as stop:
+        session = Session(
             config=config,
             run=run,
             device=device,
             programs=build_programs(config.create_model(), config.recipe, device),
             keys=jax.device_put(train.Keys.from_seed(config.seed), device),
-            data=_place(dataset, config, device),
-            checkpoints=checkpoints,
+            data=place(dataset, config, device),
+            checkpoints=Checkpoints(run, config.arch, config.recipe),
             stop=stop,
             observer=observer,
         )
         with _compiling_ahead(session):
-            snapshot = _first_snapshot(session)
-            rows = runs.keep_epochs(run, _closed_epochs(snapshot, session.batches))
+            snapshot, rows = _begin(session)
         observer.on_start(len(rows))
         while len(rows) < config.recipe.epochs:
-            snapshot = _train_epoch(session, snapshot, len(rows))
-            snapshot, row = _close_epoch(session, snapshot, rows)
-            rows.append(row)
-            observer.on_epoch(row)
-    results = runs.summarise(config, rows, count_params({"params": snapshot.state.params}))
-    runs.write_json(run / runs.RESULTS, results)
+            snapshot = _train_epoch(session, snapshot, rows)
+            snapshot = _close_epoch(session, snapshot, rows)
+            observer.on_epoch(rows[-1])
+            session.end_if_asked()
+        results = _finish(session, snapshot, rows)
+        session.end_if_asked()
     return results
 
 
-class _Data(NamedTuple):
-    """A dataset on the device: all images once, and splits as indices into them."""
-
-    images: UInt8[Array, "n 28 28"]
-    labels: Int32[Array, " n"]
-    train_split: Int32[Array, " train"]
-    eval_splits: dict[str, tuple[Int32[Array, " padded"], int]]
-    """Orders of equal length, so that they share one compiled program, and how many images count."""
-
-
-class _Session(NamedTuple):
-    """What stays the same from the first epoch to the last."""
-
-    config: RunConfig
-    run: Path
-    device: Device
-    programs: Programs
-    keys: train.Keys
-    data: _Data
-    checkpoints: Checkpoints
-    stop: StopSignals
-    observer: Observer
-
-    @property
-    def batches(self) -> int:
-        """Batches of an epoch."""
-        return -(-len(self.data.train_split) // self.config.recipe.batch_size)
+def _begin(session: Session) -> tuple[Snapshot, list[dict[str, Any]]]:
+    """Where the run stands, and the lines of its epochs so far, which `metrics.jsonl` then holds."""
+    run = session.run
+    snapshot = _first_snapshot(session)
+    _require_space(session, snapshot)
+    present = runs.read_metrics(run)
+    rows = snapshot.rows
+    if rows is None:
+        closed = _closed_epochs(snapshot, session.batches)
+        rows = present[:closed]
+        if len(rows) < closed:
+            raise CheckpointError(
+                f"{run / runs.METRICS} has {len(rows)} lines, where the checkpoint is one of {closed} epochs; "
+                "restore the file or train again."
+            )
+    # The line of the last epoch may be missing: it is written after the state.
+    elif json.dumps(present[: len(rows)]) not in (json.dumps(rows), json.dumps(rows[:-1])):
+        message = (
+            f"{run / runs.METRICS} is not as the run left it; the checkpoint's lines are put in its place."
+        )
+        warnings.warn(message, JaxmnistWarning, stacklevel=3)
+    with session.or_warning():
+        runs.write_metrics(run, rows)
+    return snapshot, rows
 
 
-def _place(dataset: Dataset, config: RunConfig, device: Device) -> _Data:
-    put = partial(jax.device_put, device=device)
-    splits = split_indices(len(dataset.train_labels), len(dataset.test_labels), config.select_on)
-    train_split = splits.pop("train")
-    longest = max(map(len, splits.values()))
-    longest += -longest % EVAL_BATCH
-    return _Data(
-        images=put(np.concatenate([dataset.train_images, dataset.test_images])),
-        labels=put(np.concatenate([dataset.train_labels, dataset.test_labels])),
-        train_split=put(train_split),
-        eval_splits={
-            name: (put(np.pad(index, (0, longest - len(index)), constant_values=train.PADDING)), len(index))
-            for name, index in splits.items()
-            if len(index)
-        },
-    )
-
-
-def _first_snapshot(session: _Session) -> Snapshot:
+def _first_snapshot(session: Session) -> Snapshot:
     create_state = partial(session.programs.create_state, session.keys.init)
     if session.checkpoints.latest_step() is None:
-        return _between_epochs(session, jax.device_put(create_state(), session.device))
+        return _between_epochs(session, jax.device_put(create_state(), session.device), [])
     shapes = jax.eval_shape(create_state), train.no_metrics()
     return session.checkpoints.restore_latest(*abstract(shapes, session.device))
 
 
+def _require_space(session: Session, snapshot: Snapshot) -> None:
+    needed = 4 * room_for(snapshot.state)  # four states lie there for a moment
+    free = shutil.disk_usage(session.run).free
+    if free < needed:
+        raise UsageError(
+            f"the disk of {session.run} has {free / 2**20:.1f} MiB free, and the run needs "
+            f"{needed / 2**20:.1f} MiB for its checkpoints; make room or train elsewhere with --runs."
+        )
+
+
 @contextlib.contextmanager
-def _compiling_ahead(session: _Session) -> Iterator[None]:
+def _compiling_ahead(session: Session) -> Iterator[None]:
     """Compiles the order of an epoch and the chunk, the longest part of a start, beside what is done within.
 
     Errors are left to the calls themselves, which then compile again.
@@ -179,14 +166,14 @@ def _closed_epochs(snapshot: Snapshot, batches: int) -> int:
     return (int(snapshot.state.step) - in_progress) // batches
 
 
-def _between_epochs(session: _Session, state: train.TrainState) -> Snapshot:
-    return Snapshot(state, jax.device_put(train.no_metrics(), session.device), seconds=0.0)
+def _between_epochs(session: Session, state: train.TrainState, rows: list[dict[str, Any]]) -> Snapshot:
+    return Snapshot(state, jax.device_put(train.no_metrics(), session.device), 0.0, list(rows))
 
 
-def _train_epoch(session: _Session, snapshot: Snapshot, epoch: int) -> Snapshot:
+def _train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> Snapshot:
     """Takes the steps of an epoch that are still to be taken."""
-    data, keys, batches = session.data, session.keys, session.batches
-    state, metrics, seconds = snapshot
+    data, keys, batches, epoch = session.data, session.keys, session.batches, len(rows)
+    state, metrics, seconds, _ = snapshot
     began = saved = time.perf_counter()
     order = session.programs.epoch_order(keys.order, jnp.int32(epoch), data.train_split)
     done = int(state.step) - epoch * batches
@@ -202,25 +189,26 @@ def _train_epoch(session: _Session, snapshot: Snapshot, epoch: int) -> Snapshot:
         done += steps
         now = time.perf_counter()
         steps = max(1, round(CHUNK_SECONDS * steps / (now - chunk_began)))
-        _check_finite(session, sums, epoch)
+        _require_converging(session, sums, epoch)
         session.observer.on_progress(epoch + 1, done, batches, *_means(sums))
-        snapshot = Snapshot(state, metrics, seconds + now - began)
-        if session.stop.requested is not None or now - saved > SAVE_SECONDS:
-            session.checkpoints.save(snapshot, epoch, None)
-            saved = now
+        snapshot = Snapshot(state, metrics, seconds + now - began, list(rows))
         if session.stop.requested is not None:
-            raise InterruptedRunError(session.stop.requested, session.run)
+            session.save_last(snapshot)
+            session.end_if_asked()
+        if now - saved > SAVE_SECONDS:
+            with session.or_warning():
+                session.save(snapshot)
+            saved = now
     return snapshot
 
 
-def _close_epoch(
-    session: _Session, snapshot: Snapshot, rows: list[dict[str, Any]]
-) -> tuple[Snapshot, dict[str, Any]]:
-    """Evaluates after an epoch, lets the schedule observe, and writes down metrics and state."""
+def _close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> Snapshot:
+    """Evaluates after an epoch, lets the schedule observe, and writes down state and metrics, also in `rows`."""
     began = time.perf_counter()
-    state, metrics, seconds = snapshot
+    state, metrics, seconds, _ = snapshot
     select_on, plateau = session.config.select_on, session.config.recipe.plateau
-    train_loss, train_accuracy = _means(jax.device_get(metrics))
+    sums = jax.device_get(metrics)
+    train_loss, train_accuracy = _means(sums)
     row = {
         "epoch": len(rows) + 1,
         "step": int(state.step),
@@ -229,23 +217,47 @@ def _close_epoch(
         "train_loss": train_loss,
         "train_accuracy": train_accuracy,
     }
-    for split in session.data.eval_splits:
-        row |= _evaluate(session, state, split)
-    if plateau is not None:
-        state = state._replace(opt_state=observe(state.opt_state, row[f"{select_on}_{plateau.monitor}"]))
+    if sums.skipped:
+        row["skipped_steps"] = int(sums.skipped)
+        what = f"{sums.skipped} steps of epoch {row['epoch']} were skipped"
+        message = f"{what}: the loss, a gradient, a weight or a running statistic was not finite."
+        warnings.warn(message, JaxmnistWarning, stacklevel=3)
+    with session.stop.busy(lambda: session.save(snapshot)):
+        for split in session.data.eval_splits:
+            row |= _evaluate(session, state, split)
+        if plateau is not None:
+            state = state._replace(opt_state=observe(state.opt_state, row[f"{select_on}_{plateau.monitor}"]))
     row["seconds"] = round(seconds + time.perf_counter() - began, 3)
-    # The line first: a run that ends between the two repeats the epoch and writes the same line again.
-    runs.append_metrics(session.run, row)
-    snapshot = _between_epochs(session, state)
-    accuracy = row[f"{select_on}_accuracy"]
     best = runs.is_best(session.config, rows, row)
-    session.checkpoints.save(snapshot, row["epoch"], accuracy, best)
+    rows.append(row)
+    snapshot = _between_epochs(session, state, rows)
+    accuracy = row[f"{select_on}_accuracy"]
+    # The state last, as it holds the lines and stands for all: what is before it is written again if it is not.
     if best:
-        save_best(session.run, session.config, state, row["epoch"], accuracy)
-    return snapshot, row
+        with session.or_warning():
+            save_best(session.run, session.config, state, row["epoch"], accuracy)
+    if len(rows) == session.config.recipe.epochs or session.stop.requested is not None:
+        session.save_last(snapshot, accuracy, best)
+    else:
+        with session.or_warning():
+            session.save(snapshot, accuracy, best)
+    with session.or_warning():
+        runs.write_metrics(session.run, rows)
+    return snapshot
 
 
-def _evaluate(session: _Session, state: train.TrainState, split: str) -> dict[str, Any]:
+def _finish(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    results = runs.summarise(session.config, rows, count_params({"params": snapshot.state.params}))
+    try:
+        runs.write_metrics(session.run, rows)
+        runs.write_json(session.run / runs.RESULTS, results)
+    except OSError as error:
+        reason = f"{session.run / runs.RESULTS} could not be written ({error.strerror})"
+        raise StorageError(f"{reason}; make room and go on with --resume {session.run}") from error
+    return results
+
+
+def _evaluate(session: Session, state: train.TrainState, split: str) -> dict[str, Any]:
     data = session.data
     order, examples = data.eval_splits[split]
     nothing = jax.device_put(train.no_metrics(), session.device)
@@ -258,18 +270,19 @@ def _evaluate(session: _Session, state: train.TrainState, split: str) -> dict[st
     return {f"{split}_{name}": value for name, value in values.items()}
 
 
-def _check_finite(session: _Session, sums: train.Metrics, epoch: int) -> None:
+def _require_converging(session: Session, sums: train.Metrics, epoch: int) -> None:
     if int(sums.bad_step) == train.NO_BAD_STEP:
         return
-    kept = session.checkpoints.latest_step()
-    remains = "there is no checkpoint yet" if kept is None else f"the state of step {kept} is kept"
     raise DivergedError(
-        f"training diverged in epoch {epoch + 1}, step {int(sums.bad_step)}: the loss or a weight is not finite "
-        f"({remains} in {session.run}); lower --learning-rate, now {session.config.recipe.learning_rate:g}."
+        f"training diverged in epoch {epoch + 1}, step {int(sums.bad_step)}: in {train.MOST_BAD_STEPS} steps in a "
+        f"row the loss, a gradient or a weight was not finite ({session.kept} in {session.run}); "
+        f"lower --learning-rate, now {session.config.recipe.learning_rate:g}."
     )
 
 
 def _means(sums: train.Metrics) -> tuple[float, float]:
-    """Mean loss and accuracy in percent."""
+    """Mean loss and accuracy in percent; not a number where every step was skipped."""
     examples = int(sums.examples)
+    if not examples:
+        return math.nan, math.nan
     return float(sums.loss_sum) / examples, 100.0 * int(sums.correct) / examples

@@ -180,6 +180,12 @@ def learning_rate(opt_state: PyTree) -> Float32[Array, "..."]:
     return rates[0]
 
 
+def moments(opt_state: PyTree) -> list[Array]:
+    """What an optimizer remembers of gradients: its state without counts, and without learning rates."""
+    nodes = jax.tree.leaves(opt_state, is_leaf=_is_rate_state)
+    return [leaf for leaf in nodes if not _is_rate_state(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)]
+
+
 class ConstantRateState(NamedTuple):
     """State of `constant_rate`."""
 

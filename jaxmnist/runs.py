@@ -7,8 +7,10 @@ checkpoints/   see `jaxmnist.checkpoints`
 plots/         pictures of the curves
 """
 
+import contextlib
 import dataclasses
 import datetime
+import functools
 import importlib.metadata
 import json
 import os
@@ -16,12 +18,13 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxmnist.config import RunConfig, read_json, updated
 from jaxmnist.data import Dataset
+from jaxmnist.durable import write_atomically
 from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened
 from jaxmnist.recipes import Recipe
 
@@ -86,29 +89,43 @@ def require_data_of_run(config: RunConfig, dataset: Dataset, run: Path) -> None:
         )
 
 
-def append_metrics(run: Path, row: Mapping[str, Any]) -> None:
-    """Adds the line of one epoch to `metrics.jsonl`."""
-    with (run / METRICS).open("a") as file:
-        file.write(json.dumps(row) + "\n")
-
-
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The lines of `metrics.jsonl`, one dictionary per epoch; a half-written last line is left out."""
     rows = []
     if (run / METRICS).is_file():
-        for line in (run / METRICS).read_text().splitlines():
+        for line in (run / METRICS).read_bytes().splitlines():
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except ValueError:
                 break
+            if not isinstance(row, dict):
+                break
+            rows.append(row)
     return rows
 
 
-def keep_epochs(run: Path, epochs: int) -> list[dict[str, Any]]:
-    """Cuts `metrics.jsonl` back to its first epochs, which are returned: the rest will be run again."""
-    rows = [row for row in read_metrics(run) if row["epoch"] <= epochs]
-    _write_atomically(run / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
-    return rows
+def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Has `metrics.jsonl` hold these lines: the last is appended where the others are there, as in training.
+
+    Raises:
+        OSError: it could not be written; whole lines that were there still are.
+    """
+    path, lines = run / METRICS, [(json.dumps(row) + "\n").encode() for row in rows]
+    present = path.read_bytes() if path.is_file() else b""
+    if present == b"".join(lines):
+        return
+    if not lines or present != b"".join(lines[:-1]):
+        write_atomically(path, b"".join(lines))
+        return
+    try:
+        with path.open("ab") as file:
+            file.write(lines[-1])
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.truncate(path, len(present))
+        raise
 
 
 def is_best(config: RunConfig, rows: list[dict[str, Any]], row: dict[str, Any]) -> bool:
@@ -162,14 +179,14 @@ def summarise(config: RunConfig, rows: list[dict[str, Any]], parameters: int) ->
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Writes a JSON object so that the file is always either the old or the new one."""
-    _write_atomically(path, json.dumps(values, indent=2) + "\n")
+    write_atomically(path, json.dumps(values, indent=2) + "\n")
 
 
 def environment(device: Any) -> dict[str, Any]:
     """What a number depends on besides the configuration: versions, machine, device, git revision."""
     return {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": versions(),
         "platform": platform.platform(),
         "processor": _processor(),
         "cpu_count": os.cpu_count(),
@@ -177,6 +194,12 @@ def environment(device: Any) -> dict[str, Any]:
         "git_revision": _git_revision(),
         "command": sys.argv,
     }
+
+
+@functools.cache
+def versions() -> dict[str, str | None]:
+    """Versions of this package and of those that decide its numbers and files; None for one not installed."""
+    return {name: _version(name) for name in _PACKAGES}
 
 
 _LONGEST_PATH = 4096 - 256  # of Linux, less what the parts of a checkpoint need
@@ -202,12 +225,6 @@ def _first_free(root: Path, name: str) -> Path:
         except FileExistsError:
             continue
     raise UsageError(f"there are already 999 runs named {root / name}; choose another --runs folder.")
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def _version(package: str) -> str | None:

@@ -4,16 +4,18 @@ Nothing here reads a file, a clock or the environment. Randomness is a function 
 depends on what ran before, so any step can be repeated or resumed exactly.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Float32, Int32, Key, PyTree, UInt8
+from jaxtyping import Array, Bool, Float, Float32, Int32, Key, PyTree, UInt8
 
 from jaxmnist.augment import augment, normalise
 from jaxmnist.models import IMAGE_SHAPE
+from jaxmnist.optim import moments
 from jaxmnist.recipes import Recipe
 
 
@@ -25,6 +27,8 @@ class TrainState(NamedTuple):
     params: PyTree
     batch_stats: PyTree
     opt_state: PyTree
+    bad_steps: Int32[Array, ""]
+    """Steps in a row, up to now, that were skipped because a value was not finite."""
 
 
 class Batch(NamedTuple):
@@ -36,7 +40,7 @@ class Batch(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Sums over the images seen; padding does not count."""
+    """Sums over the images seen; neither padding nor the images of skipped steps count."""
 
     loss_sum: Float32[Array, ""]
     """Sum of the negative log-likelihoods."""
@@ -44,11 +48,16 @@ class Metrics(NamedTuple):
     """Images whose highest score is the label's."""
     examples: Int32[Array, ""]
     """Images seen."""
+    skipped: Int32[Array, ""]
+    """Steps skipped because a value was not finite."""
     bad_step: Int32[Array, ""]
-    """First step that gave a value which is not finite; `NO_BAD_STEP` when none did."""
+    """First step that ended `MOST_BAD_STEPS` skipped ones in a row; `NO_BAD_STEP` when none did."""
 
 
 NO_BAD_STEP = 2**31 - 1
+
+MOST_BAD_STEPS = 10
+"""So many skipped steps in a row mean that training diverged; fewer can be bad luck."""
 
 
 class Keys(NamedTuple):
@@ -66,14 +75,15 @@ class Keys(NamedTuple):
 
 def no_metrics() -> Metrics:
     """The sums over no images; no two share a buffer, as they are donated."""
-    return Metrics(jnp.float32(0), jnp.int32(0), jnp.int32(0), jnp.int32(NO_BAD_STEP))
+    return Metrics(jnp.float32(0), jnp.int32(0), jnp.int32(0), jnp.int32(0), jnp.int32(NO_BAD_STEP))
 
 
 def create_state(key: Key[Array, ""], model: Any, optimizer: optax.GradientTransformation) -> TrainState:
     """Initial state. Jit it: un-jitted, initialisation compiles dozens of small programs."""
     variables = model.init(key, jnp.zeros((1, *IMAGE_SHAPE)))
     params = variables["params"]
-    return TrainState(jnp.int32(0), params, variables.get("batch_stats", {}), optimizer.init(params))
+    batch_stats, opt_state = variables.get("batch_stats", {}), optimizer.init(params)
+    return TrainState(jnp.int32(0), params, batch_stats, opt_state, jnp.int32(0))
 
 
 def train_step(
@@ -87,6 +97,9 @@ def train_step(
     draw: Int32[Array, ""] | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One step: augment, normalise, differentiate, update.
+
+    A step whose loss, gradients, weights or running statistics are not finite is skipped: it is counted, and
+    changes nothing else.
 
     Args:
         state: the state before the step.
@@ -122,9 +135,17 @@ def train_step(
     gradients, (metrics, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    finite = jnp.isfinite(metrics.loss_sum) & jnp.isfinite(optax.tree.norm((params, batch_stats)))
-    metrics = metrics._replace(bad_step=jnp.where(finite, NO_BAD_STEP, state.step))
-    return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+    changed = TrainState(state.step + 1, params, batch_stats, opt_state, jnp.int32(0))
+    # A barrier, or the guard is fused with the update, which then rounds otherwise.
+    changed, metrics = lax.optimization_barrier((changed, metrics))
+    # Gradients go into the moments, and these into the weights: what is not finite there shows here.
+    values = (changed.params, changed.batch_stats, moments(changed.opt_state))
+    finite = jnp.isfinite(metrics.loss_sum) & jnp.isfinite(optax.tree.norm(values))
+    skipped = state._replace(step=state.step + 1, bad_steps=state.bad_steps + 1)
+    at_limit = skipped.bad_steps == MOST_BAD_STEPS
+    bad_step = jnp.where(at_limit, state.step, NO_BAD_STEP)
+    nothing = no_metrics()._replace(skipped=jnp.int32(1), bad_step=bad_step)
+    return _select(finite, (changed, metrics), (skipped, nothing))
 
 
 def eval_step(
@@ -273,6 +294,7 @@ def _add(a: Metrics, b: Metrics) -> Metrics:
         a.loss_sum + b.loss_sum,
         a.correct + b.correct,
         a.examples + b.examples,
+        a.skipped + b.skipped,
         jnp.minimum(a.bad_step, b.bad_step),
     )
 
@@ -288,8 +310,13 @@ def _sums(outputs: Float[Array, "batch 10"], batch: Batch) -> Metrics:
         loss_sum=-jnp.where(counts, chosen, 0.0).sum(),
         correct=correct.sum(dtype=jnp.int32),
         examples=counts.sum(dtype=jnp.int32),
+        skipped=jnp.int32(0),
         bad_step=jnp.int32(NO_BAD_STEP),
     )
+
+
+def _select(condition: Bool[Array, ""], one: PyTree, other: PyTree) -> PyTree:
+    return jax.tree.map(partial(jnp.where, condition), one, other)
 
 
 def _smoothed(loss_sum: Array, outputs: Array, batch: Batch, share: float) -> Array:

@@ -1,5 +1,6 @@
 """Weights in files: the arrays of a PyTorch `state_dict`, saved by NumPy under their names."""
 
+import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxmnist.config import RunConfig
+from jaxmnist.durable import write_atomically
 from jaxmnist.errors import CheckpointError, unknown_name
 from jaxmnist.inference import Network
 from jaxmnist.interop.torch import find_faults, from_torch, to_torch
@@ -61,15 +63,18 @@ def save_best(run: Path, config: RunConfig, state: TrainState, epoch: int, accur
         state: the state at the end of the epoch.
         epoch: counted from 1.
         accuracy: what the epoch was chosen by, in percent of the selecting split.
+
+    Raises:
+        OSError: it could not be written; an earlier one is intact.
     """
     if config.norm not in (None, "batch"):
         return
     variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
     file = run / f"{config.arch}-epoch{epoch}-{config.select_on}{accuracy:.2f}.npz"
-    partial = run / f".{file.name}"
-    earlier = [path for path in run.glob(_PATTERN) if path not in (file, partial)]
-    np.savez(partial, allow_pickle=False, **to_torch(config.arch, variables))
-    partial.replace(file)
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **to_torch(config.arch, variables))
+    earlier = [path for path in run.glob(_PATTERN) if path != file and not path.name.startswith(".")]
+    write_atomically(file, content.getvalue())
     for path in earlier:
         path.unlink()
 

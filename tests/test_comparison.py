@@ -44,9 +44,11 @@ def make_run(
     modified = dataclasses.replace(get_recipe(recipe.removesuffix("-modified")), name=recipe)
     config = runs.RunConfig(arch, modified, dataset, seed, "test", "abc")
     run = runs.create_run(root, config, {})
-    for epoch, accuracy in enumerate(accuracies, start=1):
-        row = {"epoch": epoch, "test_accuracy": accuracy, "train_accuracy": accuracy - 0.5, "seconds": 10.0}
-        runs.append_metrics(run, row)
+    rows = [
+        {"epoch": epoch, "test_accuracy": accuracy, "train_accuracy": accuracy - 0.5, "seconds": 10.0}
+        for epoch, accuracy in enumerate(accuracies, start=1)
+    ]
+    runs.write_metrics(run, rows)
     if finished:
         runs.write_json(run / runs.RESULTS, runs.summarise(config, runs.read_metrics(run), parameters))
     return run

@@ -64,9 +64,8 @@ def saved(run, config, which="latest"):
     """Leaves of a checkpoint of the run, as bytes."""
     programs = build_programs(config.create_model(), config.recipe, DEVICE)
     shapes = jax.eval_shape(programs.create_state, Keys.from_seed(1).init)
-    with Checkpoints(run, config.arch) as checkpoints:
-        restore = getattr(checkpoints, f"restore_{which}")
-        snapshot = restore(*abstract((shapes, no_metrics()), DEVICE))
+    restore = getattr(Checkpoints(run, config.arch), f"restore_{which}")
+    snapshot = restore(*abstract((shapes, no_metrics()), DEVICE))
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((snapshot.state, snapshot.metrics))]
 
 
@@ -135,8 +134,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(new_run, digits, monkeypat
     assert f"--resume {run}" in str(error.value)
     assert not (run / runs.RESULTS).exists()
 
-    # As if killed a little later, after the line of the epoch in progress and before its checkpoint.
-    runs.append_metrics(run, runs.read_metrics(whole)[stop_at[0] - 1])
+    # As if the lines were ahead of the checkpoint: they are those of a run that went further.
+    further = runs.read_metrics(whole)[stop_at[0] - 1]
+    runs.write_metrics(run, [*runs.read_metrics(run), further])
     results = fit(runs.read_config(run), digits, run, DEVICE, Watcher())
     assert saved(run, config) == saved(whole, config)
     assert saved(run, config, "best") == saved(whole, config, "best")
@@ -244,17 +244,18 @@ def test_the_best_and_the_latest_checkpoint_are_both_kept_and_ties_go_to_the_fir
     config = runs.read_config(tiny_run)
     programs = build_programs(config.create_model(), config.recipe, DEVICE)
     state = programs.create_state(Keys.from_seed(1).init)
-    with Checkpoints(tmp_path, "second") as checkpoints:
-        for epoch, accuracy in enumerate([90.0, 99.0, 99.0, None, 95.0], start=1):
-            at = state._replace(step=jax.numpy.int32(10 * epoch))
-            checkpoints.save(Snapshot(at, no_metrics(), 0.0), epoch, accuracy)
-        template = abstract((jax.eval_shape(lambda: state), no_metrics()), DEVICE)
-        assert int(checkpoints.restore_latest(*template).state.step) == 50
-        assert int(checkpoints.restore_best(*template).state.step) == 20
-        assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == ["20", "50"]
-        last = state._replace(step=jax.numpy.int32(60))
-        checkpoints.save(Snapshot(last, no_metrics(), 0.0), 6, 98.0, meets_rule=True)
-        assert int(checkpoints.restore_best(*template).state.step) == 60
+    checkpoints = Checkpoints(tmp_path, "second")
+    for epoch, accuracy in enumerate([90.0, 99.0, 99.0, None, 95.0], start=1):
+        at = state._replace(step=jax.numpy.int32(10 * epoch))
+        checkpoints.save(Snapshot(at, no_metrics(), 0.0), epoch, accuracy)
+    template = abstract((jax.eval_shape(lambda: state), no_metrics()), DEVICE)
+    assert int(checkpoints.restore_latest(*template).state.step) == 50
+    assert int(checkpoints.restore_best(*template).state.step) == 20
+    names = sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir())
+    assert names == ["20", "40-mid-epoch", "50"]
+    last = state._replace(step=jax.numpy.int32(60))
+    checkpoints.save(Snapshot(last, no_metrics(), 0.0), 6, 98.0, meets_rule=True)
+    assert int(checkpoints.restore_best(*template).state.step) == 60
 
 
 def test_a_checkpoint_of_another_arch_is_refused_with_both_names(tiny_run, tmp_path):
@@ -263,11 +264,8 @@ def test_a_checkpoint_of_another_arch_is_refused_with_both_names(tiny_run, tmp_p
     config = dataclasses.replace(runs.read_config(run), arch="third")
     programs = build_programs(config.create_model(), config.recipe, DEVICE)
     shapes = jax.eval_shape(programs.create_state, Keys.from_seed(1).init)
-    with (
-        Checkpoints(run, "third") as checkpoints,
-        pytest.raises(CheckpointError, match="'second', not of 'third'"),
-    ):
-        checkpoints.restore_latest(*abstract((shapes, no_metrics()), DEVICE))
+    with pytest.raises(CheckpointError, match="'second', not of 'third'"):
+        Checkpoints(run, "third").restore_latest(*abstract((shapes, no_metrics()), DEVICE))
 
 
 def test_a_run_compiles_its_training_program_once(new_run, digits):

@@ -60,14 +60,19 @@ def test_a_folder_that_checkpoints_could_not_be_written_in_is_refused_before_it_
     assert not list(tmp_path.iterdir())
 
 
-def test_metrics_are_cut_back_to_whole_epochs(tmp_path):
-    for epoch in (1, 2, 3):
-        runs.append_metrics(tmp_path, {"epoch": epoch, "seconds": 1.0})
+def test_metrics_hold_the_lines_they_are_told_to_whatever_is_there(tmp_path):
+    rows = [{"epoch": epoch, "seconds": 1.0} for epoch in (1, 2, 3)]
+    for count in (1, 2, 3):
+        runs.write_metrics(tmp_path, rows[:count])
     with (tmp_path / runs.METRICS).open("a") as file:
         file.write('{"epoch": 4')
-    assert [row["epoch"] for row in runs.read_metrics(tmp_path)] == [1, 2, 3]
-    assert len(runs.keep_epochs(tmp_path, 2)) == 2
+    assert runs.read_metrics(tmp_path) == rows
+    runs.write_metrics(tmp_path, rows[:2])
     assert (tmp_path / runs.METRICS).read_text().count("\n") == 2
+    (tmp_path / runs.METRICS).write_bytes(b"\xff\xfe\n")
+    assert runs.read_metrics(tmp_path) == []
+    runs.write_metrics(tmp_path, rows)
+    assert runs.read_metrics(tmp_path) == rows
 
 
 def test_results_tell_the_selected_epoch_from_the_luckiest_one():

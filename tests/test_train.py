@@ -181,20 +181,60 @@ def test_the_streams_of_a_seed_differ_from_each_other_and_from_those_of_other_se
     assert len(set(words)) == 6
 
 
-@pytest.mark.parametrize("place", ["weight", "statistic"])
-def test_a_value_that_is_not_finite_is_reported_with_its_step(programs, images, labels, place):
-    state = programs.create_state(KEYS.init)
+def broken(state, place):
+    """The state with a value that is not finite, in a weight or in a running statistic."""
     if place == "weight":
         kernel = state.params["conv3"]["kernel"].at[0, 0, 0, 0].set(jnp.nan)
-        state = state._replace(params=state.params | {"conv3": {"kernel": kernel}})
-    else:
-        broken = state.batch_stats["bn1"] | {"var": state.batch_stats["bn1"]["var"].at[0].set(jnp.inf)}
-        state = state._replace(batch_stats=state.batch_stats | {"bn1": broken})
-    state = state._replace(step=jnp.int32(7))
-    _, metrics = programs.train_chunk(
-        state, train.no_metrics(), images, labels, order_of(programs), np.int32(0), np.int32(3), KEYS.step
+        return state._replace(params=state.params | {"conv3": {"kernel": kernel}})
+    variance = state.batch_stats["bn1"] | {"var": state.batch_stats["bn1"]["var"].at[0].set(jnp.inf)}
+    return state._replace(batch_stats=state.batch_stats | {"bn1": variance})
+
+
+@pytest.mark.parametrize("place", ["weight", "statistic"])
+def test_steps_that_are_not_finite_are_skipped_and_the_tenth_in_a_row_is_reported(
+    programs, images, labels, place
+):
+    before = broken(programs.create_state(KEYS.init), place)._replace(
+        step=jnp.int32(7), bad_steps=jnp.int32(6)
     )
-    assert int(metrics.bad_step) == 7
+    kept = jax.tree.map(jnp.copy, before)
+    state, sums = programs.train_chunk(
+        before, train.no_metrics(), images, labels, order_of(programs), np.int32(0), np.int32(3), KEYS.step
+    )
+    assert_equal(state, kept._replace(step=jnp.int32(10), bad_steps=jnp.int32(9)))
+    assert_equal(sums, train.no_metrics()._replace(skipped=jnp.int32(3)))
+    _, sums = programs.train_chunk(
+        state, sums, images, labels, order_of(programs), np.int32(3), np.int32(2), KEYS.step
+    )
+    assert (int(sums.skipped), int(sums.bad_step)) == (5, 10)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_one_bad_step_changes_nothing_but_the_step_and_the_next_good_one_ends_the_row(
+    images, labels, optimizer
+):
+    step, state = plain_step(optimizer=optimizer)
+    batch = batch_of(images[:64], labels[:64], np.ones(64))
+    state, _ = step(state, batch)
+    bad, sums = step(state._replace(params=broken(state, "weight").params), batch)
+    assert_equal(sums, train.no_metrics()._replace(skipped=jnp.int32(1)))
+    assert int(bad.bad_steps) == 1
+    skipped = bad._replace(params=state.params)
+    assert_equal(skipped, state._replace(step=state.step + 1, bad_steps=jnp.int32(1)))
+    good, sums = step(skipped, batch)
+    assert (int(good.bad_steps), int(sums.skipped), int(sums.examples)) == (0, 0, 64)
+    assert int(good.step) == 3
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(good.params))
+
+
+def test_a_gradient_that_only_the_moments_cannot_hold_is_skipped(images, labels):
+    # Adam's second moment overflows and the weights stay finite: they would never move again.
+    step, state = plain_step(optimizer="adam")
+    mask = jnp.zeros(64).at[0].set(1e-30)
+    batch = train.Batch(images[:64], labels[:64], mask)
+    after, sums = step(state, batch)
+    assert int(sums.skipped) == 1
+    assert_equal(after.opt_state, state.opt_state)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 300, 512])

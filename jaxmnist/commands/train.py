@@ -79,6 +79,13 @@ class Train(Command):
     """Run folder to go on with, under its own configuration."""
 
     def run(self) -> None:
+        from jaxmnist.signals import StopSignals
+
+        # Around what has nothing to save; `fit` has its own.
+        with StopSignals():
+            self._train()
+
+    def _train(self) -> None:
         from jaxmnist import runs
         from jaxmnist.data import load_dataset
         from jaxmnist.errors import TargetMissedError
@@ -109,9 +116,7 @@ class Train(Command):
         terminal.print_setup(console, config, dataset, device, run)
         with terminal.TrainingDisplay(console, config.recipe.epochs) as display:
             results = fit(config, dataset, run, device, display)
-        from jaxmnist.report.plots import save_curves  # matplotlib takes half a second to import
-
-        save_curves(run)
+        self._draw(run)
         if self.json:
             print(json.dumps(results | {"run": str(run)}))
         else:
@@ -122,6 +127,14 @@ class Train(Command):
                 f"the selected epoch {results['best_epoch']} has a test accuracy of {reached:.2f} %, which misses "
                 f"--target-acc {self.target_acc:g}; the run is complete in {run}."
             )
+
+    def _draw(self, run: Path) -> None:
+        from jaxmnist.report.plots import save_curves  # matplotlib takes half a second to import
+
+        try:
+            save_curves(run)
+        except OSError as error:
+            print(f"warning: the curves could not be drawn in {run} ({error.strerror}).", file=sys.stderr)
 
     def _configure(self, console: "Console") -> tuple["RunConfig", "Dataset"]:
         """What to train, from the configuration file and the options; and the data."""

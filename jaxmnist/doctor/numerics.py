@@ -78,7 +78,7 @@ def _run(
     _, log_probs = jax.device_get(programs.classify(variables, images))
     params = variables["params"]
     optimizer_state = make_optimizer(recipe).init(params)
-    state = train.TrainState(jnp.int32(0), params, variables["batch_stats"], optimizer_state)
+    state = train.TrainState(jnp.int32(0), params, variables["batch_stats"], optimizer_state, jnp.int32(0))
     order = np.arange(len(images), dtype=np.int32)
     state, sums = programs.train_chunk(
         *(state, train.no_metrics(), images, labels, order, np.int32(0), np.int32(1), jax.random.key(0))

@@ -75,6 +75,7 @@ class TrainingDisplay:
         self._print(
             f"Epoch {row['epoch']:>{width}}/{self.epochs}  train {row['train_accuracy']:.2f} %  "
             f"{'  '.join(splits)}  lr {row['learning_rate']:.3g}  {row['seconds']:.1f} s"
+            + (f"  {row['skipped_steps']} steps skipped" if "skipped_steps" in row else "")
         )
 
     def _print(self, line: str) -> None:

@@ -4,8 +4,11 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+
+_Error = TypeVar("_Error", bound=Exception)
 
 Trial = Callable[[], None]
 """Attacks once; raises AssertionError, with an explanation, where the promise is broken."""
@@ -76,6 +79,15 @@ def table(outcomes: Sequence[Outcome]) -> str:
     ]
     lines += [f"FAILED {outcome.name}, {failure}" for outcome in outcomes for failure in outcome.failures]
     return "\n".join(lines)
+
+
+def error_of(kind: type[_Error], function: Callable[[], object]) -> _Error | None:
+    """The error of that kind that a function ends with; None where it ends without."""
+    try:
+        function()
+    except kind as error:
+        return error
+    return None
 
 
 def _explain(error: Exception) -> str:

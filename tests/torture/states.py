@@ -1,24 +1,35 @@
 """What a run holds, read in this process, so that it can be compared byte by byte."""
 
+import hashlib
+import json
+import re
+import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxmnist import runs
 from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract
+from jaxmnist.errors import CheckpointError
 from jaxmnist.programs import build_programs
 from jaxmnist.train import Keys, no_metrics
 from tests.torture import program
+from tests.torture.battery import error_of
 
 
-def read(run: Path, which: str = "latest") -> Snapshot:
-    """A run's latest or best snapshot."""
+def read(run: Path, which: str = "latest", warns: bool = True) -> Snapshot:
+    """A run's latest or best snapshot, with or without its warnings."""
+    if not warns:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return read(run, which)
     config, device = runs.read_config(run), jax.devices("cpu")[0]
     programs = build_programs(config.create_model(), config.recipe, device)
     shapes = jax.eval_shape(programs.create_state, Keys.from_seed(0).init)
-    with Checkpoints(run, config.arch) as checkpoints:
-        return getattr(checkpoints, f"restore_{which}")(*abstract((shapes, no_metrics()), device))
+    restore = getattr(Checkpoints(run, config.arch), f"restore_{which}")
+    return restore(*abstract((shapes, no_metrics()), device))
 
 
 def leaves(snapshot: Snapshot) -> dict[str, bytes]:
@@ -36,3 +47,19 @@ def assert_equal_runs(run: Path, other: Path) -> None:
         assert not differing, f"the {which} states differ in {', '.join(differing)}"
     assert program.rows(run) == program.rows(other), "the metrics differ"
     assert program.results(run) == program.results(other), "the results differ"
+
+
+def sealed(about: dict[str, Any]) -> str:
+    """An about.json that was not damaged but says something else."""
+    values = {name: value for name, value in about.items() if name != "seal"}
+    seal = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return json.dumps({**values, "seal": seal})
+
+
+def assert_says(run: Path, message: str) -> None:
+    """Asserts that reading a run's latest state gives an error or a warning that matches."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        error = error_of(CheckpointError, lambda: read(run))
+    said = " ".join(str(reason) for reason in (error, *(warning.message for warning in caught)))
+    assert re.search(message, said), f"{message!r} is not said in {said!r}"

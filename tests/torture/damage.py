@@ -1,0 +1,222 @@
+"""States that are not what was saved, and runs resumed from every one of their steps."""
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from jaxmnist import runs
+from jaxmnist.errors import CheckpointError
+from tests.torture import program, states, steps
+from tests.torture.battery import Attack, Trial, error_of
+
+TRUNCATIONS = 64
+
+
+def truncated_states(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
+    """The newest state cut off somewhere in one of its files, in the last trial to nothing."""
+    damaged = _prepare(folder)
+    files, sizes = _files(damaged)
+    for trial in range(trials):
+
+        def cut(trial: int = trial) -> None:
+            at = 0 if trial == trials - 1 else int(random.integers(0, sum(sizes)))
+            number, offset = _place(sizes, at)
+            _assert_noticed(damaged, files[number], lambda content: content[:offset])
+
+        yield cut
+
+
+def flipped_bits(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
+    """One bit of the newest state, anywhere in its files, is the other one."""
+    damaged = _prepare(folder)
+    files, sizes = _files(damaged)
+    for _ in range(trials):
+
+        def flip() -> None:
+            number, offset = _place(sizes, int(random.integers(0, sum(sizes))))
+            bit = 1 << int(random.integers(0, 8))
+
+            def change(content: bytes) -> bytes:
+                return content[:offset] + bytes([content[offset] ^ bit]) + content[offset + 1 :]
+
+            _assert_noticed(damaged, files[number], change)
+
+        yield flip
+
+
+def mixed_states(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
+    """Files of the newest state deleted, or replaced by those of the one before; the whole state as well."""
+    damaged = _prepare(folder)
+    newest, previous = _newest(damaged)
+    files = [path for path in newest.rglob("*") if path.is_file()]
+    for trial in range(trials):
+
+        def mix(trial: int = trial) -> None:
+            backup = folder / "backup"
+            shutil.copytree(newest, backup)
+            try:
+                file = files[trial % len(files)]
+                twin = previous / file.relative_to(newest)
+                if trial == 0:
+                    shutil.rmtree(newest)
+                    shutil.copytree(previous, newest)
+                elif trial % 2 and twin.exists():
+                    shutil.copy(twin, file)
+                else:
+                    file.unlink()
+                if file.exists() and file.read_bytes() == (backup / file.relative_to(newest)).read_bytes():
+                    file.unlink()
+                _assert_previous_is_used(damaged)
+            finally:
+                shutil.rmtree(newest)
+                backup.rename(newest)
+
+        yield mix
+
+
+def damaged_metrics(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
+    """A lost, cut or changed metrics.jsonl is what it was once the run has gone on."""
+    whole = program.train(folder / "whole")
+    content = (whole / runs.METRICS).read_bytes()
+    damages: list[Callable[[], bytes | None]] = [
+        lambda: None,
+        lambda: content[: int(random.integers(0, content.index(b"\n")))],
+        lambda: content.replace(b'"epoch": 1', b'"epoch": 7'),
+        lambda: bytes(random.integers(0, 256, 200, np.uint8)),
+    ]
+    for trial in range(trials):
+
+        def damage(trial: int = trial) -> None:
+            run = folder / f"{trial}"
+            shutil.copytree(whole, run)
+            changed = damages[trial % len(damages)]()
+            (run / runs.METRICS).unlink()
+            if changed is not None:
+                (run / runs.METRICS).write_bytes(changed)
+            done = program.call(*program.TRAIN, "--resume", run)
+            assert (run / runs.METRICS).read_bytes() == content, "the lines are not those of the run"
+            assert "is not as the run left it" in done.stderr, "there is no warning"
+
+        yield damage
+
+
+def resume_at_every_step(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
+    """A run stopped after a step, and resumed, ends as one that was not; for every step of a short run."""
+    del random
+    whole = steps.trained(folder / "whole")
+    for step in np.linspace(1, steps.TOTAL, trials).round().astype(int).tolist():
+
+        def resume(step: int = step) -> None:
+            run = steps.stopped(folder / f"{step}", step)
+            steps.go_on(run)
+            states.assert_equal_runs(run, whole)
+            shutil.rmtree(run.parent)
+
+        yield resume
+
+
+def other_schemas(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
+    """States of a newer schema, an older one, another arch and another configuration: both sides are named."""
+    del random
+    whole = _prepare(folder)
+    newest, _ = _newest(whole)
+    changes: list[tuple[dict[str, object], str]] = [
+        ({"schema": 2, "versions": {"jaxmnist": "9.0.0"}}, "schema 2.*up to 1; use jaxmnist 9.0.0 or later"),
+        ({"arch": "third"}, "arch 'third', not of 'second'"),
+        ({"shapes": {}}, "holds nothing at metrics/bad_step.*needs int32"),
+        ({"step": 1}, "it is the state of step 1"),
+    ]
+    for trial in range(trials):
+
+        def change(trial: int = trial) -> None:
+            changed, message = changes[trial % len(changes)]
+            about = newest / "about.json"
+            before = about.read_text()
+            try:
+                about.write_text(states.sealed(json.loads(before) | changed))
+                states.assert_says(whole, message)
+            finally:
+                about.write_text(before)
+
+        yield change
+
+
+def _prepare(folder: Path) -> Path:
+    return steps.trained(folder / "run")
+
+
+def _newest(run: Path) -> tuple[Path, Path]:
+    """Folders of the newest state and of the one before."""
+    names = sorted((run / "checkpoints").iterdir(), key=lambda state: int(state.name), reverse=True)
+    return names[0], names[1]
+
+
+def _files(run: Path) -> tuple[list[Path], list[int]]:
+    files = sorted(path for path in _newest(run)[0].rglob("*") if path.is_file())
+    return files, [file.stat().st_size for file in files]
+
+
+def _place(sizes: list[int], at: int) -> tuple[int, int]:
+    """The file, and the position in it, of a byte of all files in a row."""
+    ends = np.cumsum(sizes)
+    number = int(np.searchsorted(ends, at, side="right"))
+    return number, at - int(ends[number] - sizes[number])
+
+
+def _assert_noticed(run: Path, file: Path, change: Callable[[bytes], bytes]) -> None:
+    content = file.read_bytes()
+    try:
+        file.write_bytes(change(content))
+        _assert_previous_is_used(run)
+    finally:
+        file.write_bytes(content)
+
+
+def _assert_previous_is_used(run: Path) -> None:
+    newest, previous = _newest(run)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        snapshot = states.read(run)
+    assert int(snapshot.state.step) == int(previous.name), "the damaged state was used"
+    said = [str(warning.message) for warning in caught]
+    assert len(said) == 1, f"there are {len(said)} warnings"
+    assert str(newest) in said[0], f"the damaged state is not named in {said[0]}"
+    assert str(previous) in said[0], f"the state used is not named in {said[0]}"
+
+
+def nothing_intact(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
+    """Where no state is intact the error names them all."""
+    run = _prepare(folder)
+    for _ in range(trials):
+
+        def damage_all() -> None:
+            folders = _newest(run)
+            kept = {}
+            try:
+                for state in folders:
+                    file = state / "about.json"
+                    kept[file] = file.read_bytes()
+                    file.write_bytes(kept[file][: int(random.integers(0, len(kept[file]) - 2))])
+                error = error_of(CheckpointError, lambda: states.read(run))
+                assert error, "a damaged state was used"
+                assert all(str(state) in str(error) for state in folders), str(error)
+            finally:
+                for file, content in kept.items():
+                    file.write_bytes(content)
+
+        yield damage_all
+
+
+ATTACKS = (
+    Attack("truncated-state", TRUNCATIONS + 1, 8, truncated_states),
+    Attack("flipped-bit", 500, 20, flipped_bits),
+    Attack("mixed-state", 30, 6, mixed_states),
+    Attack("nothing-intact", 5, 1, nothing_intact),
+    Attack("damaged-metrics", 4, 1, damaged_metrics),
+    Attack("resume-at-every-step", steps.TOTAL, 4, resume_at_every_step),
+    Attack("other-schema", 4, 4, other_schemas),
+)

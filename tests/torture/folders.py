@@ -1,0 +1,87 @@
+"""Several processes on one folder."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from jaxmnist import runs
+from tests.torture import program, states, steps
+from tests.torture.battery import Attack, Trial
+
+
+def many_runs_on_one_folder(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
+    """Two to four sessions of one run at a time, every fourth time as many new runs in one `--runs` folder.
+
+    One session goes on and ends as it would have alone; the others are refused, in a sentence and with exit
+    code 2, or find the run complete.
+    """
+    whole = steps.trained(folder / "whole")
+    config = folder / "config.json"
+    config.write_bytes((whole / runs.CONFIG).read_bytes())
+    for trial in range(trials):
+
+        def together(trial: int = trial) -> None:
+            count = int(random.integers(2, 5))
+            place = folder / f"{trial}"
+            if trial % 4 == 3:
+                options = ("--config", config, "--dataset", "digits", "--runs", place)
+                ended = _at_once([options] * count)
+                assert [code for code, _ in ended] == [0] * count, f"exit codes {ended}"
+                made = list(place.iterdir())
+                assert len(made) == count, f"{count} runs made {len(made)} folders"
+            else:
+                run = steps.stopped(place, 1)
+                ended = _at_once([("--resume", run)] * count)
+                refused = [said for code, said in ended if code == 2]
+                assert {code for code, _ in ended} <= {0, 2}, f"exit codes {ended}"
+                assert len(refused) < count, "no session went on"
+                assert all("is in use by process" in said for said in refused), refused
+                made = [run]
+            for run in made:
+                states.assert_equal_runs(run, whole)
+
+        yield together
+
+
+def evaluated_while_it_trains(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
+    """Evaluating a run that trains works, and puts nothing into its folder."""
+    whole = steps.trained(folder / "whole")
+    for trial in range(trials):
+
+        def evaluate(trial: int = trial) -> None:
+            run = steps.stopped(folder / f"{trial}", steps.BATCHES + 1)
+            process = _start(("--resume", run))
+            time.sleep(random.uniform(0, 3))
+            which = ("best", "latest")[trial % 2]
+            options = ("--checkpoint", which, "--out", folder / f"out-{trial}", "--json")
+            program.call(*program.EVALUATE, run, *options)
+            _, errors = process.communicate()
+            assert process.returncode == 0, errors
+            states.assert_equal_runs(run, whole)
+            extra = (
+                {path.name for path in run.iterdir()} - {path.name for path in whole.iterdir()} - {"plots"}
+            )
+            assert not extra, f"there are {', '.join(extra)} in the run's folder"
+
+        yield evaluate
+
+
+def _at_once(options: list[tuple[str | Path, ...]]) -> list[tuple[int, str]]:
+    """Exit code and standard error of several trainings that start together."""
+    processes = [_start(each) for each in options]
+    said = [process.communicate(timeout=240)[1] for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
+
+
+def _start(options: tuple[str | Path, ...]) -> subprocess.Popen[str]:
+    command = [*map(str, (*program.TRAIN, *options))]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+ATTACKS = (
+    Attack("runs-on-one-folder", 20, 1, many_runs_on_one_folder),
+    Attack("evaluated-live", 4, 1, evaluated_while_it_trains),
+)

@@ -1,0 +1,82 @@
+"""The real `fit` in this process, a step at a time: what is to be done after each step of a run is done here."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxmnist import fit as fit_module
+from jaxmnist import runs
+from jaxmnist.config import RunConfig
+from jaxmnist.data import load_dataset
+from jaxmnist.errors import InterruptedRunError
+from jaxmnist.recipes import get_recipe
+
+EPOCHS, BATCHES = 2, 22
+TOTAL = EPOCHS * BATCHES
+
+
+@dataclasses.dataclass(frozen=True)
+class Observer:
+    """Calls back after every step, counted from 1."""
+
+    after_step: Callable[[int], None] = lambda step: None
+
+    def on_start(self, epochs_done: int) -> None: ...
+
+    def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None:
+        self.after_step((epoch - 1) * total + done)
+
+    def on_epoch(self, row: dict[str, Any]) -> None: ...
+
+
+def new_run(folder: Path, **recipe: Any) -> Path:
+    """The folder of a run of `second` on the digits, untrained."""
+    dataset = load_dataset("digits")
+    chosen = dataclasses.replace(get_recipe("second"), epochs=EPOCHS, **recipe)
+    return runs.create_run(folder, RunConfig("second", chosen, "digits", 1, "val", dataset.fingerprint), {})
+
+
+def go_on(run: Path, after_step: Callable[[int], None] = lambda step: None) -> None:
+    """Trains a run to its end, in chunks of one step."""
+    with _chunks_of_one_step():
+        dataset = load_dataset("digits")
+        device = jax.devices("cpu")[0]
+        fit_module.fit(runs.read_config(run), dataset, run, device, Observer(after_step))
+
+
+def trained(folder: Path) -> Path:
+    """A run from the beginning to the end."""
+    run = new_run(folder)
+    go_on(run)
+    return run
+
+
+def stopped(folder: Path, step: int) -> Path:
+    """A run that got SIGTERM after a step."""
+    run = new_run(folder)
+
+    def stop(now: int) -> None:
+        if now == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        go_on(run, stop)
+    except InterruptedRunError:
+        return run
+    raise AssertionError(f"the run went on after SIGTERM in step {step}")
+
+
+@contextlib.contextmanager
+def _chunks_of_one_step() -> Iterator[None]:
+    before = fit_module.CHUNK_SECONDS
+    fit_module.CHUNK_SECONDS = 1e-9
+    try:
+        yield
+    finally:
+        fit_module.CHUNK_SECONDS = before
