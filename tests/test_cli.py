@@ -101,7 +101,7 @@ print("forbidden", sorted({{"tensorflow", "torch"}} & set(sys.modules)))
     pictures = {f"plots/{name}.png" for name in ("loss", "accuracy", "learning_rate")}
     (weights,) = (name for name in names if name.endswith(".npz"))
     assert weights.startswith("second-epoch")
-    assert names == {"config.json", "metrics.jsonl", "results.json", weights, *pictures}
+    assert names == {"config.json", "lock.json", "metrics.jsonl", "results.json", weights, *pictures}
     assert time.perf_counter() - began < 60
 
 
