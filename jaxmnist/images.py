@@ -15,6 +15,9 @@ MAX_PIXELS = 64_000_000
 
 _SIDE = 28
 
+INK_SIDE = {"fashion_mnist": 28}
+"""The longer side of what the images of a dataset show, where it is not the 20 of MNIST; see `fit`."""
+
 Ink = Literal["auto", "light", "dark"]
 
 

@@ -8,6 +8,7 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
 
@@ -76,7 +77,8 @@ def _slices(x, kernel):
     """
     stacked = kernel.shape[1] * x.size * x.dtype.itemsize
     batch = x.shape[3]
-    whole = kernel.shape[1] == 1 or stacked <= _SLICE_BYTES or batch % _SLICE_IMAGES
+    # An export for any number of images does not know it.
+    whole = is_symbolic_dim(batch) or kernel.shape[1] == 1 or stacked <= _SLICE_BYTES or batch % _SLICE_IMAGES
     return 1 if whole else batch // _SLICE_IMAGES
 
 
