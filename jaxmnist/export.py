@@ -93,7 +93,9 @@ def export(
                 file = Path(folder, file_name)
                 file.write_bytes(_FORMATS[name].make(network, dataset, about))
                 given = _FORMATS[name].run(network, file, images)
-                written.append(Exported(name, out / file_name, _require_same(out / file_name, given, expected)))
+                written.append(
+                    Exported(name, out / file_name, _require_same(out / file_name, given, expected))
+                )
             cards = [CardFile(made.file.name, made.format, made.difference) for made in written]
             Path(folder, CARD).write_text(model_card(about, network.recipe, cards, len(images)))
             manifest = _manifest(Path(folder), [*names, CARD], written, about)
@@ -208,9 +210,7 @@ def _run_npz(network: Network, file: Path, images: np.ndarray) -> np.ndarray:
 
 
 _FORMATS = {
-    "html": _Format(
-        make=_make_html, run=lambda _, file, images: run(read_program(file.read_text()), images)
-    ),
+    "html": _Format(make=_make_html, run=lambda _, file, images: run(read_program(file.read_text()), images)),
     "onnx": _Format(make=_make_onnx, run=lambda _, file, images: run_onnx(file.read_bytes(), images)),
     "stablehlo": _Format(
         make=_make_stablehlo, run=lambda _, file, images: run_stablehlo(file.read_bytes(), images)

@@ -27,7 +27,9 @@ class Demo(ExportCommand):
         if self.json:
             print(json.dumps(self.origin() | {"page": str(page.file), "opened": opened}))
             return
-        advice = "" if opened or self.no_browser else "No browser could be started here; open this file in one:\n"
+        advice = (
+            "" if opened or self.no_browser else "No browser could be started here; open this file in one:\n"
+        )
         self.console().print(f"{advice}{page.file}", soft_wrap=True, highlight=False, markup=False)
 
 

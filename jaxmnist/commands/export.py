@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from jaxmnist.data import Dataset
     from jaxmnist.inference import Network
 
-Formats = Annotated[
-    tuple[str, ...], tyro.conf.arg(metavar="{html,onnx,stablehlo,safetensors,npz} [...]")
-]
+Formats = Annotated[tuple[str, ...], tyro.conf.arg(metavar="{html,onnx,stablehlo,safetensors,npz} [...]")]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -100,7 +100,9 @@ def trace(model: Any, variables: Any, recipe: Recipe) -> Program:
     return Program(tuple(steps), constants, tuple(layers.values()), result.number)
 
 
-def run(program: Program, images: UInt8[np.ndarray, "batch 28 28"]) -> Float32[np.ndarray, "batch 10"]:
+def run(
+    program: Program, images: UInt8[np.ndarray, "batch 28 28"] | Float32[np.ndarray, "batch 28 28"]
+) -> Float32[np.ndarray, "batch 10"]:
     """Carries a program out in NumPy: slow, and the definition of what each operation means."""
     values: dict[int, Any] = {INPUT: images, **program.constants}
     for step in program.steps:

@@ -28,7 +28,9 @@ def model_card(about: dict[str, Any], recipe: Recipe, files: Sequence[CardFile],
     mean, std = about["mean"], about["std"]
     normalisation = f"(pixel / 255 - {mean}) / {std}"
     rows = [f"| `{file.name}` | {_USES[file.format]} | {file.difference:.1e} |" for file in files]
-    example = "\n\n".join(_EXAMPLES[file.format].format(file=file.name) for file in files if file.format in _EXAMPLES)
+    example = "\n\n".join(
+        _EXAMPLES[file.format].format(file=file.name) for file in files if file.format in _EXAMPLES
+    )
     return f"""# {about["arch"]}
 
 A convolutional network of {about["parameters"]:,} parameters that says which of ten classes an image of 28x28 grey

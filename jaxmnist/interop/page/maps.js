@@ -1,20 +1,20 @@
 "use strict";
 
-// The feature maps of the layers: one canvas per layer, a pixel of it for each value.
+// The feature maps of the layers: one canvas per layer, a small square of it for each value.
 
-const GAP = 1; // between maps, in values
+const GAP = 2; // pixels between maps
 
 // From 255 below zero to 255 above it: blue, black, orange; told apart with any kind of colour vision.
 const PALETTE = makePalette([[214, 238, 255], [64, 150, 240], [14, 40, 96], [8, 8, 12], [110, 40, 6], [240, 130, 40], [255, 240, 205]]);
 
 const KINDS = {
-  Conv: "convolution: adds up a small window, weighted",
-  Dense: "linear layer: adds up everything, weighted",
-  BatchNorm: "normalisation: shifts and scales each map",
-  GroupNorm: "normalisation: by the mean and spread of the image",
-  Activation: "activation: keeps what is above zero, dampens the rest",
-  MaxPool: "pooling: the largest of each 2 × 2 values",
-  GlobalAverage: "average of each map",
+  Conv: "convolution",
+  Dense: "linear layer",
+  BatchNorm: "normalisation",
+  GroupNorm: "normalisation",
+  Activation: "activation",
+  MaxPool: "pooling",
+  GlobalAverage: "average",
 };
 
 class FeatureMaps {
@@ -58,13 +58,14 @@ class LayerFigure {
     this.columns = 0;
     const [channels, height, width] = layer.shape;
     const size = height * width > 1 ? `${channels} maps of ${height} × ${width}` : `${channels} values`;
-    const parameters = layer.parameters ? `${layer.parameters.toLocaleString("en")} parameters` : "no parameters";
+    const parameters = `${layer.parameters.toLocaleString("en")} parameters`;
     this.element = document.createElement("figure");
     this.element.className = "layer";
     const caption = document.createElement("figcaption");
     const name = document.createElement("strong");
     name.textContent = layer.name;
-    caption.append(name, `${KINDS[layer.kind] ?? layer.kind}`, document.createElement("br"), `${size}, ${parameters}`);
+    caption.append(name, ` ${KINDS[layer.kind] ?? layer.kind}`, document.createElement("br"), size);
+    if (layer.parameters) caption.append(document.createElement("br"), parameters);
     const maps = document.createElement("div");
     maps.className = "maps";
     this.canvas = document.createElement("canvas");
@@ -81,17 +82,12 @@ class LayerFigure {
     const room = this.canvas.parentElement.clientWidth;
     if (!room) return; // hidden
     const tile = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--tile"));
-    const side = width > 1 ? tile : tile / 2;
-    const scale = side / width;
-    const columns = Math.max(1, Math.min(channels, Math.floor((room + scale * GAP) / (side + scale * GAP))));
+    this.zoom = Math.max(1, Math.round((width > 1 ? tile : tile / 2) / width)); // pixels for each value
+    const columns = Math.max(1, Math.min(channels, Math.floor((room + GAP) / (width * this.zoom + GAP))));
     if (columns === this.columns) return;
     this.columns = columns;
-    const lines = Math.ceil(channels / columns);
-    // A value is one pixel of the canvas; single values get a gap that is narrow all the same.
-    this.zoom = width > 1 ? 1 : 8;
     this.canvas.width = columns * (width * this.zoom + GAP) - GAP;
-    this.canvas.height = lines * (height * this.zoom + GAP) - GAP;
-    this.canvas.style.width = `${(this.canvas.width * scale) / this.zoom}px`;
+    this.canvas.height = Math.ceil(channels / columns) * (height * this.zoom + GAP) - GAP;
     this.image = new ImageData(this.canvas.width, this.canvas.height);
     this.pixels = new Uint32Array(this.image.data.buffer);
     this.draw(network);
@@ -111,8 +107,9 @@ class LayerFigure {
         for (let x = 0; x < width; x++, i++) {
           const colour = PALETTE[255 + Math.round(values[i] * factor)];
           const start = (top + y * zoom) * line + left + x * zoom;
-          if (zoom === 1) this.pixels[start] = colour;
-          else for (let k = 0; k < zoom; k++) this.pixels.fill(colour, start + k * line, start + k * line + zoom);
+          for (let k = 0; k < zoom; k++) {
+            for (let l = 0; l < zoom; l++) this.pixels[start + k * line + l] = colour;
+          }
         }
       }
     }

@@ -62,7 +62,7 @@ function showAnswer(probabilities) {
   element("answer-share").textContent = empty ? "nothing drawn yet" : percent(share);
   bars.forEach(({ item, fill, text }, i) => {
     item.classList.toggle("best", !empty && i === best);
-    fill.style.transform = `scaleX(${empty ? 0 : probabilities[i]})`;
+    fill.style.setProperty("--share", empty ? 0 : probabilities[i]);
     text.textContent = empty ? "" : percent(probabilities[i]);
   });
   element("draw-hint").hidden = !empty;
@@ -104,13 +104,13 @@ function makeSamples() {
 
 function describe() {
   const isDigits = about.classes[0] === "0";
-  const what = isDigits ? "a handwritten digit" : "a piece of clothing";
+  const what = isDigits ? "a digit" : "a piece of clothing";
   const layers = data.layers.filter(({ kind }) => kind === "Conv" || kind === "Dense").length;
   element("arch").textContent = about.arch;
   element("lead").textContent = `Draw ${what} and watch ${about.parameters.toLocaleString("en")} numbers decide what it is.`;
-  element("draw-title").textContent = isDigits ? "Draw a digit" : "Draw a piece of clothing";
+  element("draw-title").textContent = `Draw ${what}`;
   element("draw-hint").textContent = "Draw here";
-  element("side").textContent = `${data.side} × ${data.side}`;
+  element("side").textContent = `${data.side}\u00a0×\u00a0${data.side}`;
   element("training").textContent = about.training_text;
   element("accuracy").textContent = about.accuracy_text;
   const facts = [
