@@ -81,7 +81,7 @@ def export(
     formats = list(dict.fromkeys(formats))
     names = [f"{network.arch}.{name}" for name in formats]
     try:
-        _require_free(out, [*names, CARD, MANIFEST])
+        earlier = _require_free(out, [*names, CARD])
         about = describe(network, dataset)
         images = dataset.test_images[:CHECKED_IMAGES]
         expected = np.exp(classify(network, images)[1])
@@ -98,28 +98,30 @@ def export(
                 )
             cards = [CardFile(made.file.name, made.format, made.difference) for made in written]
             Path(folder, CARD).write_text(model_card(about, network.recipe, cards, len(images)))
-            manifest = _manifest(Path(folder), [*names, CARD], written, about)
-            for file_name in [*names, CARD]:
+            digests = {file_name: _digest(Path(folder, file_name)) for file_name in [*names, CARD]}
+            # First, so that a file of ours is never taken for another's.
+            runs.write_json(out / MANIFEST, {"network": about, "files": earlier | digests})
+            for file_name in digests:
                 Path(folder, file_name).replace(out / file_name)
-            runs.write_json(out / MANIFEST, manifest)
     except OSError as error:
         message = f"{out} cannot be written to ({error.strerror}); name another folder with --out."
         raise UsageError(message) from error
     return written, about
 
 
-def _require_free(out: Path, names: Sequence[str]) -> None:
-    """Refuses to replace what is not from an earlier export, or was changed since."""
+def _require_free(out: Path, names: Sequence[str]) -> dict[str, str]:
+    """Refuses to replace what is not from an earlier export, or was changed since; gives what is, by digest."""
     ours: dict[str, str] = {}
     if (out / MANIFEST).is_file():
         try:
-            ours = json.loads((out / MANIFEST).read_text())["files"]
+            ours = dict(json.loads((out / MANIFEST).read_text())["files"])
         except (ValueError, KeyError, TypeError) as error:
             raise _taken(out / MANIFEST) from error
     for name in names:
         file = out / name
-        if name != MANIFEST and file.exists() and (not file.is_file() or ours.get(name) != _digest(file)):
+        if file.exists() and (not file.is_file() or ours.get(name) != _digest(file)):
             raise _taken(file)
+    return ours
 
 
 def _taken(file: Path) -> UsageError:
@@ -131,16 +133,6 @@ def _taken(file: Path) -> UsageError:
 
 def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _manifest(
-    folder: Path, names: Sequence[str], written: Sequence[Exported], about: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {
-        "network": dict(about),
-        "differences": {made.file.name: made.difference for made in written},
-        "files": {name: _digest(folder / name) for name in names},
-    }
 
 
 def _require_same(file: Path, given: np.ndarray, expected: np.ndarray) -> float:

@@ -38,10 +38,11 @@ def network_of(arch: str, **overrides: Any) -> Network:
     if overrides:
         variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
     else:
-        archive = np.load(FIXTURES / "parity" / f"{arch}.npz")
         kinds = ("weight", "bias", "running_mean", "running_var")
-        keys = [key for key in archive.files if key.split(".")[-1] in kinds and "/" not in key]
-        variables = jax.device_put(from_torch(arch, {key: archive[key] for key in keys}), CPU)
+        with np.load(FIXTURES / "parity" / f"{arch}.npz") as archive:
+            keys = [key for key in archive.files if key.split(".")[-1] in kinds and "/" not in key]
+            arrays = {key: archive[key] for key in keys}
+        variables = jax.device_put(from_torch(arch, arrays), CPU)
     return Network(arch, model, recipe_of(arch), variables, CPU)
 
 

@@ -28,9 +28,10 @@ CASES = [(arch, {}) for arch in ARCHS] + NORMS
 @pytest.mark.parametrize("arch", ARCHS)
 def test_a_program_gives_the_probabilities_that_pytorch_gave(arch):
     network, program, _, _ = made(arch)
-    archive = np.load(FIXTURES / "parity" / f"{arch}.npz")
-    pixels = 255 * (archive["x"][:, 0] * np.float32(network.recipe.std) + np.float32(network.recipe.mean))
-    exponentials = np.exp(archive["eval_out"].astype(np.float64))
+    with np.load(FIXTURES / "parity" / f"{arch}.npz") as archive:
+        x, outputs = archive["x"][:, 0], archive["eval_out"].astype(np.float64)
+    pixels = 255 * (x * np.float32(network.recipe.std) + np.float32(network.recipe.mean))
+    exponentials = np.exp(outputs)
     expected = exponentials / exponentials.sum(1, keepdims=True)
     given = run(program, pixels)
     assert given.dtype == np.float32
@@ -102,7 +103,7 @@ assert not {"jaxmnist", "flax"} & set(sys.modules)
 
 
 def test_a_program_knows_the_value_of_every_layer():
-    network, program, images, _ = made("evolution_v3")
+    network, program, _, _ = made("evolution_v3")
     shapes = {step.output: step.shape for step in program.steps}
     found = layers(network.model)
     assert [shapes[value] for value in program.layers] == [(*layer.output_shape, BATCH) for layer in found]

@@ -68,8 +68,8 @@ The last column compares the probabilities of {checked} test images that the fil
 """
 
 
-LIMITS = """- It always answers with one of its ten classes, whatever the image shows; a high probability is no proof that the
-  image is one of them at all.
+LIMITS = """- It always answers with one of its ten classes, whatever the image shows; a high probability is no
+  proof that the image is one of them at all.
 - It knows one image at a time: several digits, or a whole page, have to be cut apart first.
 - It has seen images prepared as above. Other sizes, positions, colours, rotations by more than a few degrees and
   unusual handwriting make it worse; the accuracy above does not hold for them.

@@ -28,6 +28,7 @@ element("between").addEventListener("change", (event) => {
   maps.layOut();
 });
 predict();
+const firstSeconds = lastSeconds;
 setTimeout(check, 50);
 
 /** Predicts once before the screen is drawn next; a slow network leaves the pen some time in between. */
