@@ -95,15 +95,17 @@ def test_ten_drawn_digits_get_the_probabilities_of_jax(arch, drawn, browser):
 
 @pytest.mark.parametrize("arch", ["third", "evolution_v3", "first"])
 def test_predictions_are_quick_enough_to_move_while_drawing(arch, drawn, browser):
-    draw = drawn(arch)
-    first = browser.run("firstSeconds")
+    firsts = []
+    for _ in range(3):
+        draw = drawn(arch)
+        firsts.append(browser.run("firstSeconds"))
     draw(DIGITS[3])
     seconds = browser.run(
         "Array.from({length: 40}, () => { predict(); return lastSeconds; }).sort((a, b) => a - b)"
     )
     # Other work on the machine only adds to a time: the quicker ones say what the page takes.
     assert seconds[len(seconds) // 4] < 0.016
-    assert first < (0.1 if not os.environ.get("CI") else 0.5)
+    assert min(firsts) < 0.1
 
 
 def test_a_finger_draws_on_a_phone_and_the_page_fits(drawn, browser):

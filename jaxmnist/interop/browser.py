@@ -120,4 +120,4 @@ def _base64(array: np.ndarray) -> str:
 
 
 def _part(name: str) -> str:
-    return (importlib.resources.files(__package__) / "page" / name).read_text()
+    return (importlib.resources.files("jaxmnist.interop") / "page" / name).read_text()

@@ -69,7 +69,7 @@ _SLICE_IMAGES = 32
 _SLICE_BYTES = 8 * 2**20
 
 
-def _slices(x, kernel):
+def _slices(x, kernel) -> int:
     """In how many parts of the batch a convolution is done, so that a part's stacked copies stay in cache.
 
     A step of `step1` takes 1.2 s of processor time instead of 1.5 s (batch 128); where the copies of the whole
@@ -79,7 +79,7 @@ def _slices(x, kernel):
     batch = x.shape[3]
     # An export for any number of images does not know it.
     whole = is_symbolic_dim(batch) or kernel.shape[1] == 1 or stacked <= _SLICE_BYTES or batch % _SLICE_IMAGES
-    return 1 if whole else batch // _SLICE_IMAGES
+    return 1 if whole else int(batch // _SLICE_IMAGES)
 
 
 # The barriers have what enters and leaves a convolution computed once and kept: left alone, XLA repeats the
