@@ -95,9 +95,12 @@ def test_ten_drawn_digits_get_the_probabilities_of_jax(arch, drawn, browser):
 
 @pytest.mark.parametrize("arch", ["third", "evolution_v3", "first"])
 def test_predictions_are_quick_enough_to_move_while_drawing(arch, drawn, browser):
-    firsts = []
-    for _ in range(3):
-        draw = drawn(arch)
+    if os.getloadavg()[0] > (os.cpu_count() or 1):
+        pytest.skip("this machine is too busy for its times to say anything")
+    draw = drawn(arch)
+    firsts = [browser.run("firstSeconds")]
+    for _ in range(2):
+        drawn(arch)
         firsts.append(browser.run("firstSeconds"))
     draw(DIGITS[3])
     seconds = browser.run(
