@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxmnist.data import CLOTHING, NUM_CLASSES, Dataset
 from jaxmnist.evaluate import evaluate_split, wilson_interval
+from jaxmnist.images import INK_SIDE
 from jaxmnist.inference import Network
 from jaxmnist.models import count_params
 
@@ -41,6 +42,7 @@ def describe(network: Network, dataset: Dataset) -> dict[str, Any]:
         "recipe": network.recipe.name,
         "mean": network.recipe.mean,
         "std": network.recipe.std,
+        "side": INK_SIDE.get(learned, 20),
         "trained_on": config.dataset if config else None,
         "dataset": dataset.name,
         "correct": correct,

@@ -15,7 +15,6 @@ from jaxmnist import runs
 from jaxmnist.data import NUM_CLASSES, Dataset
 from jaxmnist.describe import describe
 from jaxmnist.errors import JaxmnistError, UsageError, unknown_name
-from jaxmnist.images import INK_SIDE
 from jaxmnist.inference import Network, classify
 from jaxmnist.interop.browser import Sample, read_program, to_html
 from jaxmnist.interop.onnx import run_onnx, to_onnx
@@ -178,8 +177,7 @@ def _make_html(network: Network, dataset: Dataset, about: Mapping[str, Any]) -> 
     images, labels = dataset.test_images[indices], dataset.test_labels[indices]
     shares = _probabilities(network, images)
     samples = [Sample(int(label), *pair) for label, *pair in zip(labels, images, shares, strict=True)]
-    learned = network.config.dataset if network.config else "mnist"
-    return to_html(program, layers(network.model), about, samples, INK_SIDE.get(learned, 20)).encode()
+    return to_html(program, layers(network.model), about, samples).encode()
 
 
 def _make_onnx(network: Network, _: Dataset, about: Mapping[str, Any]) -> bytes:

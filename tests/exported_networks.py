@@ -62,6 +62,7 @@ def write_page(arch: str, folder: Path, **changes: Any) -> Path:
         "arch": arch,
         "parameters": count_params(network.variables),
         "classes": list("0123456789"),
+        "side": 20,
         "trained_on": None,
         "examples": 32,
         "accuracy": 12.5,
@@ -70,7 +71,7 @@ def write_page(arch: str, folder: Path, **changes: Any) -> Path:
     }
     samples = [Sample(i, images[i], expected[i]) for i in range(3)]
     file = folder / f"{arch}.html"
-    file.write_text(to_html(program, layers(network.model), about | changes, samples, 20))
+    file.write_text(to_html(program, layers(network.model), about | changes, samples))
     return file
 
 

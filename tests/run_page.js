@@ -28,7 +28,7 @@ if (what === "classify") {
   }
   fs.writeFileSync(to, result);
 } else if (what === "fit") {
-  const { side } = read(page);
+  const { side } = read(page).about;
   const fit = vm.runInThisContext("fit");
   const drawings = new Uint8Array(fs.readFileSync(from));
   const size = 140 * 140;

@@ -174,6 +174,7 @@ def test_a_run_is_exported_into_its_folder(tiny_run, tmp_path):
     card = Path(result["model_card"]).read_text()
     assert "Trained with jaxmnist on the training images of digits by the recipe 'second" in card
     assert "| epochs | 2 |" in card
+    assert "| augmentation | rotation 8.0, rotation fill 1, translation 0.1 |" in card
     assert Export(network=tiny_run).format == ("html", "stablehlo", "safetensors", "npz")
 
 

@@ -29,7 +29,7 @@ class Sample(NamedTuple):
 
 
 def to_html(
-    program: Program, layers: Sequence[Layer], about: Mapping[str, Any], samples: Sequence[Sample], side: int
+    program: Program, layers: Sequence[Layer], about: Mapping[str, Any], samples: Sequence[Sample]
 ) -> str:
     """The page.
 
@@ -38,11 +38,9 @@ def to_html(
         layers: of the network, those of the program.
         about: what `jaxmnist.describe` says of the network; plain JSON values.
         samples: test images.
-        side: longer side of the box that a drawing is scaled into, see `jaxmnist.images.fit`.
     """
     data = {
         "about": dict(about),
-        "side": side,
         "samples": [
             {
                 "label": sample.label,

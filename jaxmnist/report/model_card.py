@@ -25,7 +25,7 @@ def model_card(about: dict[str, Any], recipe: Recipe, files: Sequence[CardFile],
         files: what it was exported to.
         checked: number of test images that every file was run on.
     """
-    mean, std = about["mean"], about["std"]
+    mean, std, side = about["mean"], about["std"], about["side"]
     normalisation = f"(pixel / 255 - {mean}) / {std}"
     rows = [f"| `{file.name}` | {_USES[file.format]} | {file.difference:.1e} |" for file in files]
     example = "\n\n".join(
@@ -50,8 +50,8 @@ pixels shows: {", ".join(about["classes"])}. It gives a probability for each.
 {_recipe_table(recipe) if about["trained_on"] else ""}
 ## Input and files
 
-An image is light ink (255) on a dark ground (0), as MNIST has it: the ink scaled to fit into 20x20 pixels with its
-proportions kept, its centre of mass in the middle of the 28x28. The network computes with {normalisation}; the
+An image is light ink (255) on a dark ground (0), as MNIST has it: the ink scaled to fit into {side}x{side} pixels with
+its proportions kept, its centre of mass in the middle of the 28x28. The network computes with {normalisation}; the
 files html, onnx and stablehlo do that themselves and take bytes, who uses the weights alone has to do it.
 
 | file | what it is | largest difference |
@@ -77,7 +77,7 @@ LIMITS = """- It always answers with one of its ten classes, whatever the image 
 - It is for teaching and experiments; let nothing of consequence hang on it."""
 
 _USES = {
-    "html": "a page to draw on and to look inside; opens in any browser, without a network",
+    "html": "a page to draw on and to look inside; opens in any browser, without a connection",
     "onnx": "ONNX: `images`, uint8 `[batch, 28, 28]`, to `probabilities`, float32 `[batch, 10]`",
     "stablehlo": "`jax.export`: from uint8 `[batch, 28, 28]` to probabilities, float32 `[batch, 10]`",
     "safetensors": "weights under PyTorch's names; normalisation in the metadata",
@@ -108,13 +108,15 @@ model.load_state_dict({{name: torch.from_numpy(arrays[name]) for name in arrays 
 
 def _recipe_table(recipe: Recipe) -> str:
     values = dataclasses.asdict(recipe)
-    changes = {name: value for name, value in values.pop("augmentation").items() if value}
-    plateau = values.pop("plateau")
-    hidden = ("name", "mean", "std", "default_seed", "ignored_epochs", "best_model", "repeat_epochs")
+    changes, plateau = values.pop("augmentation"), values.pop("plateau")
+    hidden = {"name", "mean", "std", "default_seed", "ignored_epochs", "best_model", "repeat_epochs"}
+    if recipe.optimizer != "sgd":
+        hidden.add("momentum")
     rows = [(name, value) for name, value in values.items() if name not in hidden]
     rows.append(("plateau", "none" if plateau is None else _phrase(plateau)))
-    changing = changes.keys() - {"perspective_probability", "rotation_fill", "elastic_sigma"}
-    rows.append(("augmentation", _phrase(changes) if changing else "none"))
+    # A change that is switched off has details nevertheless.
+    active = {name: value for name, value in changes.items() if value and changes[name.split("_")[0]]}
+    rows.append(("augmentation", _phrase(active) or "none"))
     body = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in rows)
     return f"\n| setting | value |\n|---|---|\n{body}\n"
 

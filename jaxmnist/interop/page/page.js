@@ -46,7 +46,7 @@ function schedule() {
 /** Reads the drawing, runs the network and shows what it says. */
 function predict() {
   const began = performance.now();
-  seen.set(drawing.picture ?? fit(drawing.grey(), INK_SIZE, data.side));
+  seen.set(drawing.picture ?? fit(drawing.grey(), INK_SIZE, about.side));
   const probabilities = network.run(seen);
   pictureCanvas(seen, element("seen"));
   showAnswer(probabilities);
@@ -111,7 +111,7 @@ function describe() {
   element("lead").textContent = `Draw ${what} and watch ${about.parameters.toLocaleString("en")} numbers decide what it is.`;
   element("draw-title").textContent = `Draw ${what}`;
   element("draw-hint").textContent = "Draw here";
-  element("side").textContent = `${data.side}\u00a0×\u00a0${data.side}`;
+  element("side").textContent = `${about.side}\u00a0×\u00a0${about.side}`;
   element("training").textContent = about.training_text;
   element("accuracy").textContent = about.accuracy_text;
   const facts = [
