@@ -122,6 +122,16 @@ def evaluate_split(
     }
 
 
+def wilson_interval(correct: int, examples: int) -> tuple[float, float]:
+    """95 % interval of an accuracy, in percent (Wilson 1927): what it leaves open by the number of images alone."""
+    z = 1.959964
+    share = correct / examples
+    middle = share + z * z / (2 * examples)
+    half = z * ((share * (1 - share) + z * z / (4 * examples)) / examples) ** 0.5
+    low, high = ((middle + side) / (1 + z * z / examples) for side in (-half, half))
+    return 100 * max(0.0, low), 100 * min(1.0, high)
+
+
 def splits_of(network: Network, dataset: Dataset) -> list[Split]:
     """The splits that have images: `train`, `val` where the network's run held out some, `test`."""
     return [split for split, indices in _indices(network, dataset).items() if len(indices)]

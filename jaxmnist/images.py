@@ -41,6 +41,9 @@ _SIDE = 28
 
 _LARGE = 4_000  # side from which a JPEG is decoded at a half, a quarter or an eighth of its size
 
+INK_SIDE = {"fashion_mnist": 28}
+"""The longer side of what the images of a dataset show, where it is not the 20 of MNIST; see `fit`."""
+
 Ink = Literal["auto", "light", "dark"]
 
 

@@ -7,11 +7,8 @@ from typing import Any
 import numpy as np
 
 from jaxmnist.errors import DataError
-from jaxmnist.images import Ink, read_image
+from jaxmnist.images import INK_SIDE, Ink, read_image
 from jaxmnist.inference import Network, classify
-
-# The longer side of what the images of a dataset show; see `jaxmnist.images.fit`.
-_INK_SIDE = {"fashion_mnist": 28}
 
 
 def predict_files(
@@ -28,7 +25,7 @@ def predict_files(
         For each image that can be read, in order, plain JSON values: `file`, `prediction`, its `confidence`
         in [0, 1], and the ten `probabilities`. And for each of the others its error.
     """
-    side = _INK_SIDE.get(network.config.dataset, 20) if network.config else 20
+    side = INK_SIDE.get(network.config.dataset, 20) if network.config else 20
     files, images, errors = [], [], []
     for path in paths:
         try:

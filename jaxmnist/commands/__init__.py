@@ -6,8 +6,10 @@ is quick.
 
 from jaxmnist.commands.benchmark import Benchmark
 from jaxmnist.commands.compare import Compare
+from jaxmnist.commands.demo import Demo
 from jaxmnist.commands.doctor import Doctor
 from jaxmnist.commands.evaluate import Evaluate
+from jaxmnist.commands.export import Export
 from jaxmnist.commands.find_lr import FindLr
 from jaxmnist.commands.options import Command
 from jaxmnist.commands.predict import Predict
@@ -19,6 +21,8 @@ COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "evaluate": Evaluate,
     "predict": Predict,
+    "export": Export,
+    "demo": Demo,
     "benchmark": Benchmark,
     "compare": Compare,
     "summary": Summary,

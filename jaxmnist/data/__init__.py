@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from jaxmnist.data import digits, idx, tfds
-from jaxmnist.data.dataset import NUM_CLASSES, Dataset, DataUnavailableError
+from jaxmnist.data.dataset import CLOTHING, NUM_CLASSES, Dataset, DataUnavailableError
 from jaxmnist.data.published import PUBLISHED
 from jaxmnist.errors import DataError, unknown_name
 
-__all__ = ["DATASETS", "NUM_CLASSES", "DataUnavailableError", "Dataset", "load_dataset"]
+__all__ = ["CLOTHING", "DATASETS", "NUM_CLASSES", "DataUnavailableError", "Dataset", "load_dataset"]
 
 DATASETS = ("mnist", "fashion_mnist", "digits")
 

@@ -11,6 +11,20 @@ from jaxmnist.errors import DataError
 
 NUM_CLASSES = 10
 
+CLOTHING = (
+    "T-shirt",
+    "trousers",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
+"""What the classes of Fashion-MNIST are; those of the other datasets are the digits."""
+
 
 class DataUnavailableError(DataError):
     """The dataset was found nowhere, as opposed to found and damaged.

@@ -234,7 +234,7 @@ def gelu(x: FeatureMap) -> FeatureMap:
 
 def class_scores(x: Float[Array, "classes 1 1 batch"]) -> Float[Array, "batch classes"]:
     """A 1x1 map with a channel for each class, in the public order."""
-    return x[:, 0, 0].T
+    return x.squeeze((1, 2)).T
 
 
 def _is_zero(rate: Any) -> bool:

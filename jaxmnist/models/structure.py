@@ -1,5 +1,6 @@
 """What a network is made of: its layers in the order of execution, with shapes, sizes and costs."""
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxmnist.models import IMAGE_SHAPE
 from jaxmnist.models.layers import Activation, Conv, Dense, GlobalAverage, MaxPool
@@ -99,6 +101,20 @@ def layers(model: nn.Module) -> list[Layer]:
             )
         )
     return found
+
+
+def apply_labelled(model: nn.Module, variables: Any, images: Any) -> Any:
+    """Applies a network; when traced, the result of each of its `layers` carries its position as a name."""
+    position = itertools.count()
+
+    def label(next_function, args, kwargs, context):
+        result = next_function(*args, **kwargs)
+        if context.method_name == "__call__" and context.module.name is not None:
+            return checkpoint_name(result, str(next(position)))
+        return result
+
+    with nn.intercept_methods(label):
+        return model.apply(variables, images)
 
 
 def totals(layers: Sequence[Layer]) -> Totals:

@@ -8,6 +8,7 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
 
@@ -69,7 +70,7 @@ _SLICE_IMAGES = 32
 _SLICE_BYTES = 8 * 2**20
 
 
-def _slices(x, kernel):
+def _slices(x, kernel) -> int:
     """In how many parts of the batch a convolution is done, so that a part's stacked copies stay in cache.
 
     A step of `step1` takes 1.2 s of processor time instead of 1.5 s (batch 128); where the copies of the whole
@@ -77,8 +78,9 @@ def _slices(x, kernel):
     """
     stacked = kernel.shape[1] * x.size * x.dtype.itemsize
     batch = x.shape[3]
-    whole = kernel.shape[1] == 1 or stacked <= _SLICE_BYTES or batch % _SLICE_IMAGES
-    return 1 if whole else batch // _SLICE_IMAGES
+    # An export for any number of images does not know it.
+    whole = is_symbolic_dim(batch) or kernel.shape[1] == 1 or stacked <= _SLICE_BYTES or batch % _SLICE_IMAGES
+    return 1 if whole else int(batch // _SLICE_IMAGES)
 
 
 # The barriers have what enters a convolution computed once and kept: left alone, XLA repeats whatever comes

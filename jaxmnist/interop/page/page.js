@@ -1,0 +1,146 @@
+"use strict";
+
+// The page: what is drawn goes through the network, and what comes out is shown.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const { about } = data;
+const network = new Network(data);
+const seen = new Uint8Array(SIDE * SIDE); // the image that the network reads
+
+const element = (id) => document.getElementById(id);
+const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+
+const drawing = new Drawing(element("drawing"), schedule);
+const bars = about.classes.map((name) => makeBar(name));
+const maps = new FeatureMaps(element("layers"), data.layers, network);
+
+let scheduled = false;
+let lastSeconds = 0;
+let announcement = 0;
+
+describe();
+makeSamples();
+drawScale(element("scale"));
+element("clear").addEventListener("click", () => drawing.clear());
+element("undo").addEventListener("click", () => drawing.undo());
+element("between").addEventListener("change", (event) => {
+  maps.showBetween(event.target.checked);
+  maps.layOut();
+});
+predict();
+const firstSeconds = lastSeconds;
+setTimeout(check, 50);
+
+/** Predicts once before the screen is drawn next; a slow network leaves the pen some time in between. */
+function schedule() {
+  if (scheduled) return;
+  scheduled = true;
+  const begin = () => requestAnimationFrame(() => {
+    scheduled = false;
+    predict();
+  });
+  if (lastSeconds < 0.03) begin();
+  else setTimeout(begin, 1000 * lastSeconds);
+}
+
+/** Reads the drawing, runs the network and shows what it says. */
+function predict() {
+  const began = performance.now();
+  seen.set(drawing.picture ?? fit(drawing.grey(), INK_SIZE, about.side));
+  const probabilities = network.run(seen);
+  pictureCanvas(seen, element("seen"));
+  showAnswer(probabilities);
+  maps.draw();
+  lastSeconds = (performance.now() - began) / 1000;
+}
+
+function showAnswer(probabilities) {
+  const empty = drawing.isEmpty;
+  const best = probabilities.indexOf(Math.max(...probabilities));
+  const [name, share] = [about.classes[best], probabilities[best]];
+  element("answer-class").textContent = empty ? "–" : name;
+  element("answer-class").classList.toggle("word", !empty && name.length > 1);
+  element("answer-share").textContent = empty ? "nothing drawn yet" : percent(share);
+  bars.forEach(({ item, fill, text }, i) => {
+    item.classList.toggle("best", !empty && i === best);
+    fill.style.setProperty("--share", empty ? 0 : probabilities[i]);
+    text.textContent = empty ? "" : percent(probabilities[i]);
+  });
+  element("draw-hint").hidden = !empty;
+  element("undo").disabled = drawing.strokes.length === 0;
+  // Said once the drawing rests, not at each movement.
+  clearTimeout(announcement);
+  announcement = setTimeout(() => {
+    element("status").textContent = empty ? "Nothing drawn." : `Looks like ${name}, ${percent(share, 0)}.`;
+  }, 600);
+}
+
+function makeBar(name) {
+  const [item, label, track, fill, text] = ["li", "span", "div", "div", "span"].map((tag) => document.createElement(tag));
+  label.className = "name";
+  track.className = "track";
+  fill.className = "fill";
+  text.className = "share";
+  label.textContent = name;
+  track.append(fill);
+  item.append(label, track, text);
+  element("bars").classList.toggle("words", name.length > 1);
+  element("bars").append(item);
+  return { item, fill, text };
+}
+
+function makeSamples() {
+  for (const sample of data.samples) {
+    sample.grey = bytesFromBase64(sample.pixels);
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("aria-label", `Test image of ${about.classes[sample.label]}`);
+    const canvas = pictureCanvas(sample.grey);
+    canvas.className = "pixels";
+    button.append(canvas);
+    button.addEventListener("click", () => drawing.show(sample.grey));
+    element("samples").append(button);
+  }
+}
+
+function describe() {
+  const isDigits = about.classes[0] === "0";
+  const what = isDigits ? "a digit" : "a piece of clothing";
+  const layers = data.layers.filter(({ kind }) => kind === "Conv" || kind === "Dense").length;
+  element("arch").textContent = about.arch;
+  element("lead").textContent = `Draw ${what} and watch ${about.parameters.toLocaleString("en")} numbers decide what it is.`;
+  element("draw-title").textContent = `Draw ${what}`;
+  element("draw-hint").textContent = "Draw here";
+  element("side").textContent = `${about.side}\u00a0×\u00a0${about.side}`;
+  element("training").textContent = about.training_text;
+  element("accuracy").textContent = about.accuracy_text;
+  const facts = [
+    ["parameters", about.parameters.toLocaleString("en")],
+    [`of ${about.examples.toLocaleString("en")} test images right`, `${about.accuracy.toFixed(2)} %`],
+    ["layers with weights", layers],
+    ["trained on", about.trained_on ?? "unknown data"],
+  ];
+  for (const [name, value] of facts) {
+    const [group, term, detail] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
+    term.textContent = name;
+    detail.textContent = value;
+    group.append(term, detail);
+    element("facts").append(group);
+  }
+}
+
+/** Compares this page's probabilities of the test images with those that JAX gave when it was made. */
+function check() {
+  const mine = new Network(data);
+  let largest = 0;
+  for (const { grey, probabilities } of data.samples) {
+    const given = mine.run(grey);
+    for (let i = 0; i < given.length; i++) largest = Math.max(largest, Math.abs(given[i] - probabilities[i]));
+  }
+  const count = data.samples.length;
+  element("check").textContent =
+    largest <= 1e-4
+      ? `Checked on your device: for the ${count} test images this page gives the probabilities of the program that ` +
+        `trained the network (largest difference ${largest.toExponential(0)}). Made by jaxmnist.`
+      : `Something is wrong: on your device the probabilities are off by ${largest.toPrecision(2)}. Made by jaxmnist.`;
+}
