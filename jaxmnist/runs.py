@@ -95,12 +95,9 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     if (run / METRICS).is_file():
         for line in (run / METRICS).read_bytes().splitlines():
             try:
-                row = json.loads(line)
+                rows.append(json.loads(line))
             except ValueError:
                 break
-            if not isinstance(row, dict):
-                break
-            rows.append(row)
     return rows
 
 

@@ -146,8 +146,12 @@ def test_all_is_told_as_one_json_object(call, tmp_path, mnist_dir):
 
 
 @pytest.mark.usefixtures("fails")
-def test_the_first_remedy_that_helps_is_named_and_the_exit_code_is_1(call, monkeypatch):
+def test_the_first_remedy_that_helps_is_named_and_the_exit_code_is_1(call, monkeypatch, request):
     tried = []
+    # Another test may have switched the compile cache on, which would be a remedy of its own.
+    folder = jax.config.values["jax_compilation_cache_dir"]
+    request.addfinalizer(lambda: jax.config.update("jax_compilation_cache_dir", folder))
+    jax.config.update("jax_compilation_cache_dir", None)
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=true")
     monkeypatch.setattr(
         remedies, "_helps", lambda remedy, archs: tried.append((remedy, archs)) or len(tried) == 2
