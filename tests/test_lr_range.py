@@ -321,6 +321,7 @@ def test_ctrl_c_ends_the_command_with_130(call, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(lr_range, "find_learning_rate", interrupted)
+    monkeypatch.setattr(cli, "_end_at_once", sys.exit)  # it would end the tests, too
     code, _, error = call("--out", tmp_path / "new")
     assert code == 130
     assert error.endswith("error: interrupted.\n")
