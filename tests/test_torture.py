@@ -12,8 +12,19 @@ sys.path.insert(0, str(ROOT))
 from tests.torture.attacks import ATTACKS  # noqa: E402
 from tests.torture.battery import Attack, run_attack, table  # noqa: E402
 
-SLOW = {"kill", "signals", "not-finite", "runs-on-one-folder", "same-seed-twice"}
-"""These wait for processes or compile several programs."""
+SLOW = {
+    "kill",
+    "signals",
+    "second-signal",
+    "damaged-metrics",
+    "not-finite",
+    "not-finite-resumed",
+    "file-size-limit",
+    "runs-on-one-folder",
+    "evaluated-live",
+    "same-seed-twice",
+}
+"""These start processes, or compile several programs."""
 
 PARAMETERS = [
     pytest.param(attack, id=attack.name, marks=[pytest.mark.slow] * (attack.name in SLOW))
