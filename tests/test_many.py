@@ -56,7 +56,7 @@ def pick(results, index):
 def test_each_seed_trains_as_by_itself(data, loop):
     results = trained(many.Varied(jnp.array([3, 5])), data, loop)
     for index, seed in enumerate((3, 5)):
-        chex.assert_trees_all_close(pick(results, index), alone(seed, data), rtol=1e-4, atol=1e-6)
+        chex.assert_trees_all_close(pick(results, index), alone(seed, data), rtol=1e-4, atol=1e-5)
     first, second = (pick(results, index)[0].params["conv1"]["kernel"] for index in range(2))
     assert np.abs(first - second).max() > 0.01
 
