@@ -7,7 +7,5 @@ from tests.torture.battery import Attack
 _MODULES = ("interruptions", "damage", "guard", "disk", "folders", "repeats", "inputs", "surroundings")
 
 ATTACKS: tuple[Attack, ...] = tuple(
-    attack
-    for module in _MODULES
-    for attack in import_module(f"tests.torture.{module}").ATTACKS
+    attack for module in _MODULES for attack in import_module(f"tests.torture.{module}").ATTACKS
 )

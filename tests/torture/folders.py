@@ -83,5 +83,5 @@ def _start(options: tuple[str | Path, ...]) -> subprocess.Popen[str]:
 
 ATTACKS = (
     Attack("runs-on-one-folder", 20, 1, many_runs_on_one_folder),
-    Attack("evaluated-live", 4, 1, evaluated_while_it_trains),
+    Attack("evaluated-live", 4, 0, evaluated_while_it_trains),
 )
