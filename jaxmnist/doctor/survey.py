@@ -21,7 +21,7 @@ FREE_BYTES = 10**9
 """Less free space than this is worth a word: a run takes a few megabytes, the compile cache a hundred or two."""
 
 _VARIABLES = re.compile(
-    r"(XLA|JAX|JAXLIB|TF|CUDA|LIBTPU|OMP)_.*|JAXMNIST_.*|TFDS_DATA_DIR|XDG_CACHE_HOME|HOME"
+    r"(XLA|JAX|JAXLIB|JAXMNIST|LIBTPU)_.*|TFDS_DATA_DIR|XDG_CACHE_HOME|CUDA_VISIBLE_DEVICES"
 )
 
 
