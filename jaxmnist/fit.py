@@ -22,7 +22,7 @@ from jaxmnist.checkpoints.states import room_for
 from jaxmnist.config import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.durable import locked
-from jaxmnist.errors import CheckpointError, DivergedError, JaxmnistWarning, StorageError, UsageError
+from jaxmnist.errors import DivergedError, JaxmnistWarning, StorageError, UsageError
 from jaxmnist.models import count_params
 from jaxmnist.optim import learning_rate, observe
 from jaxmnist.parallel import Device
@@ -96,18 +96,10 @@ def _begin(session: Session) -> tuple[Snapshot, list[dict[str, Any]]]:
     run = session.run
     snapshot = _first_snapshot(session)
     _require_space(session, snapshot)
+    rows = list(snapshot.rows)
     present = runs.read_metrics(run)
-    rows = snapshot.rows
-    if rows is None:
-        closed = _closed_epochs(snapshot, session.batches)
-        rows = present[:closed]
-        if len(rows) < closed:
-            raise CheckpointError(
-                f"{run / runs.METRICS} has {len(rows)} lines, where the checkpoint is one of {closed} epochs; "
-                "restore the file or train again."
-            )
     # The line of the last epoch may be missing: it is written after the state.
-    elif json.dumps(present[: len(rows)]) not in (json.dumps(rows), json.dumps(rows[:-1])):
+    if json.dumps(present[: len(rows)]) not in (json.dumps(rows), json.dumps(rows[:-1])):
         message = (
             f"{run / runs.METRICS} is not as the run left it; the checkpoint's lines are put in its place."
         )
@@ -157,13 +149,6 @@ def _compiling_ahead(session: Session) -> Iterator[None]:
         yield
     finally:
         thread.join()
-
-
-def _closed_epochs(snapshot: Snapshot, batches: int) -> int:
-    # Sums left over mean an epoch that is not closed, even if its last step is taken: its line of metrics may
-    # be there all the same, when the run was killed between the line and the checkpoint.
-    in_progress = int(snapshot.metrics.examples) > 0
-    return (int(snapshot.state.step) - in_progress) // batches
 
 
 def _between_epochs(session: Session, state: train.TrainState, rows: list[dict[str, Any]]) -> Snapshot:

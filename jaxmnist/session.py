@@ -77,7 +77,7 @@ class Session(NamedTuple):
             StorageError: it cannot be written.
         """
         with self.stop.saving():
-            self.checkpoints.save(snapshot, len(snapshot.rows or ()), accuracy, meets_rule)
+            self.checkpoints.save(snapshot, len(snapshot.rows), accuracy, meets_rule)
 
     def save_last(self, snapshot: Snapshot, accuracy: float | None = None, meets_rule: bool = False) -> None:
         """Saves the state that a session ends with, without which there is no success to report."""
