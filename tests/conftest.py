@@ -14,6 +14,15 @@ install_import_hook("jaxmnist", "beartype.beartype")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Many tests compile the same programs; so do the processes that tests start, and the next run of the tests."""
+    folder = str(config.cache.mkdir("xla")) if config.cache else ""
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
