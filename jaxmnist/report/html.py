@@ -45,7 +45,7 @@ def element(name: str, /, *children: Child, **attributes: str | int | float | No
 def joined(*children: Child) -> Html:
     """Markup and texts one after the other."""
     parts = [part for child in children for part in ([child] if isinstance(child, str) else child)]
-    return Html("".join(part if isinstance(part, Html) else html.escape(part) for part in parts))
+    return Html("".join(part if isinstance(part, Html) else _escaped(part) for part in parts))
 
 
 def table(
@@ -53,10 +53,14 @@ def table(
     rows: Iterable[Sequence[str]],
     *,
     caption: str,
+    seen: bool = False,
     class_: str | None = None,
     row_classes: Sequence[str | None] = (),
 ) -> Html:
-    """A table that scrolls inside itself where it is wider than the page. The first cell of a row is its heading."""
+    """A table that scrolls inside itself where it is wider than the page. The first cell of a row is its heading.
+
+    A caption that is not to be `seen` is there for those who hear the page.
+    """
     head = element("tr", (element("th", heading, scope="col") for heading in headings))
     body = [
         element(
@@ -67,8 +71,18 @@ def table(
         )
         for number, cells in enumerate(rows)
     ]
-    content = (element("caption", caption), element("thead", head), element("tbody", body))
+    content = (table_caption(caption, seen), element("thead", head), element("tbody", body))
     return scrolling(element("table", *content, class_=class_), caption)
+
+
+def table_caption(text: str, seen: bool) -> Html:
+    """The caption of a table; it stays in sight when the table scrolls."""
+    return element("caption", element("span", text), class_=None if seen else "visually-hidden")
+
+
+def _escaped(text: str) -> str:
+    # A number stays on the line of its percent sign.
+    return html.escape(text).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def scrolling(content: Html, label: str) -> Html:

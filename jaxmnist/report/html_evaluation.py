@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from jaxmnist.report.facts import RunFacts, Samples
-from jaxmnist.report.html import Html, element, joined, picture, scrolling, table
+from jaxmnist.report.html import Html, element, joined, picture, scrolling, table, table_caption
 
-_SHOWN = 60
+_SHOWN = 40
 _GAP = 2  # pixels of an image between two images
 _NONE = "-"
 
@@ -23,7 +23,11 @@ def confusion(evaluation: dict[str, Any], classes: Sequence[str], caption: str) 
     for label, counts in enumerate(matrix.tolist()):
         cells = [_cell(count, label == column, count / most) for column, count in enumerate(counts)]
         rows.append(element("tr", element("th", classes[label], scope="row"), cells))
-    content = (element("caption", caption), element("thead", element("tr", head)), element("tbody", rows))
+    content = (
+        table_caption(caption, seen=True),
+        element("thead", element("tr", head)),
+        element("tbody", rows),
+    )
     return scrolling(element("table", *content, class_="confusion"), caption)
 
 
@@ -74,7 +78,7 @@ def mistakes(facts: RunFacts) -> Html:
     return joined(
         element(
             "p",
-            f"{which}, the most confident first: true class, answer, its probability, number of the image.",
+            f"{which}, the most confident first: true class, answer, its probability, #number of the image.",
         ),
         element("div", (_mistake(facts, mistake) for mistake in shown), class_="gallery"),
     )
@@ -99,13 +103,11 @@ def shared_mistakes(found: Sequence[RunFacts], names: Sequence[str]) -> Html:
         said = [classes[answer[index]["prediction"]] for answer in answers]
         alt = f"Test image {index}, a {label}, taken for {', '.join(said)}"
         text = ", ".join(f"{name} {answer}" for name, answer in zip(names, said, strict=True))
-        caption = element(
-            "figcaption", element("b", label), f" taken: {text}", element("span", f"no. {index}")
-        )
+        caption = element("figcaption", element("b", label), f" taken: {text}", element("span", f"#{index}"))
         figures.append(element("figure", picture(found[0].pictures[index], alt), caption))
     which = f"The first {_SHOWN} of {len(ranked):,}" if len(ranked) > _SHOWN else f"{len(ranked):,}"
     words = (
-        f"{which}, those that all are surest of first: true class, each one's answer, number of the image."
+        f"{which}, those that all are surest of first: true class, each one's answer, #number of the image."
     )
     return joined(element("p", words), element("div", figures, class_="gallery"))
 
@@ -135,10 +137,10 @@ def plural(count: int, noun: str) -> str:
 
 def _cell(count: int, right: bool, heat: float) -> Html:
     if right:
-        return element("td", f"{count:,}", class_="right")
+        return element("td", str(count), class_="right")
     if not count:
         return element("td", "·", class_="none")
-    return element("td", f"{count:,}", class_="wrong", style=f"--heat:{heat:.2f}")
+    return element("td", str(count), class_="wrong", style=f"--heat:{heat:.2f}")
 
 
 def _bar(value: int, most: int) -> Html:
@@ -153,7 +155,7 @@ def _mistake(facts: RunFacts, mistake: dict[str, Any]) -> Html:
         element("b", label),
         " taken for ",
         element("b", answer),
-        element("span", f"{share}, no. {number}"),
+        element("span", f"{share} #{number}"),
     )
     return element("figure", picture(facts.pictures[number], alt), element("figcaption", *caption))
 

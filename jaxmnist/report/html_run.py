@@ -36,7 +36,6 @@ def page_of_run(facts: RunFacts) -> Html:
         _section("augmentation", "Augmentation", _augmentation(facts)),
         _section("configuration", "Configuration", _configuration(facts)),
         _section("environment", "Environment", _environment(facts)),
-        _section("time", "Time", _time(facts)),
     ]
     return page(
         "Run report",
@@ -81,7 +80,9 @@ def network(facts: RunFacts, name: str = "") -> Html | None:
     )
     headings = ("layer", "kind", "output", "parameters", "statistics", "multiply-adds", "field")
     caption = f"Layers of {name or facts.figures.arch}; multiply-adds of one image, field in pixels"
-    return table(headings, rows, caption=caption, class_="figures layers", row_classes=[*classes, "total"])
+    return table(
+        headings, rows, caption=caption, seen=True, class_="figures layers", row_classes=[*classes, "total"]
+    )
 
 
 def finite(values: Sequence[float]) -> bool:
@@ -146,7 +147,7 @@ def _results(facts: RunFacts) -> Html | None:
         return None
     figures, results = facts.figures, facts.results
     theirs = figures.published
-    on = "the test images, as published" if figures.select_on == "test" else "held-out training images (val)"
+    on = "the test images" if figures.select_on == "test" else "held-out training images (val)"
     best = results.get("best_train_accuracy")
     final = results.get("final_test_accuracy")
     rows = [
@@ -209,7 +210,14 @@ def _curves(facts: RunFacts) -> Html | None:
         charts.append(
             line_chart("Learning rate", "log scale", rates, logarithmic(rates[0].values), steps=True)
         )
-    return joined(element("div", charts, class_="charts"), _every_epoch(facts))
+    seconds = column(facts, "seconds")
+    words = ""
+    if finite(seconds):
+        charts.append(bar_chart("Time", "seconds of each epoch, its evaluation included", seconds))
+        known = [value for value in seconds if math.isfinite(value)]
+        words = f"{duration(math.fsum(known))} in all, {statistics.median(known):.1f} s for the median epoch."
+    drawn = element("div", charts, class_="charts")
+    return joined(drawn, element("p", words, class_="small") if words else "", _every_epoch(facts))
 
 
 def _all(lines: Sequence[Series]) -> list[float]:
@@ -262,10 +270,13 @@ def _configuration(facts: RunFacts) -> Html | None:
     rows, classes = [], []
     for name, value in ours.items():
         changed = theirs is not None and name != "recipe.name" and value != theirs.get(name)
-        mark: Child = (
-            element("strong", "changed from ", shown(theirs.get(name))) if changed and theirs else ""
-        )
-        rows.append((setting_name(name), element("code", shown(value)), joined(mark)))
+        if not changed and not _matters(name, ours):
+            continue
+        mark: Child = ""
+        if changed and theirs:
+            mark = element("strong", "published: ", shown(theirs.get(name)))
+        text = shown(value)[:12] if name == "data_fingerprint" else shown(value)
+        rows.append((setting_name(name), joined(element("code", text), mark)))
         classes.append("changed" if changed else None)
     count = sum(1 for mark in classes if mark)
     about = (
@@ -275,9 +286,18 @@ def _configuration(facts: RunFacts) -> Html | None:
         if count
         else "All is as published."
     )
-    headings = ("setting", "value", "against the published recipe")
-    body = table(headings, rows, caption="Configuration", class_="settings", row_classes=classes)
+    body = table(("setting", "value"), rows, caption="Configuration", class_="settings", row_classes=classes)
     return joined(element("p", about), body)
+
+
+def _matters(name: str, values: dict[str, Any]) -> bool:
+    """Whether a setting has an effect: a change of images that is switched off has none, nor have its details."""
+    if name == "recipe.momentum":
+        return values["recipe.optimizer"] == "sgd"
+    if not name.startswith("recipe.augmentation."):
+        return values[name] is not None
+    place, change = name.rsplit(".", 1)
+    return bool(values[f"{place}.{change.split('_')[0]}"])
 
 
 def _environment(facts: RunFacts) -> Html | None:
@@ -289,16 +309,3 @@ def _environment(facts: RunFacts) -> Html | None:
         for name, value in values.items()
     ]
     return table(("what", "value"), rows, caption="Where it ran, and with what", class_="settings")
-
-
-def _time(facts: RunFacts) -> Html | None:
-    seconds = column(facts, "seconds")
-    if not finite(seconds):
-        return None
-    usual = statistics.median(value for value in seconds if math.isfinite(value))
-    whole = math.fsum(value for value in seconds if math.isfinite(value))
-    words = f"{duration(whole)} in all, {usual:.1f} s for the median epoch; the time of an epoch includes its evaluation."
-    return joined(
-        element("p", words),
-        element("div", bar_chart("Time", "seconds of each epoch", seconds), class_="charts"),
-    )

@@ -165,7 +165,7 @@ def _differences(found: Sequence[RunFacts], names: Sequence[str]) -> Html:
             (
                 setting_name(name).removeprefix("packages: "),
                 *(
-                    element("code", shown(value)[:16] if name == "data_fingerprint" else shown(value))
+                    element("code", shown(value)[:12] if name == "data_fingerprint" else shown(value))
                     for value in values
                 ),
             )
