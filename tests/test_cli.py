@@ -84,7 +84,7 @@ try:
     cli.main("train")
 except SystemExit as end:
     print("exit code", end.code)
-print("forbidden", sorted({{"tensorflow", "torch"}} & set(sys.modules)))
+print("forbidden", sorted({{"tensorflow", "torch", "tensorboardX"}} & set(sys.modules)))
 """
     began = time.perf_counter()
     done = subprocess.run(

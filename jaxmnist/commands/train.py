@@ -124,6 +124,8 @@ class Train(Command):
         with terminal.TrainingDisplay(console, config.recipe.epochs) as display:
             results = fit(config, dataset, run, device, self._observers(display, run))
         self._draw(run)
+        if self.tensorboard:
+            self._add_confusion(run, dataset, device)
         if self.json:
             print(json.dumps(results | {"run": str(run)}))
         else:
@@ -150,6 +152,20 @@ class Train(Command):
             save_curves(run)
         except OSError as error:
             print(f"warning: the curves could not be drawn in {run} ({error.strerror}).", file=sys.stderr)
+
+    def _add_confusion(self, run: Path, dataset: "Dataset", device: Any) -> None:
+        """What the best epoch takes for what, among the events: evaluated once, at the end, in some seconds."""
+        from jaxmnist.checkpoints import restore_run
+        from jaxmnist.evaluate import evaluate_split
+        from jaxmnist.report.mistakes import confusion_figure
+        from jaxmnist.report.plots import as_png
+        from jaxmnist.tensorboard import EventWriter
+
+        figures = evaluate_split(restore_run(run, "best", device).network, dataset, "test")
+        origin = {"run": str(run), "weights": None, "checkpoint": "best", "augmentation_seed": None}
+        EventWriter(run).add_picture(
+            "confusion", *as_png(confusion_figure(figures | origin)), figures["epoch"]
+        )
 
     def _configure(self, console: "Console") -> tuple["RunConfig", "Dataset"]:
         """What to train, from the configuration file and the options; and the data."""

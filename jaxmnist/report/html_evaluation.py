@@ -102,13 +102,17 @@ def shared_mistakes(found: Sequence[RunFacts], names: Sequence[str]) -> Html:
         label = classes[answers[0][index]["label"]]
         said = [classes[answer[index]["prediction"]] for answer in answers]
         alt = f"Test image {index}, a {label}, taken for {', '.join(said)}"
-        text = ", ".join(f"{name} {answer}" for name, answer in zip(names, said, strict=True))
-        caption = element("figcaption", element("b", label), f" taken: {text}", element("span", f"#{index}"))
+        agreed = len(set(said)) == 1
+        text = (
+            said[0]
+            if agreed
+            else ", ".join(f"{name} {answer}" for name, answer in zip(names, said, strict=True))
+        )
+        taken = (element("b", label), " taken for ", element("b", text) if agreed else text)
+        caption = element("figcaption", *taken, element("span", f"#{index}"))
         figures.append(element("figure", picture(found[0].pictures[index], alt), caption))
     which = f"The first {_SHOWN} of {len(ranked):,}" if len(ranked) > _SHOWN else f"{len(ranked):,}"
-    words = (
-        f"{which}, those that all are surest of first: true class, each one's answer, #number of the image."
-    )
+    words = f"{which}, those that all are surest of first: true class, answer, #number of the image."
     return joined(element("p", words), element("div", figures, class_="gallery"))
 
 

@@ -1,13 +1,11 @@
 """The page of one run."""
 
 import math
-import shlex
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
-from jaxmnist.report.facts import RunFacts, flat_environment, published_settings, settings
-from jaxmnist.report.html import Child, Html, Section, element, joined, page, table
+from jaxmnist.report.facts import RunFacts
+from jaxmnist.report.html import Html, Section, element, joined, page, table
 from jaxmnist.report.html_charts import Series, accuracy, bar_chart, line_chart, logarithmic
 from jaxmnist.report.html_evaluation import (
     augmentation,
@@ -17,6 +15,7 @@ from jaxmnist.report.html_evaluation import (
     percent,
     plural,
 )
+from jaxmnist.report.html_settings import configuration, environment
 from jaxmnist.report.preview import changes_in_words
 
 SPLITS = {"train": "train (augmented, while training)", "val": "val", "test": "test"}
@@ -34,8 +33,8 @@ def page_of_run(facts: RunFacts) -> Html:
         _section("classes", "Classes", facts.evaluation and classes_of_run(facts.evaluation, facts.classes)),
         _section("mistakes", "Mistakes", facts.evaluation and mistakes(facts)),
         _section("augmentation", "Augmentation", _augmentation(facts)),
-        _section("configuration", "Configuration", _configuration(facts)),
-        _section("environment", "Environment", _environment(facts)),
+        _section("configuration", "Configuration", configuration(facts)),
+        _section("environment", "Environment", environment(facts)),
     ]
     return page(
         "Run report",
@@ -93,26 +92,6 @@ def finite(values: Sequence[float]) -> bool:
 def column(facts: RunFacts, key: str) -> list[float]:
     """A column of the metrics; not a number where an epoch has none."""
     return [row.get(key, math.nan) for row in facts.rows]
-
-
-def shown(value: Any) -> str:
-    """A value of a configuration, for people."""
-    if value is None:
-        return _NONE
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return shlex.join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def setting_name(name: str) -> str:
-    """A setting's name, for people."""
-    return (
-        name.removeprefix("recipe.").replace(".", ": ").replace("_", " ")
-        if name != "recipe.name"
-        else "recipe"
-    )
 
 
 def _section(anchor: str, title: str, content: Html | None) -> Section | None:
@@ -261,51 +240,3 @@ def _augmentation(facts: RunFacts) -> Html | None:
     if facts.samples is None:
         return element("p", f"{'; '.join(changes)}.")
     return augmentation(facts.samples, changes)
-
-
-def _configuration(facts: RunFacts) -> Html | None:
-    if facts.config is None:
-        return None
-    ours, theirs = settings(facts.config), published_settings(facts.config)
-    rows, classes = [], []
-    for name, value in ours.items():
-        changed = theirs is not None and name != "recipe.name" and value != theirs.get(name)
-        if not changed and not _matters(name, ours):
-            continue
-        mark: Child = ""
-        if changed and theirs:
-            mark = element("strong", "published: ", shown(theirs.get(name)))
-        text = shown(value)[:12] if name == "data_fingerprint" else shown(value)
-        rows.append((setting_name(name), joined(element("code", text), mark)))
-        classes.append("changed" if changed else None)
-    count = sum(1 for mark in classes if mark)
-    about = (
-        "The recipe is none of the published ones."
-        if theirs is None
-        else f"{plural(count, 'setting')} of the published recipe and protocol {'is' if count == 1 else 'are'} changed."
-        if count
-        else "All is as published."
-    )
-    body = table(("setting", "value"), rows, caption="Configuration", class_="settings", row_classes=classes)
-    return joined(element("p", about), body)
-
-
-def _matters(name: str, values: dict[str, Any]) -> bool:
-    """Whether a setting has an effect: a change of images that is switched off has none, nor have its details."""
-    if name == "recipe.momentum":
-        return values["recipe.optimizer"] == "sgd"
-    if not name.startswith("recipe.augmentation."):
-        return values[name] is not None
-    place, change = name.rsplit(".", 1)
-    return bool(values[f"{place}.{change.split('_')[0]}"])
-
-
-def _environment(facts: RunFacts) -> Html | None:
-    values = flat_environment(facts)
-    if not values:
-        return None
-    rows = [
-        (name.removeprefix("packages.").replace("_", " "), element("code", shown(value)))
-        for name, value in values.items()
-    ]
-    return table(("what", "value"), rows, caption="Where it ran, and with what", class_="settings")

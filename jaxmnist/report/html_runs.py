@@ -4,11 +4,12 @@ import statistics
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-from jaxmnist.report.facts import Pair, RunFacts, differences, flat_environment, settings_of
+from jaxmnist.report.facts import Pair, RunFacts
 from jaxmnist.report.html import Html, Section, element, joined, page, table
 from jaxmnist.report.html_charts import Series, accuracy, line_chart, logarithmic
 from jaxmnist.report.html_evaluation import classes_of_runs, confusion, percent, plural, shared_mistakes
-from jaxmnist.report.html_run import column, duration, finite, footer, network, notes, setting_name, shown
+from jaxmnist.report.html_run import column, duration, finite, footer, network, notes
+from jaxmnist.report.html_settings import what_differs
 
 _STYLES = 8
 _NONE = "-"
@@ -24,7 +25,7 @@ def page_of_runs(found: Sequence[RunFacts], pairs: Sequence[Pair]) -> Html:
     names = _letters(len(found))
     sections = [
         Section("results", "Results", _results(found, names)),
-        Section("differences", "What differs", _differences(found, names)),
+        Section("differences", "What differs", what_differs(found, names)),
         _section("curves", "Curves", _curves(found, names)),
         _section("pairs", "Errors on the same images", _pairs(found, names, pairs)),
         _section("shared", "Wrong in every run", _shared(found, names, pairs)),
@@ -96,92 +97,37 @@ def _key(found: Sequence[RunFacts], names: Sequence[str]) -> Html:
 
 
 def _results(found: Sequence[RunFacts], names: Sequence[str]) -> Html:
-    rows = []
-    for facts, name in zip(found, names, strict=True):
-        figures, theirs = facts.figures, facts.figures.published
-        interval = _NONE if facts.interval is None else f"{facts.interval[0]:.2f} to {facts.interval[1]:.2f}"
-        picked = (
-            figures.test_accuracy_of_best
-            if figures.finished
-            else next(iter(figures.test_accuracies[-1:]), None)
-        )
-        epoch = f"{figures.best_epoch}, on {figures.select_on}" if figures.finished else "last, unfinished"
-        difference = _NONE if figures.difference is None else f"{figures.difference:+.2f}"
-        seconds = [value for value in column(facts, "seconds") if finite([value])]
-        rows.append(
-            (
-                _named(facts, name),
-                _NONE if facts.totals is None else f"{facts.totals.parameters:,}",
-                percent(picked),
-                interval,
-                epoch,
-                percent(figures.last_five_mean_test_accuracy),
-                percent(theirs and theirs.last_five_mean),
-                difference,
-                percent(figures.best_test_accuracy),
-                percent(theirs and theirs.best_test_accuracy),
-                duration(figures.seconds),
-                f"{statistics.median(seconds):.1f} s" if seconds else _NONE,
-            )
-        )
-    headings = (
-        *(
-            "run",
-            "parameters",
-            "test accuracy",
-            "95 % interval",
-            "epoch picked",
-            "last-five mean",
-            "published",
-        ),
-        *("points", "best of any epoch", "published best", "time", "median epoch"),
-    )
+    columns = [_result_column(facts) for facts in found]
+    # What no run has, as the published figures of a network that nobody published, would be a row of dashes.
+    kept = [name for name in columns[0] if any(column[name] != _NONE for column in columns)]
+    rows = [(name, *(column[name] for column in columns)) for name in kept]
     published = any(facts.figures.published for facts in found)
-    theirs = (6, 7, 9)  # columns that are empty without a published run
-    kept = [index for index in range(len(headings)) if published or index not in theirs]
-    body = table(
-        [headings[index] for index in kept],
-        [[row[index] for index in kept] for row in rows],
-        caption="Results" + (" beside the published ones" if published else ""),
-        class_="figures",
-    )
+    caption = "Results" + (" beside the published ones" if published else "")
+    body = table(("", *names), rows, caption=caption, class_="figures")
     words = "Points: last-five mean minus the published one; a single run has a standard error of about 0.07."
     return joined(body, element("p", words, class_="small")) if published else body
 
 
-def _differences(found: Sequence[RunFacts], names: Sequence[str]) -> Html:
-    parts = []
-    for caption, per_run, nothing in (
-        ("Configuration", [settings_of(facts) for facts in found], "The configurations are the same."),
-        ("Environment", [flat_environment(facts) for facts in found if facts.environment], ""),
-    ):
-        differing = {name: values for name, values in differences(per_run).items() if name != "command"}
-        columns = (
-            names
-            if caption == "Configuration"
-            else [name for facts, name in zip(found, names, strict=True) if facts.environment]
-        )
-        rows = [
-            (
-                setting_name(name).removeprefix("packages: "),
-                *(
-                    element("code", shown(value)[:12] if name == "data_fingerprint" else shown(value))
-                    for value in values
-                ),
-            )
-            for name, values in differing.items()
-        ]
-        if rows:
-            parts.append(
-                table(
-                    (caption.lower(), *columns), rows, caption=f"{caption}: what differs", class_="settings"
-                )
-            )
-        elif nothing:
-            parts.append(element("p", nothing))
-    return joined(
-        *parts, element("p", "All that is not listed is the same.", class_="small") if parts else ""
-    )
+def _result_column(facts: RunFacts) -> dict[str, str]:
+    figures, theirs = facts.figures, facts.figures.published
+    last = next(iter(figures.test_accuracies[-1:]), None)
+    seconds = [value for value in column(facts, "seconds") if finite([value])]
+    return {
+        "network": figures.name,
+        "seed": str(figures.seed),
+        "parameters": _NONE if facts.totals is None else f"{facts.totals.parameters:,}",
+        "test accuracy": percent(figures.test_accuracy_of_best if figures.finished else last),
+        "95 % interval": _NONE if facts.interval is None else "{:.2f} to {:.2f}".format(*facts.interval),
+        "of epoch": str(figures.best_epoch) if figures.finished else f"{figures.epochs}, unfinished",
+        "picked on": figures.select_on,
+        "last-five mean": percent(figures.last_five_mean_test_accuracy),
+        "published last-five mean": percent(theirs and theirs.last_five_mean),
+        "points": _NONE if figures.difference is None else f"{figures.difference:+.2f}",
+        "best of any epoch": percent(figures.best_test_accuracy),
+        "published best": percent(theirs and theirs.best_test_accuracy),
+        "training": duration(figures.seconds),
+        "median epoch": f"{statistics.median(seconds):.1f} s" if seconds else _NONE,
+    }
 
 
 def _curves(found: Sequence[RunFacts], names: Sequence[str]) -> Html | None:
@@ -222,9 +168,9 @@ def _pairs(found: Sequence[RunFacts], names: Sequence[str], pairs: Sequence[Pair
         )
     headings = ("runs", "both right", "both wrong", "only first wrong", "only second wrong", "p", "")
     words = (
-        "The images that only one of two runs gets wrong tell them apart. p is the probability of a split at least as "
-        "uneven if both were equally good (McNemar's exact test); it knows these images and these two runs, not what "
-        "another seed would give."
+        "Of the best checkpoints. The images that only one of two runs gets wrong tell them apart. p is the "
+        "probability of a split at least as uneven if both were equally good (McNemar's exact test); it knows these "
+        "images and these two runs, not what another seed would give."
     )
     body = table(headings, rows, caption="Errors of each two runs on the same test images", class_="figures")
     return joined(element("p", words), body)
