@@ -194,7 +194,7 @@ def _summary(line: Series) -> str:
     return f"{line.name}: {last:.4g} in epoch {line.first + len(line.values) - 1}"
 
 
-def _x(epoch: float, first: int, last: int, steps: bool) -> float:
+def _x(epoch: int, first: int, last: int, steps: bool) -> float:
     width = _WIDTH - _LEFT - _RIGHT
     if steps:  # each epoch has a width of its own
         return _LEFT + width * (epoch - first + 0.5) / (last - first + 1)

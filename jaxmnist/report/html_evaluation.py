@@ -60,7 +60,7 @@ def classes_of_runs(found: Sequence[RunFacts], names: Sequence[str]) -> Html:
             errors = element("span", f" {plural(sum(counts) - counts[label], 'error')}", class_="quiet")
             cells.append(joined(share, errors))
         rows.append((name, *cells))
-    return table(("class", *names), rows, caption="Accuracy of each class", class_="figures")
+    return table(("class", *names), rows, caption="Accuracy of each class", class_="figures by-class")
 
 
 def mistakes(facts: RunFacts) -> Html:

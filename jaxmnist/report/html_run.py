@@ -91,7 +91,7 @@ def finite(values: Sequence[float]) -> bool:
 
 def column(facts: RunFacts, key: str) -> list[float]:
     """A column of the metrics; not a number where an epoch has none."""
-    return [row.get(key, math.nan) for row in facts.rows]
+    return [float(row.get(key, math.nan)) for row in facts.rows]
 
 
 def _section(anchor: str, title: str, content: Html | None) -> Section | None:
