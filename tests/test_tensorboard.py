@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 import warnings
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,6 +16,8 @@ from jaxmnist.durable import append
 from jaxmnist.errors import JaxmnistWarning
 from jaxmnist.session import Observer, Observers
 from jaxmnist.tensorboard import FOLDER, EventWriter, read_events
+
+Event: Any = vars(event_pb2)["Event"]  # made when the module loads
 
 
 def row(epoch, **changes):
@@ -38,7 +41,7 @@ def parsed(run):
         content = file.read_bytes()
         while content:
             size = int.from_bytes(content[:8], "little")
-            event = event_pb2.Event.FromString(content[12 : 12 + size])
+            event = Event.FromString(content[12 : 12 + size])
             content = content[16 + size :]
             if event.summary.value:
                 scalars = {value.tag: value.simple_value for value in event.summary.value}

@@ -56,7 +56,9 @@ class RunFacts:
     @property
     def wrong(self) -> set[int] | None:
         """Indices of the test images that are classified wrongly; None where that is not known."""
-        return self.evaluation and {mistake["index"] for mistake in self.evaluation["mistakes"]}
+        if self.evaluation is None:
+            return None
+        return {mistake["index"] for mistake in self.evaluation["mistakes"]}
 
 
 class Pair(NamedTuple):

@@ -55,7 +55,7 @@ def line_chart(title: str, label: str, series: Sequence[Series], scale: Scale, s
 
 
 def bar_chart(title: str, label: str, values: Sequence[float]) -> Html:
-    """A bar for each epoch."""
+    """A bar for each epoch; at least one value is finite."""
     scale = linear(values)
     width = (_WIDTH - _LEFT - _RIGHT) / len(values)
     bars = [
@@ -116,6 +116,7 @@ def _share(logarithm: float, low: float, high: float) -> float:
 
 def _log_ticks(low: float, high: float) -> list[float]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    inside: list[float] = []
     for factors in _DECADE:
         marks = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
         inside = [mark for mark in marks if low <= mark <= high]
@@ -123,7 +124,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
         gaps = [math.log(b / a) / math.log(high / low) for a, b in itertools.pairwise(inside)]
         if len(inside) <= 8 and all(gap > 0.075 for gap in gaps):
             return inside
-    return inside[:: -(-len(inside) // 8)]
+    return inside[:: max(1, -(-len(inside) // 8))]
 
 
 def _step(least: float) -> float:

@@ -30,8 +30,8 @@ def page_of_run(facts: RunFacts) -> Html:
         _section("network", "Network", network(facts)),
         _section("curves", "Curves", _curves(facts)),
         _section("confusion", "Confusion matrix", _confusion(facts)),
-        _section("classes", "Classes", facts.evaluation and classes_of_run(facts.evaluation, facts.classes)),
-        _section("mistakes", "Mistakes", facts.evaluation and mistakes(facts)),
+        _section("classes", "Classes", _classes(facts)),
+        _section("mistakes", "Mistakes", mistakes(facts) if facts.evaluation else None),
         _section("augmentation", "Augmentation", _augmentation(facts)),
         _section("configuration", "Configuration", configuration(facts)),
         _section("environment", "Environment", environment(facts)),
@@ -229,6 +229,10 @@ def _confusion(facts: RunFacts) -> Html | None:
     caption = f"True class (row), predicted class (column); best checkpoint, of {when}"
     errors = f"{plural(evaluation['errors'], 'error')} among {evaluation['examples']:,} test images"
     return joined(element("p", f"{errors}."), confusion(evaluation, facts.classes, caption))
+
+
+def _classes(facts: RunFacts) -> Html | None:
+    return classes_of_run(facts.evaluation, facts.classes) if facts.evaluation else None
 
 
 def _augmentation(facts: RunFacts) -> Html | None:
