@@ -7,7 +7,6 @@ checkpoints/   see `jaxmnist.checkpoints`
 plots/         pictures of the curves
 """
 
-import contextlib
 import dataclasses
 import datetime
 import functools
@@ -24,7 +23,7 @@ from typing import Any
 
 from jaxmnist.config import RunConfig, read_json, updated
 from jaxmnist.data import Dataset
-from jaxmnist.durable import write_atomically
+from jaxmnist.durable import append, write_atomically
 from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened
 from jaxmnist.recipes import Recipe
 
@@ -114,15 +113,7 @@ def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     if not lines or present != b"".join(lines[:-1]):
         write_atomically(path, b"".join(lines))
         return
-    try:
-        with path.open("ab") as file:
-            file.write(lines[-1])
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.truncate(path, len(present))
-        raise
+    append(path, lines[-1])
 
 
 def is_best(config: RunConfig, rows: list[dict[str, Any]], row: dict[str, Any]) -> bool:

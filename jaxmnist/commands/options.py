@@ -36,6 +36,10 @@ OptionalFolder = Annotated[Path | None, _optional("FOLDER")]
 OptionalFile = Annotated[Path | None, _optional("FILE")]
 OptionalInt = Annotated[int | None, _optional("INT")]
 OptionalFloat = Annotated[float | None, _optional("FLOAT")]
+RunFolders = Annotated[
+    tyro.conf.Positional[tuple[Path, ...]],
+    tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)"),
+]
 RunOrWeights = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|WEIGHTS.npz")]
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jaxmnist.config import RunConfig
     from jaxmnist.data import Dataset
     from jaxmnist.lr_range import RangeResult
+    from jaxmnist.session import Observer
 
 Norm = Annotated[
     Literal["batch", "layer", "group"] | None,
@@ -77,6 +78,8 @@ class Train(Command):
     """Folder that the run folder is made in."""
     resume: OptionalFolder = None
     """Run folder to go on with, under its own configuration."""
+    tensorboard: bool = False
+    """Write TensorBoard events into the run folder as well, in tensorboard/ (needs the extra tensorboard)."""
 
     def run(self) -> None:
         from jaxmnist.signals import StopSignals
@@ -95,6 +98,10 @@ class Train(Command):
         from jaxmnist.report.summary import print_network
 
         console = self.console()
+        if self.tensorboard:
+            from jaxmnist.tensorboard import require_tensorboard
+
+            require_tensorboard()
         if self.resume is not None:
             self._refuse_configuration()
             run, config = self.resume, runs.read_config(self.resume)
@@ -115,8 +122,10 @@ class Train(Command):
         print_network(console, config.arch, network, totals(network))
         terminal.print_setup(console, config, dataset, device, run)
         with terminal.TrainingDisplay(console, config.recipe.epochs) as display:
-            results = fit(config, dataset, run, device, display)
+            results = fit(config, dataset, run, device, self._observers(display, run))
         self._draw(run)
+        if self.tensorboard:
+            self._add_confusion(run, dataset, device)
         if self.json:
             print(json.dumps(results | {"run": str(run)}))
         else:
@@ -128,6 +137,14 @@ class Train(Command):
                 f"--target-acc {self.target_acc:g}; the run is complete in {run}."
             )
 
+    def _observers(self, display: "Observer", run: Path) -> "Observer":
+        if not self.tensorboard:
+            return display
+        from jaxmnist.session import Observers
+        from jaxmnist.tensorboard import EventWriter
+
+        return Observers(display, EventWriter(run))
+
     def _draw(self, run: Path) -> None:
         from jaxmnist.report.plots import save_curves  # matplotlib takes half a second to import
 
@@ -135,6 +152,20 @@ class Train(Command):
             save_curves(run)
         except OSError as error:
             print(f"warning: the curves could not be drawn in {run} ({error.strerror}).", file=sys.stderr)
+
+    def _add_confusion(self, run: Path, dataset: "Dataset", device: Any) -> None:
+        """What the best epoch takes for what, among the events: evaluated once, at the end, in some seconds."""
+        from jaxmnist.checkpoints import restore_run
+        from jaxmnist.evaluate import evaluate_split
+        from jaxmnist.report.mistakes import confusion_figure
+        from jaxmnist.report.plots import as_png
+        from jaxmnist.tensorboard import EventWriter
+
+        figures = evaluate_split(restore_run(run, "best", device).network, dataset, "test")
+        origin = {"run": str(run), "weights": None, "checkpoint": "best", "augmentation_seed": None}
+        EventWriter(run).add_picture(
+            "confusion", *as_png(confusion_figure(figures | origin)), figures["epoch"]
+        )
 
     def _configure(self, console: "Console") -> tuple["RunConfig", "Dataset"]:
         """What to train, from the configuration file and the options; and the data."""
@@ -190,7 +221,13 @@ class Train(Command):
 
     def _refuse_configuration(self) -> None:
         # What the run does not decide itself, and may differ from session to session.
-        free = ("resume", "data_dir", "target_acc", *(field.name for field in dataclasses.fields(Command)))
+        free = (
+            "resume",
+            "data_dir",
+            "target_acc",
+            "tensorboard",
+            *(field.name for field in dataclasses.fields(Command)),
+        )
         given = [
             field.name
             for field in dataclasses.fields(self)
