@@ -16,9 +16,9 @@ from test_comparison import KEPT_RESULTS, make_run
 
 from jaxmnist import cli, runs
 from jaxmnist.evaluate import mcnemar
-from jaxmnist.report.html import element, joined
-from jaxmnist.report.html_charts import Series, accuracy, line_chart, logarithmic
-from jaxmnist.report.html_runs import page_of_runs
+from jaxmnist.report.html.charts import Series, accuracy, line_chart, logarithmic
+from jaxmnist.report.html.elements import element, joined
+from jaxmnist.report.html.runs import page_of_runs
 from jaxmnist.run_report import gather, pairs
 
 VOID = {"meta", "link", "img", "br"}

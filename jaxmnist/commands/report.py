@@ -25,8 +25,8 @@ class Report(Command):
     def run(self) -> None:
         from jaxmnist.durable import write_atomically
         from jaxmnist.report.facts import as_json, differences, settings_of
-        from jaxmnist.report.html_run import page_of_run
-        from jaxmnist.report.html_runs import page_of_runs
+        from jaxmnist.report.html.run import page_of_run
+        from jaxmnist.report.html.runs import page_of_runs
         from jaxmnist.run_report import gather, pairs
 
         if not self.run_folders:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 
 from jaxmnist.report.facts import Pair, RunFacts
-from jaxmnist.report.html import Html, Section, element, joined, page, table
-from jaxmnist.report.html_charts import Series, accuracy, line_chart, logarithmic
-from jaxmnist.report.html_evaluation import classes_of_runs, confusion, percent, plural, shared_mistakes
-from jaxmnist.report.html_run import column, duration, finite, footer, network, notes
-from jaxmnist.report.html_settings import what_differs
+from jaxmnist.report.html.charts import Series, accuracy, line_chart, logarithmic
+from jaxmnist.report.html.elements import Html, Section, element, joined, page, table
+from jaxmnist.report.html.evaluation import classes_of_runs, confusion, percent, plural, shared_mistakes
+from jaxmnist.report.html.run import column, duration, finite, footer, network, notes
+from jaxmnist.report.html.settings import what_differs
 
 _STYLES = 8
 _NONE = "-"

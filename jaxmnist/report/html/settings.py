@@ -12,8 +12,8 @@ from jaxmnist.report.facts import (
     settings,
     settings_of,
 )
-from jaxmnist.report.html import Child, Html, element, joined, table
-from jaxmnist.report.html_evaluation import plural
+from jaxmnist.report.html.elements import Child, Html, element, joined, table
+from jaxmnist.report.html.evaluation import plural
 
 _NONE = "-"
 

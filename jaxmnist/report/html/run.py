@@ -5,9 +5,9 @@ import statistics
 from collections.abc import Sequence
 
 from jaxmnist.report.facts import RunFacts
-from jaxmnist.report.html import Html, Section, element, joined, page, table
-from jaxmnist.report.html_charts import Series, accuracy, bar_chart, line_chart, logarithmic
-from jaxmnist.report.html_evaluation import (
+from jaxmnist.report.html.charts import Series, accuracy, bar_chart, line_chart, logarithmic
+from jaxmnist.report.html.elements import Html, Section, element, joined, page, table
+from jaxmnist.report.html.evaluation import (
     augmentation,
     classes_of_run,
     confusion,
@@ -15,7 +15,7 @@ from jaxmnist.report.html_evaluation import (
     percent,
     plural,
 )
-from jaxmnist.report.html_settings import configuration, environment
+from jaxmnist.report.html.settings import configuration, environment
 from jaxmnist.report.preview import changes_in_words
 
 SPLITS = {"train": "train (augmented, while training)", "val": "val", "test": "test"}

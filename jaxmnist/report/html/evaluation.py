@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxmnist.report.facts import RunFacts, Samples
-from jaxmnist.report.html import Html, element, joined, picture, scrolling, table, table_caption
+from jaxmnist.report.html.elements import Html, element, joined, picture, scrolling, table, table_caption
 
 _SHOWN = 40
 _GAP = 2  # pixels of an image between two images

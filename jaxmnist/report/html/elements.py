@@ -109,7 +109,7 @@ def page(overline: str, title: str, lead: str, head: Child, sections: Sequence[S
         sections: its parts.
         footer: where it comes from.
     """
-    style = (importlib.resources.files(__package__ or "") / "html.css").read_text("utf-8")
+    style = (importlib.resources.files(__package__ or "") / "page.css").read_text("utf-8")
     contents = (element("li", element("a", part.title, href=f"#{part.anchor}")) for part in sections)
     parts = (
         element(
