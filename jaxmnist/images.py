@@ -1,8 +1,11 @@
 """Image files as the networks read them: 28x28 grey pixels, light ink on a dark ground, as MNIST has it."""
 
+import contextlib
+import io
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from jaxtyping import Num, UInt8
@@ -18,6 +21,9 @@ MAX_DECODED_PIXELS = 20_000_000
 
 MAX_SIDE = 65_535
 """The same for each side, as tables for scaling grow with it; a JPEG cannot have more."""
+
+MAX_STREAM_BYTES = 2**26
+"""Longest image on a pipe, which is read into memory whole; the largest photos have half of that."""
 
 # Those that decode the pixels themselves. Others start programs (EPS: Ghostscript), read what their header does
 # not promise (icons hold whole files), or are no images (HDF5).
@@ -60,29 +66,48 @@ def read_image(path: Path, ink: Ink = "auto", side: int = 20) -> UInt8[np.ndarra
     Raises:
         DataError: there is no such file, it is a folder, empty, damaged, no image, or has too many pixels.
     """
-    try:
+    with _reading(str(path)):
         _require_content(path)
-        # Pillow warns of what it repairs, and of bombs above its own limit; only the latter is for the user.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_known_formats()) as image:
-                _require_pixels(path, image, MAX_PIXELS)
-                if max(image.size) > _LARGE:
-                    image.draft(None, (_LARGE // 2, _LARGE // 2))
-                _require_pixels(path, image, MAX_DECODED_PIXELS)
-                ImageOps.exif_transpose(image, in_place=True)
-                return fit(to_grey(image), ink, side)
-    except DataError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(path, MAX_PIXELS) from error
-    except Image.UnidentifiedImageError as error:
-        raise DataError(f"{path} is not an image that can be read; save it as PNG or JPEG.") from error
-    # Decoders have many ways to fail on damaged data: OSError, SyntaxError, ValueError, struct.error, ...
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0] or type(error).__name__
-        raise DataError(f"{path} cannot be read ({reason}); check the file or save it again.") from error
+        return fit(_decode(path, str(path)), ink, side)
+
+
+def read_stream(stream: BinaryIO, name: str, ink: Ink = "auto", side: int = 20) -> UInt8[np.ndarray, "28 28"]:
+    """The image that a stream holds, as `read_image` has that of a file.
+
+    Args:
+        stream: read to its end, though no more than `MAX_STREAM_BYTES`.
+        name: what error messages call it.
+        ink, side: see `fit`.
+
+    Raises:
+        DataError: it is empty, too long, damaged, no image, or has too many pixels.
+    """
+    with _reading(name):
+        content = stream.read(MAX_STREAM_BYTES + 1)
+        if not content:
+            raise DataError(f"{name} is empty; pipe an image into it.")
+        if len(content) > MAX_STREAM_BYTES:
+            raise DataError(
+                f"{name} has more than {MAX_STREAM_BYTES:,} bytes; save the image and name the file."
+            )
+        return fit(_decode(io.BytesIO(content), name), ink, side)
+
+
+def from_pillow(image: Image.Image, ink: Ink = "auto", side: int = 20) -> UInt8[np.ndarray, "28 28"]:
+    """An image that is open in Pillow, as `read_image` has that of a file; it is left as it is.
+
+    Raises:
+        DataError: it is damaged, or has too many pixels.
+    """
+    name = "the image"
+    with _reading(name):
+        _require_pixels(name, image, MAX_PIXELS)
+        return fit(to_grey(ImageOps.exif_transpose(image)), ink, side)
+
+
+def is_image_name(path: Path) -> bool:
+    """Whether a file's name ends as those of the formats that can be read do, in small or capital letters."""
+    return Image.registered_extensions().get(path.suffix.lower()) in _FORMATS
 
 
 def to_grey(image: Image.Image) -> UInt8[np.ndarray, "height width"]:
@@ -172,20 +197,51 @@ def _offset(mass: np.ndarray) -> int:
     return int(np.clip(round(_SIDE / 2 - centre), 0, _SIDE - len(mass)))
 
 
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Around what reads an image: whatever goes wrong is said in a sentence about `name`."""
+    try:
+        # Pillow warns of what it repairs, and of bombs above its own limit; only the latter is for the user.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except DataError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(name, MAX_PIXELS) from error
+    except Image.UnidentifiedImageError as error:
+        raise DataError(f"{name} is not an image that can be read; save it as PNG or JPEG.") from error
+    # Decoders have many ways to fail on damaged data: OSError, SyntaxError, ValueError, struct.error, ...
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0] or type(error).__name__
+        raise DataError(f"{name} cannot be read ({reason}); check the file or save it again.") from error
+
+
+def _decode(file: Path | BinaryIO, name: str) -> UInt8[np.ndarray, "height width"]:
+    with Image.open(file, formats=_known_formats()) as image:
+        _require_pixels(name, image, MAX_PIXELS)
+        if max(image.size) > _LARGE:
+            image.draft(None, (_LARGE // 2, _LARGE // 2))
+        _require_pixels(name, image, MAX_DECODED_PIXELS)
+        ImageOps.exif_transpose(image, in_place=True)
+        return to_grey(image)
+
+
 def _known_formats() -> list[str]:
     Image.init()
     return [name for name in _FORMATS if name in Image.OPEN]  # AVIF is not in every Pillow
 
 
-def _require_pixels(path: Path, image: Image.Image, most: int) -> None:
+def _require_pixels(name: str, image: Image.Image, most: int) -> None:
     if max(image.size) > MAX_SIDE:
-        raise DataError(f"{path} has a side of more than {MAX_SIDE:,} pixels; scale it down first.")
+        raise DataError(f"{name} has a side of more than {MAX_SIDE:,} pixels; scale it down first.")
     if image.width * image.height > most:
-        raise _too_large(path, most)
+        raise _too_large(name, most)
 
 
-def _too_large(path: Path, most: int) -> DataError:
-    return DataError(f"{path} has more than {most:,} pixels; scale it down first.")
+def _too_large(name: str, most: int) -> DataError:
+    return DataError(f"{name} has more than {most:,} pixels; scale it down first.")
 
 
 def _require_content(path: Path) -> None:
