@@ -45,10 +45,10 @@ def find_image_files(names: Iterable[str | Path]) -> ImageFiles:
                 inside = (file for file in path.iterdir() if not file.name.startswith("."))
                 _add(found, name, inside, f"{name} is a folder without images; name one that has some.")
             elif glob.has_magic(name) and not path.exists():
-                matching = map(Path, glob.iglob(name, recursive=True))
-                _add(
-                    found, name, matching, f"no image file matches {name}; check the pattern and its folder."
-                )
+                # Path.glob takes no absolute pattern.
+                matching = map(Path, glob.iglob(name, recursive=True))  # noqa: PTH207
+                nothing = f"no image file matches {name}; check the pattern and its folder."
+                _add(found, name, matching, nothing)
             else:
                 found.files.append(path)
         except OSError as error:

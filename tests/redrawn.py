@@ -93,7 +93,10 @@ def rotated(digit: np.ndarray, random: np.random.Generator, degrees: float) -> n
 
 
 def restroked(digit: np.ndarray, random: np.random.Generator, pixels: int) -> np.ndarray:
-    """Ink on a page with strokes that many of 28 eighths of a pixel wider, or narrower where negative."""
+    """Ink on a page with strokes that reach so many pixels further to each side, or less far where negative.
+
+    Eight of them are one pixel of the digit, whose strokes are two to four wide.
+    """
     ink = ink_on_page(digit, random)
     change = ndimage.grey_dilation if pixels > 0 else ndimage.grey_erosion
     return change(ink, footprint=_disk(abs(pixels)))
