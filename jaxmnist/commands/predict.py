@@ -47,6 +47,8 @@ class Predict(NetworkCommand):
         for name, count in found.skipped:
             files = "1 file" if count == 1 else f"{count:,} files"
             print(f"skipped {files} in {name} that {'is' if count == 1 else 'are'} no image", file=sys.stderr)
+        if len(found.errors) == 1 and not found.files and not self.json:
+            raise found.errors[0]
         errors = list(map(str, found.errors))
         for error in errors:
             print(f"error: {error}", file=sys.stderr)

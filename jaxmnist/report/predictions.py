@@ -16,17 +16,19 @@ MANY = 200
 
 
 def print_predictions(console: Console, predictions: list[dict[str, Any]]) -> None:
-    """A line per image: file, prediction, its confidence, the three likeliest classes; warnings below."""
+    """A line per image: file, prediction, its confidence, the three likeliest classes, warning if there are any."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("file", overflow="fold")
     table.add_column("prediction", justify="right", style="bold")
     table.add_column("confidence", justify="right")
     table.add_column("top three", no_wrap=True)
+    warns = any(row["warning"] for row in predictions)
+    if warns:
+        table.add_column("warning", style="yellow")
     for row in predictions:
         top = "  ".join(f"{one['class']} {100 * one['probability']:5.1f} %" for one in row["top_three"])
-        table.add_row(Text(row["file"]), str(row["prediction"]), f"{100 * row['confidence']:.2f} %", top)
-        if row["warning"] is not None:
-            table.add_row(Text(f"  warning: {row['warning']}", style="yellow"))
+        cells = [Text(row["file"]), str(row["prediction"]), f"{100 * row['confidence']:.2f} %", top]
+        table.add_row(*cells, *[row["warning"] or ""] * warns)
     console.print(table)
 
 
