@@ -16,7 +16,8 @@ from jaxmnist.data import Dataset, load_dataset
 from jaxmnist.data.splits import Split
 from jaxmnist.errors import DataError, UsageError
 from jaxmnist.evaluate import evaluate_split
-from jaxmnist.images import Ink, from_pillow, read_image
+from jaxmnist.fitting import Ink
+from jaxmnist.images import from_pillow, read_image
 from jaxmnist.inference import Network, classify
 from jaxmnist.parallel import Device, DeviceChoice, select_device, use_compile_cache
 from jaxmnist.predict import ink_side
@@ -65,7 +66,7 @@ class Classifier:
             images: an array `[n, 28, 28]` of grey values, or `[28, 28]` for one image, light ink on dark as in
                 the datasets: integers from 0 to 255, or floats from 0 to 1 or, where one is above 1, to 255.
                 It is taken as it is. Or an image file's path, or an image open in Pillow, of any size, which is
-                fitted in as `jaxmnist.images.fit` says. Or a sequence of any of these.
+                fitted in as `jaxmnist.fitting.fit` says. Or a sequence of any of these.
             ink: whether files and Pillow's images have light or dark ink.
 
         Raises:

@@ -11,8 +11,9 @@ from jaxtyping import UInt8
 
 from jaxmnist.doubts import find_doubt
 from jaxmnist.errors import DataError
+from jaxmnist.fitting import INK_SIDE, Ink
 from jaxmnist.image_files import STANDARD_INPUT
-from jaxmnist.images import INK_SIDE, Ink, read_image, read_stream
+from jaxmnist.images import read_image, read_stream
 from jaxmnist.inference import Network, classify
 from jaxmnist.programs import EVAL_BATCH
 
@@ -27,7 +28,7 @@ def predict_files(
     Args:
         network: the network; images are fitted in as those of the dataset that its run was trained on.
         files: paths, and `STANDARD_INPUT` for the image that is read from there.
-        ink: whether the images have light or dark ink, see `jaxmnist.images.fit`.
+        ink: whether the images have light or dark ink, see `jaxmnist.fitting.fit`.
 
     Yields:
         For each image, in order, plain JSON values. `file`; and `prediction`, its `confidence` in [0, 1], the
@@ -48,14 +49,16 @@ def predict_files(
 
 
 def ink_side(network: Network) -> int:
-    """Longer side, in pixels, of what the images that a network was trained on show; see `jaxmnist.images.fit`."""
+    """Longer side, in pixels, of what the images that a network was trained on show; see `jaxmnist.fitting.fit`."""
     return INK_SIDE.get(network.config.dataset, 20) if network.config else 20
 
 
 def _read(network: Network, file: Path | str, ink: Ink) -> UInt8[np.ndarray, "28 28"] | DataError:
     try:
         if file == STANDARD_INPUT:
-            return read_stream(sys.stdin.buffer, "standard input", ink, ink_side(network))
+            if sys.stdin.isatty():
+                raise DataError("standard input is a terminal; pipe an image into it, or name a file.")
+            return read_stream(sys.stdin.buffer.read, "standard input", ink, ink_side(network))
         return read_image(Path(file), ink, ink_side(network))
     except DataError as error:
         return error

@@ -9,7 +9,7 @@ import numpy as np
 from jaxmnist.data import load_dataset
 from jaxmnist.doubts import find_doubt
 from jaxmnist.evaluate import wilson_interval
-from jaxmnist.images import fit
+from jaxmnist.fitting import fit
 from jaxmnist.inference import Network, classify
 from jaxmnist.weights import read_weights
 

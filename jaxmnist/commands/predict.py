@@ -25,9 +25,9 @@ class Predict(NetworkCommand):
     """
 
     images: ImageNames
-    """Image files of any size; 28x28 pixels are taken as they are, others are fitted in as MNIST's were.
-    Also folders, for the image files in them (not hidden ones, nor those in subfolders), patterns such as
-    'photos/**/*.png', and - for one image on standard input."""
+    """Image files of any size; 28x28 pixels are taken as they are, others are fitted in as MNIST's were. A folder
+    stands for the image files in it, without hidden ones and subfolders, a quoted pattern such as
+    'photos/**/*.png' for those that match, and - for an image on standard input."""
     ink: Literal["auto", "light", "dark"] = "auto"
     """Whether what is drawn is light or dark; auto takes the border of each image for its ground."""
     jsonl: bool = False
