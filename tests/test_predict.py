@@ -507,11 +507,11 @@ def test_what_is_no_digit_is_warned_of_and_digits_are_not(digits, mnist_dir):
 
     # 0.4 % of all training images.
     assert share(images[:2000]) < 0.01
-    assert share(digits.train_images) < 0.05
+    assert share(digits.train_images) < 0.02
     assert share(fashion[:300]) > 0.9
     assert share(no_digits.pairs(images, 100, random)) > 0.9
-    assert share(no_digits.noise(20, random)) == share(no_digits.noise_pages(20, random)) == 1
-    assert share(no_digits.blank_pages(5, random)) == 1
+    assert share(no_digits.noise_pages(50, random)) > 0.8
+    assert share(no_digits.noise(20, random)) == share(no_digits.blank_pages(5, random)) == 1
 
 
 def test_a_network_for_clothing_warns_only_of_its_own_doubts_and_of_blank_images(mnist_dir):

@@ -45,8 +45,12 @@ class Predict(NetworkCommand):
         network = self.open_network()
         found = find_image_files(self.images)
         for name, count in found.skipped:
-            files = "1 file" if count == 1 else f"{count:,} files"
-            print(f"skipped {files} in {name} that {'is' if count == 1 else 'are'} no image", file=sys.stderr)
+            what = (
+                "1 file in {} that is no image"
+                if count == 1
+                else f"{count:,} files in {{}} that are no images"
+            )
+            print("skipped", what.format(name), file=sys.stderr)
         if len(found.errors) == 1 and not found.files and not self.json:
             raise found.errors[0]
         errors = list(map(str, found.errors))
