@@ -97,7 +97,7 @@ def test_arrays_that_are_no_images_are_refused_in_a_sentence(classifier, tmp_pat
         (blank - 0.42, r"values from -0\.42 to -0\.42, which must be from 0 to 1 or to 255"),
         (blank + 256, "values from 256 to 256"),
         (blank + np.nan, "values from nan to nan"),
-        (blank.astype(complex), "an array of complex64; give integers or floats"),
+        (blank.astype(complex), "an array of complex128; give integers or floats"),
         (tmp_path / "missing.png", r"missing\.png does not exist"),
     ):
         with pytest.raises(DataError, match=message):
@@ -121,10 +121,9 @@ def test_results_metrics_and_plots_are_those_of_the_run(tiny_run, tmp_path):
     classifier = jaxmnist.load(run, device="cpu")
     assert classifier.results == json.loads((run / "results.json").read_text())
     assert [row["epoch"] for row in classifier.metrics] == [1, 2]
-    assert classifier.plot() == [
-        run / "plots" / f"{name}.png" for name in ("loss", "accuracy", "learning_rate")
-    ]
-    assert all(Image.open(path).size == (700, 450) for path in classifier.plot())
+    names = ("loss", "accuracy", "learning_rate")
+    assert classifier.plot() == [run / "plots" / f"{name}.png" for name in names]
+    assert all((run / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in names)
     (run / "results.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"results\.json is damaged .*; restore it or train again"):
         _ = classifier.results
