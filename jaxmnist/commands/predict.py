@@ -51,10 +51,10 @@ class Predict(NetworkCommand):
                 else f"{count:,} files in {{}} that are no images"
             )
             print("skipped", what.format(name), file=sys.stderr)
-        if len(found.errors) == 1 and not found.files and not self.json:
-            raise found.errors[0]
         errors = list(map(str, found.errors))
-        for error in errors:
+        # The only one is what the command ends with.
+        is_one = len(found.files) + len(errors) == 1
+        for error in errors[is_one:]:
             print(f"error: {error}", file=sys.stderr)
         # Lines that come as it goes are progress enough.
         is_shown = not (self.jsonl and sys.stdout.isatty())
@@ -63,8 +63,9 @@ class Predict(NetworkCommand):
             if self.jsonl:
                 print(json.dumps(row), flush=True)
             if "error" in row:
-                print(f"error: {row['error']}", file=sys.stderr)
                 unread.append(row["error"])
+                if not is_one:
+                    print(f"error: {row['error']}", file=sys.stderr)
             elif not self.jsonl:
                 predictions.append(row)
         if self.json:
@@ -72,6 +73,8 @@ class Predict(NetworkCommand):
             print(json.dumps(result | {"errors": errors + unread}))
         elif predictions:
             print_predictions(self.console(), predictions)
+        if is_one and errors + unread:
+            raise DataError((errors + unread)[0])
         if unread:
             raise DataError(f"{len(unread)} of {len(found.files)} images could not be read, see above.")
         if errors:
