@@ -50,9 +50,9 @@ class Classifier:
         return self.network.arch
 
     @property
-    def results(self) -> dict[str, Any] | None:
-        """The final numbers of the run, as in `results.json`; None for a weights file or before training ended."""
-        return None if self.network.config is None else runs.read_results(self.path)
+    def results(self) -> dict[str, Any]:
+        """The final numbers of the run, as in `results.json`; nothing for a weights file or before training ended."""
+        return {} if self.network.config is None else runs.read_results(self.path)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:

@@ -71,7 +71,9 @@ def _doubt_of_shape(image: np.ndarray) -> str | None:
 
 def _has_neighbours(image: np.ndarray) -> bool:
     """Whether the two largest pieces are of similar size and stand side by side, one's columns after the other's."""
-    pieces, count = ndimage.label(image > 64, _AROUND)
+    pieces = np.zeros(image.shape, np.int32)
+    ndimage.label(image > 64, _AROUND, output=pieces)
+    count = pieces.max()
     if count < 2:
         return False
     masses = ndimage.sum_labels(image, pieces, np.arange(1, count + 1))

@@ -89,8 +89,8 @@ def require_data_of_run(config: RunConfig, dataset: Dataset, run: Path) -> None:
         )
 
 
-def read_results(run: Path) -> dict[str, Any] | None:
-    """The contents of `results.json`; None where training has not ended.
+def read_results(run: Path) -> dict[str, Any]:
+    """The contents of `results.json`; nothing where training has not ended.
 
     Raises:
         CheckpointError: it is damaged.
@@ -98,7 +98,7 @@ def read_results(run: Path) -> dict[str, Any] | None:
     try:
         return read_json(run / RESULTS)
     except FileNotFoundError:
-        return None
+        return {}
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{run / RESULTS} is damaged ({shortened(str(error))}); restore it or train again."

@@ -65,7 +65,7 @@ def train_run(
         DataError: the dataset is missing or damaged.
         DivergedError, InterruptedRunError, StorageError: see `jaxmnist.fit.fit`.
     """
-    changes = {"epochs": epochs, "batch_size": batch_size}
+    changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
     if learning_rate != "auto":
         changes["learning_rate"] = learning_rate
     given = {"arch": arch, "seed": seed, "dropout": dropout, "norm": norm, "select_on": select_on}

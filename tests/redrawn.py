@@ -142,7 +142,7 @@ class Outcome(NamedTuple):
     """How images that were drawn in one way are read."""
 
     name: str
-    count: int
+    images: int
     correct: int
     warned: int
     """Those that are said to look like no digit."""

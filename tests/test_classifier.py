@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -128,13 +129,13 @@ def test_results_metrics_and_plots_are_those_of_the_run(tiny_run, tmp_path):
     with pytest.raises(CheckpointError, match=r"results\.json is damaged .*; restore it or train again"):
         _ = classifier.results
     (run / "results.json").unlink()
-    assert classifier.results is None
+    assert classifier.results == {}
 
 
 def test_a_weights_file_has_no_epochs(tiny_run):
     (file,) = tiny_run.glob("*.npz")
     classifier = jaxmnist.load(file, device="cpu")
-    assert (classifier.results, classifier.metrics) == (None, [])
+    assert (classifier.results, classifier.metrics) == ({}, [])
     with pytest.raises(UsageError, match="is a weights file, which has no epochs to plot; load a run folder"):
         classifier.plot()
 
@@ -147,7 +148,7 @@ def test_what_cannot_be_loaded_is_refused_as_by_the_commands(tmp_path, tiny_run)
 
 
 def test_training_takes_names_changes_and_recipes_and_refuses_what_the_command_refuses(tmp_path):
-    for options, message in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"arch": "thrid"}, "there is no arch 'thrid'"),
         ({"recipe": "thrid"}, "there is no recipe 'thrid'"),
         ({"recipe": {"epochz": 1}}, "there is no key in recipe 'epochz'"),
@@ -155,7 +156,8 @@ def test_training_takes_names_changes_and_recipes_and_refuses_what_the_command_r
         ({"epochs": 0}, "epochs=0, which must be above 0"),
         ({"dropout": 1.5}, "dropout is 1.5"),
         ({"dataset": "minst"}, "there is no dataset 'minst'"),
-    ):
+    )
+    for options, message in cases:
         with pytest.raises(UsageError, match=message):
             jaxmnist.train_run(**{"dataset": "digits", "runs": tmp_path / "runs"} | options)
     assert not (tmp_path / "runs").exists()
@@ -188,4 +190,4 @@ def test_without_progress_nothing_is_printed(tmp_path, capfd):
     )
     assert capfd.readouterr() == ("", "")
     assert classifier.results["recipe"] == "second-modified"
-    assert classifier.network.config.recipe.epochs == 1
+    assert classifier.results["epochs"] == 1
