@@ -126,6 +126,37 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     return dataclasses.replace(config, recipe=recipe, seed=values.get("seed", recipe.default_seed))
 
 
+def merge_options(
+    values: Mapping[str, Any],
+    options: Mapping[str, Any],
+    recipe: str | None,
+    recipe_options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a configuration file says, overruled by the options that were given (those that are not None).
+
+    Args:
+        values: contents of the file.
+        options: fields of a run's configuration.
+        recipe: name of a recipe.
+        recipe_options: fields of the recipe.
+
+    Returns:
+        What `run_config` takes.
+    """
+    merged = dict(values) | _given(options)
+    chosen = merged.get("recipe", {}) if recipe is None else recipe
+    changes = _given(recipe_options)
+    if changes and isinstance(chosen, str):
+        chosen = {"name": chosen}
+    # Anything else that is no object is left for `run_config` to refuse.
+    merged["recipe"] = {**chosen, **changes} if isinstance(chosen, Mapping) else chosen
+    return merged
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def changed_recipe(base: Recipe, changes: Any) -> Recipe:
     """A recipe from its name, or from an object that names one (by default `base`) and changes its fields.
 

@@ -88,6 +88,22 @@ def require_data_of_run(config: RunConfig, dataset: Dataset, run: Path) -> None:
         )
 
 
+def read_results(run: Path) -> dict[str, Any]:
+    """The contents of `results.json`; nothing where training has not ended.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    try:
+        return read_json(run / RESULTS)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{run / RESULTS} is damaged ({shortened(str(error))}); restore it or train again."
+        ) from error
+
+
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The lines of `metrics.jsonl`, one dictionary per epoch; a half-written last line is left out."""
     rows = []

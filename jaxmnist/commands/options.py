@@ -1,7 +1,6 @@
 """What all commands share: common options, and the types of options that need a word in the help text."""
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -78,37 +77,6 @@ class Command:
         from rich.console import Console
 
         return Console(stderr=self.json)
-
-
-def merge_options(
-    values: Mapping[str, Any],
-    options: Mapping[str, Any],
-    recipe: str | None,
-    recipe_options: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What a configuration file says, overruled by the options that were given (those that are not None).
-
-    Args:
-        values: contents of the file.
-        options: fields of a run's configuration.
-        recipe: name of a recipe.
-        recipe_options: fields of the recipe.
-
-    Returns:
-        What `jaxmnist.config.run_config` takes.
-    """
-    merged = dict(values) | _given(options)
-    chosen = merged.get("recipe", {}) if recipe is None else recipe
-    changes = _given(recipe_options)
-    if changes and isinstance(chosen, str):
-        chosen = {"name": chosen}
-    # Anything else that is no object is left for `run_config` to refuse.
-    merged["recipe"] = {**chosen, **changes} if isinstance(chosen, Mapping) else chosen
-    return merged
-
-
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def load_or_fall_back(console: "Console", name: str | None, data_dir: Path | None) -> "Dataset":

@@ -2,9 +2,8 @@
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -18,7 +17,6 @@ from jaxmnist.commands.options import (
     OptionalInt,
     OptionalRecipe,
     load_or_fall_back,
-    merge_options,
 )
 from jaxmnist.errors import UsageError
 
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 
     from jaxmnist.config import RunConfig
     from jaxmnist.data import Dataset
-    from jaxmnist.lr_range import RangeResult
-    from jaxmnist.session import Observer
 
 Norm = Annotated[
     Literal["batch", "layer", "group"] | None,
@@ -92,10 +88,10 @@ class Train(Command):
         from jaxmnist import runs
         from jaxmnist.data import load_dataset
         from jaxmnist.errors import TargetMissedError
-        from jaxmnist.fit import fit
         from jaxmnist.models.structure import layers, totals
         from jaxmnist.report import terminal
         from jaxmnist.report.summary import print_network
+        from jaxmnist.training import start_run, train_in
 
         console = self.console()
         if self.tensorboard:
@@ -110,22 +106,12 @@ class Train(Command):
         else:
             config, dataset = self._configure(console)
             device = self.start()
-            config, range_result = self._test_rates(config, dataset, device, console)
-            run = runs.create_run(self.runs, config, runs.environment(device))
-            if range_result is not None:
-                from jaxmnist.report.lr_range import save_range
-                from jaxmnist.report.plots import PLOTS, run_title
-
-                (run / PLOTS).mkdir()
-                save_range(range_result, run_title(config), run / PLOTS / "lr_range.png")
+            find_rate = self.learning_rate == "auto"
+            run, config = start_run(config, dataset, device, self.runs, console, find_rate)
         network = layers(config.create_model())
         print_network(console, config.arch, network, totals(network))
         terminal.print_setup(console, config, dataset, device, run)
-        with terminal.TrainingDisplay(console, config.recipe.epochs) as display:
-            results = fit(config, dataset, run, device, self._observers(display, run))
-        self._draw(run)
-        if self.tensorboard:
-            self._add_confusion(run, dataset, device)
+        results = train_in(run, config, dataset, device, console, self.tensorboard)
         if self.json:
             print(json.dumps(results | {"run": str(run)}))
         else:
@@ -137,41 +123,11 @@ class Train(Command):
                 f"--target-acc {self.target_acc:g}; the run is complete in {run}."
             )
 
-    def _observers(self, display: "Observer", run: Path) -> "Observer":
-        if not self.tensorboard:
-            return display
-        from jaxmnist.session import Observers
-        from jaxmnist.tensorboard import EventWriter
-
-        return Observers(display, EventWriter(run))
-
-    def _draw(self, run: Path) -> None:
-        from jaxmnist.report.plots import save_curves  # matplotlib takes half a second to import
-
-        try:
-            save_curves(run)
-        except OSError as error:
-            print(f"warning: the curves could not be drawn in {run} ({error.strerror}).", file=sys.stderr)
-
-    def _add_confusion(self, run: Path, dataset: "Dataset", device: Any) -> None:
-        """What the best epoch takes for what, among the events: evaluated once, at the end, in some seconds."""
-        from jaxmnist.checkpoints import restore_run
-        from jaxmnist.evaluate import evaluate_split
-        from jaxmnist.report.mistakes import confusion_figure
-        from jaxmnist.report.plots import as_png
-        from jaxmnist.tensorboard import EventWriter
-
-        figures = evaluate_split(restore_run(run, "best", device).network, dataset, "test")
-        origin = {"run": str(run), "weights": None, "checkpoint": "best", "augmentation_seed": None}
-        EventWriter(run).add_picture(
-            "confusion", *as_png(confusion_figure(figures | origin)), figures["epoch"]
-        )
-
     def _configure(self, console: "Console") -> tuple["RunConfig", "Dataset"]:
         """What to train, from the configuration file and the options; and the data."""
-        from jaxmnist.config import read_file, run_config
-        from jaxmnist.optim import make_optimizer
+        from jaxmnist.config import merge_options, read_file
         from jaxmnist.runs import require_data_of_run
+        from jaxmnist.training import checked_config, with_data
 
         values = {} if self.config is None else read_file(self.config)
         options = ("arch", "dataset", "seed", "dropout", "norm", "select_on")
@@ -182,9 +138,7 @@ class Train(Command):
         given = {name: getattr(self, name) for name in options}
         values = merge_options(values, given, self.recipe, changes)
         try:
-            config = run_config(values)
-            config.create_model()
-            make_optimizer(config.recipe)
+            config = checked_config(values)
         except UsageError as error:
             if self.config is None:
                 raise
@@ -192,32 +146,7 @@ class Train(Command):
         dataset = load_or_fall_back(console, values.get("dataset"), self.data_dir)
         if self.config is not None and config.data_fingerprint:
             require_data_of_run(config, dataset, self.config)
-        return dataclasses.replace(
-            config, dataset=dataset.name, data_fingerprint=dataset.fingerprint
-        ), dataset
-
-    def _test_rates(
-        self, config: "RunConfig", dataset: "Dataset", device: Any, console: "Console"
-    ) -> tuple["RunConfig", "RangeResult | None"]:
-        """With `--lr auto`, the configuration with the rate that a range test suggests, and the test."""
-        if self.learning_rate != "auto":
-            return config, None
-        from jaxmnist.config import changed_recipe
-        from jaxmnist.lr_range import RangeTest, find_learning_rate
-        from jaxmnist.report.lr_range import RangeDisplay
-
-        settings = RangeTest()
-        with RangeDisplay(console, settings.steps) as display:
-            result = find_learning_rate(config, dataset, device, settings, display)
-        rate = config.recipe.learning_rate
-        if result.suggestion is None:
-            print(
-                f"warning: the range test suggests no rate: {result.reason}; {rate:g} stays.", file=sys.stderr
-            )
-            return config, result
-        console.print(f"The range test suggests the learning rate {result.suggestion:.6g}.", highlight=False)
-        recipe = changed_recipe(config.recipe, {"learning_rate": float(f"{result.suggestion:.6g}")})
-        return dataclasses.replace(config, recipe=recipe), result
+        return with_data(config, dataset), dataset
 
     def _refuse_configuration(self) -> None:
         # What the run does not decide itself, and may differ from session to session.
