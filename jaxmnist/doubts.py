@@ -6,8 +6,8 @@ for the published `dilated`, on the test images, and 96 % of Fashion-MNIST's (`p
 """
 
 import numpy as np
+import scipy  # loads `ndimage` when it is first used, which takes 0.3 s
 from jaxtyping import Float32, UInt8
-from scipy import ndimage
 
 LEAST_INK, MOST_INK = 0.02, 0.29
 """Mean grey value, of 1. All training images are above the first, 99.9 % below the second."""
@@ -61,7 +61,7 @@ def _doubt_of_shape(image: np.ndarray) -> str | None:
     if 1 - image[2:-2, 2:-2].sum() / image.sum() > MOST_AT_BORDER:
         return "it reaches the border as no digit does"
     inked = image > 40
-    shaded = ndimage.binary_erosion(inked & (image < 215), _AROUND)
+    shaded = scipy.ndimage.binary_erosion(inked & (image < 215), _AROUND)
     if shaded.sum() > MOST_SHADED * inked.sum():
         return "it has shades of grey where a digit has strokes"
     if _has_neighbours(image):
@@ -72,14 +72,14 @@ def _doubt_of_shape(image: np.ndarray) -> str | None:
 def _has_neighbours(image: np.ndarray) -> bool:
     """Whether the two largest pieces are of similar size and stand side by side, one's columns after the other's."""
     pieces = np.zeros(image.shape, np.int32)
-    ndimage.label(image > 64, _AROUND, output=pieces)
+    scipy.ndimage.label(image > 64, _AROUND, output=pieces)
     count = pieces.max()
     if count < 2:
         return False
-    masses = ndimage.sum_labels(image, pieces, np.arange(1, count + 1))
+    masses = scipy.ndimage.sum_labels(image, pieces, np.arange(1, count + 1))
     first, second = np.argsort(-masses)[:2]
     if masses[second] < LEAST_SECOND * masses[first]:
         return False
-    boxes = ndimage.find_objects(pieces)
+    boxes = scipy.ndimage.find_objects(pieces)
     (one, other) = sorted((boxes[i][1] for i in (first, second)), key=lambda columns: columns.start)
     return one.stop <= other.start
