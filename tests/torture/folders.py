@@ -82,6 +82,6 @@ def _start(options: tuple[str | Path, ...]) -> subprocess.Popen[str]:
 
 
 ATTACKS = (
-    Attack("runs-on-one-folder", 20, 1, many_runs_on_one_folder),
+    Attack("runs-on-one-folder", 20, 0, many_runs_on_one_folder),
     Attack("evaluated-live", 4, 0, evaluated_while_it_trains),
 )
