@@ -32,6 +32,8 @@ def describe(network: Network, dataset: Dataset) -> dict[str, Any]:
         )
         if config.select_on == "test" and config.dataset == dataset.name:
             accuracy += " The epoch was picked on these images, which flatters the figure a little."
+        if config.select_on == "last" and config.dataset == dataset.name:
+            accuracy += " Nothing was picked on these images: the weights are those of the last epoch."
         if figures["data_of_run"] is False:
             accuracy += f" The network was trained on other data: {config.dataset}."
     learned = config.dataset if config else "mnist"

@@ -97,7 +97,7 @@ def evaluate_split(
     indices = _indices(network, dataset)[split]
     if not len(indices):
         reason = (
-            f"the run was selected on {config.select_on} and held out no images"
+            f"the run was made with --select-on {config.select_on} and held out no images"
             if config
             else "a weights file does not say which images were held out"
         )

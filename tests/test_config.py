@@ -71,7 +71,11 @@ def test_the_configuration_of_a_run_repeats_it():
         ({"recipe": 3}, "recipe is 3, which must be a JSON object"),
         ({"recipe": {"optimizer": "rmsprop"}}, "which must be 'sgd' or 'adam' or 'adamw'"),
         ({"recipe": {"label_smoothing": 1}}, r"label_smoothing=1\.0, which must be at least 0 and below 1"),
-        ({"select_on": "train"}, "select_on is \"train\", which must be 'val' or 'test'"),
+        ({"select_on": "train"}, "select_on is \"train\", which must be 'val' or 'test' or 'last'"),
+        (
+            {"select_on": "last"},
+            "'third' cuts its learning rate by a plateau schedule, which has nothing to look at",
+        ),
         ({"arch": "thrid"}, "did you mean 'third'"),
         ({"dropout": 1}, "dropout is 1, which must be at least 0 and below 1"),
         ({"recipe": "forth"}, "no recipe 'forth'"),

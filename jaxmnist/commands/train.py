@@ -34,7 +34,8 @@ Norm = Annotated[
     tyro.conf.arg(metavar="{batch,layer,group}", help_behavior_hint="(default: batch)"),
 ]
 SelectOn = Annotated[
-    Literal["val", "test"] | None, tyro.conf.arg(metavar="{val,test}", help_behavior_hint="(default: val)")
+    Literal["val", "test", "last"] | None,
+    tyro.conf.arg(metavar="{val,test,last}", help_behavior_hint="(default: val)"),
 ]
 LearningRate = Annotated[
     float | Literal["auto"] | None,
@@ -67,8 +68,9 @@ class Train(Command):
     norm: Norm = None
     """Normalisation of evolution_v2 and evolution_v3."""
     select_on: SelectOn = None
-    """What drives the schedule and picks the best checkpoint: held-out training images, or the test images
-    with all training images trained on (the published protocol)."""
+    """What drives the schedule and picks the best checkpoint: held-out training images; or the test images
+    with all training images trained on (the published protocol); or nothing: with last, all training images
+    are trained on and the last epoch is kept, whatever its accuracy."""
     target_acc: OptionalFloat = None
     """Test accuracy in percent that the selected epoch must reach; below it the exit code is 6."""
     config: OptionalFile = None
@@ -123,8 +125,9 @@ class Train(Command):
             terminal.print_results(console, results, run)
         reached = results["test_accuracy_of_best"]
         if self.target_acc is not None and reached < self.target_acc:
+            which = "last" if config.select_on == "last" else "selected"
             raise TargetMissedError(
-                f"the selected epoch {results['best_epoch']} has a test accuracy of {reached:.2f} %, which misses "
+                f"the {which} epoch {results['best_epoch']} has a test accuracy of {reached:.2f} %, which misses "
                 f"--target-acc {self.target_acc:g}; the run is complete in {run}."
             )
 
