@@ -71,6 +71,10 @@ def close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
     with session.stop.busy(lambda: session.save(snapshot)):
         for split in session.data.eval_splits:
             row |= _evaluate(session, state, split)
+            if state.average is not None:
+                # In the average's place, so that one program evaluates both.
+                last = state._replace(average=state.last_variables)
+                row |= _evaluate(session, last, split, "plain_")
         if plateau is not None:
             state = state._replace(opt_state=observe(state.opt_state, row[f"{select_on}_{plateau.monitor}"]))
     row["seconds"] = round(seconds + time.perf_counter() - began, 3)
@@ -150,7 +154,7 @@ def _closed_epochs(snapshot: Snapshot, batches: int) -> int:
     return (int(snapshot.state.step) - in_progress) // batches
 
 
-def _evaluate(session: Session, state: train.TrainState, split: str) -> dict[str, Any]:
+def _evaluate(session: Session, state: train.TrainState, split: str, prefix: str = "") -> dict[str, Any]:
     data = session.data
     order, examples = data.eval_splits[split]
     nothing = jax.device_put(train.no_metrics(), session.device)
@@ -160,4 +164,4 @@ def _evaluate(session: Session, state: train.TrainState, split: str) -> dict[str
     )
     loss, accuracy = means(sums)
     values = {"loss": loss, "accuracy": accuracy, "correct": int(sums.correct), "examples": examples}
-    return {f"{split}_{name}": value for name, value in values.items()}
+    return {f"{prefix}{split}_{name}": value for name, value in values.items()}

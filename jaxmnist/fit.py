@@ -59,13 +59,15 @@ def fit(config: RunConfig, dataset: Dataset, run: Path, device: Device, observer
     runs.require_data_of_run(config, dataset, run)
     stop_signals = StopSignals(SECONDS_TO_STOP, f"interrupted; go on with --resume {run}")
     with locked(run), stop_signals as stop:
+        data = place(dataset, config, device)
+        total_steps = config.recipe.total_steps(len(data.train_split))
         session = Session(
             config=config,
             run=run,
             device=device,
-            programs=build_programs(config.create_model(), config.recipe, device),
+            programs=build_programs(config.create_model(), config.recipe, device, total_steps),
             keys=jax.device_put(train.Keys.from_seed(config.seed), device),
-            data=place(dataset, config, device),
+            data=data,
             checkpoints=Checkpoints(run, config.arch, config.recipe),
             stop=stop,
             observer=observer,

@@ -69,7 +69,7 @@ def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str,
     """
     if config.norm not in (None, "batch"):
         return
-    variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
+    variables = jax.device_get(state.variables)
     chosen = "" if config.select_on == "last" else f"{row[f'{config.select_on}_accuracy']:.2f}"
     file = run / f"{config.arch}-epoch{row['epoch']}-{config.select_on}{chosen}.npz"
     content = io.BytesIO()

@@ -10,7 +10,14 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from jaxmnist import runs
-from jaxmnist.checkpoints.schema import SCHEMA, as_schema_0, as_tree, from_schema_0, read_about_of_schema_0
+from jaxmnist.checkpoints.schema import (
+    SCHEMA,
+    as_schema_0,
+    as_tree,
+    from_schema_0,
+    from_tree,
+    read_about_of_schema_0,
+)
 from jaxmnist.checkpoints.states import (
     ABOUT,
     DamagedError,
@@ -237,9 +244,8 @@ class Checkpoints:
         arrays = read_arrays(state.folder, tree, about.get("arrays"))
         if about["schema"] == 0:
             arrays = from_schema_0(arrays)
-        state_and_metrics = arrays["state"], arrays["metrics"]
         places = jax.tree.map(lambda leaf: leaf.sharding, (template, metrics))
-        placed = jax.device_put(state_and_metrics, places)
+        placed = jax.device_put(from_tree(arrays), places)
         return Snapshot(*placed, seconds=about["seconds"], rows=about.get("rows"))
 
     def _names(self) -> list[str]:

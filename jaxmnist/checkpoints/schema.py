@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
@@ -13,8 +13,26 @@ SCHEMA = 1
 """What a state holds and how. 0 had no sums, no skipped steps and no lines of metrics; it can be read."""
 
 
+class _WithoutAverage(NamedTuple):
+    """A `TrainState` of a recipe without averaging: Orbax would see a field without arrays as another tree."""
+
+    step: Any
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    bad_steps: Any
+
+
 def as_tree(state: TrainState, metrics: Metrics) -> dict[str, Any]:
+    fields = state._asdict()
+    if state.average is None:
+        del fields["average"]
+        return {"state": _WithoutAverage(**fields), "metrics": metrics}
     return {"state": state, "metrics": metrics}
+
+
+def from_tree(tree: dict[str, Any]) -> tuple[TrainState, Metrics]:
+    return TrainState(**tree["state"]._asdict()), tree["metrics"]
 
 
 def read_about_of_schema_0(folder: Path) -> dict[str, Any]:
