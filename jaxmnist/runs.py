@@ -53,6 +53,26 @@ def create_run(root: Path, config: RunConfig, environment: Mapping[str, Any]) ->
     return run
 
 
+def open_run(run: Path, config: RunConfig, environment: Mapping[str, Any]) -> None:
+    """Makes sure that a run's folder, of whatever name, is there with its `config.json`; one that is there stays.
+
+    Raises:
+        UsageError: it cannot be made.
+        CheckpointError: there is one of another configuration.
+    """
+    _require_room(run)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        if not (run / CONFIG).is_file():
+            write_json(run / CONFIG, {**dataclasses.asdict(config), "environment": dict(environment)})
+    except OSError as error:
+        raise UsageError(
+            f"the run folder {run} cannot be written ({error.strerror}); choose another."
+        ) from error
+    if read_config(run) != config:
+        raise CheckpointError(f"{run} is a run of another configuration; move it away.")
+
+
 def read_config(run: Path) -> RunConfig:
     """The configuration of an existing run.
 
@@ -64,16 +84,24 @@ def read_config(run: Path) -> RunConfig:
             f"{run} is not a run folder: it has no {CONFIG}; give the folder that train made."
         )
     try:
-        values = read_json(run / CONFIG)
-        del values["environment"]
-        recipe = updated(Recipe(values["recipe"]["name"]), values["recipe"], "recipe")
-        needed = {key: values[key] for key in ("arch", "dataset", "seed", "select_on", "data_fingerprint")}
-        return updated(RunConfig(recipe=recipe, **needed), {**values, "recipe": {}})
+        return config_of(read_json(run / CONFIG))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
         raise CheckpointError(
             f"{run / CONFIG} is damaged ({shortened(reason)}); restore it or train again."
         ) from error
+
+
+def config_of(values: Mapping[str, Any]) -> RunConfig:
+    """The configuration that `config.json` holds.
+
+    Raises:
+        KeyError, TypeError, AttributeError, UsageError: it is damaged.
+    """
+    values = {key: value for key, value in values.items() if key != "environment"}
+    recipe = updated(Recipe(values["recipe"]["name"]), values["recipe"], "recipe")
+    needed = {key: values[key] for key in ("arch", "dataset", "seed", "select_on", "data_fingerprint")}
+    return updated(RunConfig(recipe=recipe, **needed), {**values, "recipe": {}})
 
 
 def require_data_of_run(config: RunConfig, dataset: Dataset, run: Path) -> None:

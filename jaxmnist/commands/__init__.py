@@ -14,6 +14,7 @@ from jaxmnist.commands.find_lr import FindLr
 from jaxmnist.commands.options import Command
 from jaxmnist.commands.predict import Predict
 from jaxmnist.commands.preview import Preview
+from jaxmnist.commands.study import Study
 from jaxmnist.commands.summary import Summary
 from jaxmnist.commands.train import Train
 
@@ -25,6 +26,7 @@ COMMANDS: dict[str, type[Command]] = {
     "demo": Demo,
     "benchmark": Benchmark,
     "compare": Compare,
+    "study": Study,
     "summary": Summary,
     "preview": Preview,
     "find_lr": FindLr,

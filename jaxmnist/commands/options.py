@@ -103,6 +103,16 @@ def merge_options(
     return merged
 
 
+def with_schedule(recipe: Any, kind: Literal["constant", "one_cycle", "linear"]) -> Any:
+    """A recipe as a configuration file has it, by name or as an object, with a schedule in place of its own."""
+    chosen = {"name": recipe} if isinstance(recipe, str) else recipe
+    if not isinstance(chosen, Mapping):
+        return recipe
+    present = chosen.get("schedule")
+    details = present if isinstance(present, Mapping) else {}
+    return {**chosen, "plateau": None, "schedule": None if kind == "constant" else {**details, "kind": kind}}
+
+
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 

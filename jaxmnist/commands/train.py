@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from jaxmnist.commands.options import (
-    Command,
-    OptionalArch,
-    OptionalDataset,
-    OptionalFile,
-    OptionalFloat,
-    OptionalFolder,
-    OptionalInt,
-    OptionalRecipe,
-    load_or_fall_back,
-    merge_options,
-)
+from jaxmnist.commands.options import Command, OptionalFloat, OptionalFolder, OptionalInt
+from jaxmnist.commands.training import TrainingCommand
 from jaxmnist.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,14 +19,6 @@ if TYPE_CHECKING:
     from jaxmnist.data import Dataset
     from jaxmnist.lr_range import RangeResult
 
-Norm = Annotated[
-    Literal["batch", "layer", "group"] | None,
-    tyro.conf.arg(metavar="{batch,layer,group}", help_behavior_hint="(default: batch)"),
-]
-SelectOn = Annotated[
-    Literal["val", "test", "last"] | None,
-    tyro.conf.arg(metavar="{val,test,last}", help_behavior_hint="(default: val)"),
-]
 LearningRate = Annotated[
     float | Literal["auto"] | None,
     tyro.conf.arg(aliases=["--lr"], metavar="FLOAT|auto", help_behavior_hint=""),
@@ -44,37 +26,15 @@ LearningRate = Annotated[
 
 
 @dataclasses.dataclass(frozen=True)
-class Train(Command):
+class Train(TrainingCommand):
     """Train a network and keep metrics, checkpoints and plots in a run folder."""
 
-    arch: OptionalArch = None
-    """Network; by default third."""
-    recipe: OptionalRecipe = None
-    """How to train; by default the network's own published recipe."""
-    dataset: OptionalDataset = None
-    """What to train on. Without this option mnist, or the embedded digits where mnist cannot be had."""
-    data_dir: OptionalFolder = None
-    """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
     seed: OptionalInt = None
     """Seed of weights, order, augmentation and dropout; by default the recipe's own."""
-    epochs: OptionalInt = None
-    """Instead of the recipe's."""
-    batch_size: OptionalInt = None
-    """Instead of the recipe's."""
     learning_rate: LearningRate = None
     """Instead of the recipe's; auto takes what a range test suggests, see find_lr."""
-    dropout: OptionalFloat = None
-    """Instead of the network's own rates; 0 turns dropout off."""
-    norm: Norm = None
-    """Normalisation of evolution_v2 and evolution_v3."""
-    select_on: SelectOn = None
-    """What drives the schedule and picks the best checkpoint: held-out training images; or the test images
-    with all training images trained on (the published protocol); or nothing: with last, all training images
-    are trained on and the last epoch is kept, whatever its accuracy."""
     target_acc: OptionalFloat = None
     """Test accuracy in percent that the selected epoch must reach; below it the exit code is 6."""
-    config: OptionalFile = None
-    """JSON file with any of these settings, such as a run's config.json; options on this line come before it."""
     runs: Path = Path("runs")
     """Folder that the run folder is made in."""
     resume: OptionalFolder = None
@@ -140,33 +100,8 @@ class Train(Command):
             print(f"warning: the curves could not be drawn in {run} ({error.strerror}).", file=sys.stderr)
 
     def _configure(self, console: "Console") -> tuple["RunConfig", "Dataset"]:
-        """What to train, from the configuration file and the options; and the data."""
-        from jaxmnist.config import read_file, run_config
-        from jaxmnist.optim import make_optimizer
-        from jaxmnist.runs import require_data_of_run
-
-        values = {} if self.config is None else read_file(self.config)
-        options = ("arch", "dataset", "seed", "dropout", "norm", "select_on")
-        recipe_options = ("epochs", "batch_size", "learning_rate")
-        changes = {name: getattr(self, name) for name in recipe_options}
-        if self.learning_rate == "auto":
-            del changes["learning_rate"]
-        given = {name: getattr(self, name) for name in options}
-        values = merge_options(values, given, self.recipe, changes)
-        try:
-            config = run_config(values)
-            config.create_model()
-            make_optimizer(config.recipe)
-        except UsageError as error:
-            if self.config is None:
-                raise
-            raise UsageError(f"with --config {self.config}: {error}") from error
-        dataset = load_or_fall_back(console, values.get("dataset"), self.data_dir)
-        if self.config is not None and config.data_fingerprint:
-            require_data_of_run(config, dataset, self.config)
-        return dataclasses.replace(
-            config, dataset=dataset.name, data_fingerprint=dataset.fingerprint
-        ), dataset
+        rate = None if self.learning_rate == "auto" else self.learning_rate
+        return self.configure(console, self.seed, rate)
 
     def _test_rates(
         self, config: "RunConfig", dataset: "Dataset", device: Any, console: "Console"
