@@ -8,6 +8,7 @@ question, which the images answer, see `over_images`.
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -79,7 +80,7 @@ def between_seeds(first: Sequence[float], second: Sequence[float]) -> Difference
     mean, count = float(np.mean(first) - np.mean(second)), len(first) + len(second)
     if min(len(first), len(second)) < 2 or (np.ptp(first) == 0 and np.ptp(second) == 0):
         return Difference(mean, None, None, None, count)
-    result = stats.ttest_ind(first, second, equal_var=False)
+    result: Any = stats.ttest_ind(first, second, equal_var=False)
     interval = result.confidence_interval(CONFIDENCE)
     return Difference(mean, float(interval.low), float(interval.high), float(result.pvalue), count)
 
@@ -94,7 +95,8 @@ def by_seed(first: Sequence[float], second: Sequence[float]) -> Difference:
     mean, count = float(differences.mean()), len(differences)
     if count < 2 or np.ptp(differences) == 0:
         return Difference(mean, None, None, None, count)
-    result = stats.ttest_rel(first, second)
+    # Which is what it is of the differences.
+    result: Any = stats.ttest_1samp(differences, 0.0)
     interval = result.confidence_interval(CONFIDENCE)
     return Difference(mean, float(interval.low), float(interval.high), float(result.pvalue), count)
 

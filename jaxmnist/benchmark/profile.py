@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from jaxmnist import ops, train
-from jaxmnist.benchmark.training import random_dataset, shuffled
+from jaxmnist.benchmark.training import IMAGES, random_dataset, shuffled
 from jaxmnist.errors import UsageError
 from jaxmnist.models import create_model
 from jaxmnist.optim import make_optimizer

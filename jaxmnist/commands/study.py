@@ -53,8 +53,9 @@ class Study(TrainingCommand):
         if self.processes < 1 or self.seeds < 1:
             raise UsageError(f"--seeds {self.seeds} --processes {self.processes} must both be at least 1.")
         if not 0 <= self.first_seed <= 2**32 - self.seeds:
+            most = 2**32 - self.seeds
             raise UsageError(
-                f"--first-seed {self.first_seed} is out of range; {self.seeds} seeds can begin at 0 to {2**32 - self.seeds}."
+                f"--first-seed {self.first_seed} is out of range; {self.seeds} seeds can begin at 0 to {most}."
             )
         from jaxmnist.signals import StopSignals
 

@@ -128,11 +128,9 @@ def _result_lines(results: dict[str, Any]) -> list[tuple[str, str]]:
                 f"{results['test_accuracy_of_best']:.2f} %",
             )
         )
+    kept = _KEPT if results["select_on"] == "last" else ""
     lines += [
-        (
-            f"test accuracy, last epoch{_LAST if results['select_on'] == 'last' else ''}",
-            f"{results['final_test_accuracy']:.2f} %",
-        ),
+        (f"test accuracy, last epoch{kept}", f"{results['final_test_accuracy']:.2f} %"),
         ("test accuracy, mean of the last five epochs", f"{results['last_five_mean_test_accuracy']:.2f} %"),
         (
             f"best test accuracy (epoch {results['best_test_epoch']}{_BEST.get(results['select_on'], '')})",

@@ -2,6 +2,7 @@
 
 from jaxmnist.study.difference import compare_studies
 from jaxmnist.study.folder import (
+    SUMMARY,
     SeedResult,
     Study,
     open_study,

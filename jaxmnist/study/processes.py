@@ -6,6 +6,7 @@ input ends while it trains, the parent has been told to end, or is gone: the chi
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import signal
@@ -152,7 +153,9 @@ def work() -> None:
     from jaxmnist.parallel import select_device, use_compile_cache
     from jaxmnist.runs import environment, require_data_of_run
 
+    logging.getLogger("absl").setLevel(logging.ERROR)
     warnings.simplefilter("always", JaxmnistWarning)
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     lines = _Lines()
     settings, code = lines.get(), 0
     try:
@@ -182,6 +185,7 @@ class _Lines:
     def __init__(self) -> None:
         self._values: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._busy = self._ended = False
+        self._lock = threading.Lock()
         threading.Thread(target=self._read, daemon=True).start()
 
     def get(self) -> Any:
@@ -189,19 +193,22 @@ class _Lines:
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
-        self._busy = True
-        if self._ended:
-            os.kill(os.getpid(), signal.SIGTERM)
+        with self._lock:
+            self._busy = True
+            if self._ended:
+                os.kill(os.getpid(), signal.SIGTERM)
         yield
-        self._busy = False
+        with self._lock:
+            self._busy = False
 
     def _read(self) -> None:
         for line in sys.stdin:
             self._values.put(json.loads(line))
-        self._ended = True
-        self._values.put(None)
-        if self._busy:
-            os.kill(os.getpid(), signal.SIGTERM)
+        with self._lock:
+            self._ended = True
+            self._values.put(None)
+            if self._busy:
+                os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Teller:
