@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int32, Key, PyTree, UInt8
 from jaxmnist.augment import augment, normalise, strength_at
 from jaxmnist.averaging import moved_average
 from jaxmnist.batches import PADDING, Batch, epoch_order, gather
+from jaxmnist.initialisers import initialised
 from jaxmnist.metrics import NO_BAD_STEP, Metrics, add, no_metrics, smoothed, sums_of
 from jaxmnist.models import IMAGE_SHAPE
 from jaxmnist.optim import moments
@@ -88,10 +89,12 @@ def create_state(
 ) -> TrainState:
     """Initial state. Jit it: un-jitted, initialisation compiles dozens of small programs.
 
-    Without a recipe there is no average of weights.
+    Without a recipe there is no average of weights, and initial weights are the network's own.
     """
     variables = model.init(key, jnp.zeros((1, *IMAGE_SHAPE)))
     params = variables["params"]
+    if recipe is not None and recipe.initialiser != "uniform":
+        params = initialised(params, jax.random.fold_in(key, 1), recipe.initialiser)
     batch_stats, opt_state = variables.get("batch_stats", {}), optimizer.init(params)
     state = TrainState(jnp.int32(0), params, batch_stats, opt_state, jnp.int32(0))
     if recipe is None or recipe.averaging is None:

@@ -52,6 +52,9 @@ class Recipe:
     """What weight decay pulls: every parameter, or kernels only: neither biases nor scales of normalisation."""
     averaging: Averaging | None = None
     """Average of weights and running statistics that takes their place wherever a network is used."""
+    initialiser: Literal["uniform", "he", "orthogonal"] = "uniform"
+    """Initial kernels: uniform within 1 / sqrt(fan-in) as the sources', biases too; or He's normal ones or orthogonal
+    ones, with biases 0."""
 
     def __post_init__(self) -> None:
         def require(field: str, holds: bool, wanted: str) -> None:
@@ -73,6 +76,8 @@ class Recipe:
             require(field, 0 <= getattr(self, field) < 1, "at least 0 and below 1")
         require("best_model", 0 <= self.best_model <= 100, "a percentage")
         require("decay_on", self.decay_on in ("everything", "kernels"), "'everything' or 'kernels'")
+        initialisers = ("uniform", "he", "orthogonal")
+        require("initialiser", self.initialiser in initialisers, "'uniform', 'he' or 'orthogonal'")
         has_momentum = self.optimizer == "sgd" and self.momentum > 0
         require("nesterov", has_momentum or not self.nesterov, "false without the momentum of sgd")
         if self.schedule is not None and self.plateau is not None:
