@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from jaxmnist import cli
-from jaxmnist.commands.options import merge_options
+from jaxmnist.commands.options import merge_options, with_schedule
 from jaxmnist.config import read_file, run_config
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS
-from jaxmnist.recipes import RECIPES, get_recipe, recipe_of
+from jaxmnist.recipes import RECIPES, Averaging, Schedule, get_recipe, recipe_of
 
 
 @pytest.mark.parametrize("arch", ARCHS)
@@ -178,3 +178,33 @@ def test_a_missed_target_is_code_6_and_the_run_is_complete(tmp_path, monkeypatch
     config["data_fingerprint"] = "0" * 64
     (tmp_path / "again.json").write_text(json.dumps(config))
     assert exit_code(arguments, monkeypatch) == 3
+
+
+def test_a_schedule_on_the_command_line_takes_the_place_of_a_plateau():
+    for recipe in ("third", {"name": "third"}):
+        config = run_config({"recipe": with_schedule(recipe, "one_cycle"), "select_on": "last"})
+        assert (config.recipe.plateau, config.recipe.schedule) == (None, Schedule())
+    constant = run_config({"recipe": with_schedule("third", "constant")}).recipe
+    assert (constant.plateau, constant.schedule) == (None, None)
+    # What a file says of the schedule stays.
+    chosen = with_schedule({"schedule": {"warm_up": 0.1}}, "linear")
+    assert run_config({"recipe": chosen}).recipe.schedule == Schedule("linear", 0.1)
+
+
+def test_levers_are_read_from_a_file():
+    values = {
+        "schedule": {"end_divisor": 100},
+        "plateau": None,
+        "averaging": {"decay": 0.99},
+        "nesterov": True,
+    }
+    values |= {"augmentation": {"interpolation": "bilinear", "rotation_fill": 0, "fade": 0.3}}
+    recipe = run_config({"recipe": values}).recipe
+    assert recipe.schedule == Schedule(end_divisor=100.0)
+    assert recipe.averaging == Averaging(0.99)
+    assert (recipe.augmentation.interpolation, recipe.augmentation.fade, recipe.augmentation.rotation) == (
+        "bilinear",
+        0.3,
+        8.0,
+    )
+    assert recipe.name == "third-modified"

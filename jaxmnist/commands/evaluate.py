@@ -46,7 +46,9 @@ class Evaluate(NetworkCommand):
         if self.augment and self.split not in ("train", "all"):
             raise UsageError(f"--augment changes train images, not those of {self.split}; add --split train.")
         if not 0 <= self.shifts <= 4:
-            raise UsageError(f"--shifts {self.shifts} is out of range; choose a number of pixels from 0 to 4.")
+            raise UsageError(
+                f"--shifts {self.shifts} is out of range; choose a number of pixels from 0 to 4."
+            )
         network = self.open_network()
         config = network.config
         dataset = load_dataset(self.dataset or (config.dataset if config else "mnist"), self.data_dir)
