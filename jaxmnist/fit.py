@@ -76,7 +76,7 @@ def fit(config: RunConfig, dataset: Dataset, run: Path, device: Device, observer
             snapshot, rows = begin(session)
         observer.on_start(len(rows))
         while len(rows) < config.recipe.epochs:
-            snapshot = _train_epoch(session, snapshot, rows)
+            snapshot = train_epoch(session, snapshot, rows)
             snapshot = close_epoch(session, snapshot, rows)
             observer.on_epoch(rows[-1])
             session.end_if_asked()
@@ -109,7 +109,7 @@ def _compiling_ahead(session: Session) -> Iterator[None]:
         thread.join()
 
 
-def _train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> Snapshot:
+def train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> Snapshot:
     """Takes the steps of an epoch that are still to be taken."""
     data, keys, batches, epoch = session.data, session.keys, session.batches, len(rows)
     state, metrics, seconds, _ = snapshot

@@ -51,13 +51,13 @@ def loop_for(device: Device) -> Loop:
 
 
 def create_states(
-    varied: Varied, *, arch: str, recipe: Recipe, loop: Loop
+    varied: Varied, *, arch: Any, recipe: Recipe, loop: Loop
 ) -> tuple[train.TrainState, train.Metrics]:
     """Initial states of the runs, and sums over no images, stacked.
 
     Args:
         varied: what differs.
-        arch: name of the network.
+        arch: name of the network; or the network itself, where dropout does not differ.
         recipe: what all runs share.
         loop: `at_once`, `in_a_row`, or what `loop_for` gives.
     """
@@ -91,7 +91,7 @@ def train_runs(
     steps: Int32[Array, ""],
     varied: Varied,
     *,
-    arch: str,
+    arch: Any,
     recipe: Recipe,
     loop: Loop,
     total_steps: int | None = None,
@@ -129,7 +129,9 @@ def train_runs(
     return loop(train_one, (states, metrics, orders, varied))
 
 
-def _model(arch: str, one: Varied) -> Any:
+def _model(arch: Any, one: Varied) -> Any:
+    if not isinstance(arch, str):
+        return arch
     return create_model(arch) if one.dropout is None else create_model(arch, dropout=one.dropout)
 
 

@@ -1,5 +1,7 @@
 """The elastic change agrees with SciPy: blur, displacement, and reading between pixels."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from jaxmnist.recipes import Augmentation
 elastic_jit = jax.jit(elastic, static_argnums=(2, 3))
 displacement_jit = jax.jit(displacement, static_argnums=(1, 2))
 sample_jit = jax.jit(sample)
-apply_jit = jax.jit(apply, static_argnums=2)
+apply_jit: Any = jax.jit(apply, static_argnums=2)
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 28, 28)).astype(np.uint8)
 NOISE = np.random.default_rng(1).uniform(-1, 1, (50, 2, 28, 28)).astype(np.float32)
 
@@ -88,9 +90,13 @@ def random_changes(count):
     )
 
 
+def changes_of(degrees: Any, shift: Any, scale: Any, shear: Any) -> Changes:
+    return Changes(degrees=degrees, affine=Affine(shift, scale, shear))
+
+
 def test_bilinear_rotation_shift_scale_and_shear_agree_with_scipy():
     (degrees, scale, shear), shift = random_changes(50)
-    changes = Changes(degrees=degrees, affine=Affine(shift, scale, shear))
+    changes = changes_of(degrees, shift, scale, shear)
     ours = np.asarray(apply_jit(changes, IMAGES, BILINEAR))
     swap = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]])  # SciPy counts rows first
     for index, image in enumerate(IMAGES):
@@ -104,7 +110,7 @@ def test_bilinear_and_nearest_changes_go_the_same_way():
     rows, columns = np.mgrid[:28, :28]
     image = (255 * np.exp(-((rows - 9) ** 2 + (columns - 17) ** 2) / 50)).astype(np.uint8)
     (degrees, scale, shear), shift = random_changes(8)
-    changes = Changes(degrees=degrees, affine=Affine(shift, scale, shear))
+    changes = changes_of(degrees, shift, scale, shear)
     images = np.repeat(image[None], 8, 0)
     near = np.asarray(apply_jit(changes, images, Augmentation()), np.float32)
     assert np.abs(near - np.asarray(apply_jit(changes, images, BILINEAR))).max() < 255 * 0.2

@@ -369,7 +369,7 @@ def test_decay_of_kernels_leaves_biases_and_scales_as_they_are(optimizer):
     transformation = make_optimizer(recipe)
     with jax.numpy_dtype_promotion("standard"):
         zeros = jax.tree.map(jnp.zeros_like, params)
-        updates, _ = transformation.update(zeros, transformation.init(params), params)
+        updates: Any = transformation.update(zeros, transformation.init(params), params)[0]
     np.testing.assert_allclose(updates["conv1"]["kernel"], -0.05, rtol=1e-6)
     assert not updates["conv1"]["bias"].any()
     assert not updates["bn1"]["scale"].any()

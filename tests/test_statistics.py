@@ -1,5 +1,7 @@
 """Statistics over seeds: against hand-computed examples and SciPy's tests."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -29,11 +31,13 @@ def test_a_seed_is_settled_when_all_of_its_last_five_epochs_reach_the_threshold(
 def test_independent_seeds_are_tested_by_welch_and_common_ones_in_pairs():
     random = np.random.default_rng(0)
     a, b = random.normal(99.4, 0.05, 7).tolist(), random.normal(99.5, 0.2, 5).tolist()
-    found, expected = between_seeds(a, b), stats.ttest_ind(a, b, equal_var=False)
+    found = between_seeds(a, b)
+    expected: Any = stats.ttest_ind(a, b, equal_var=False)
     interval = expected.confidence_interval(0.95)
     assert (found.p_value, found.low, found.high) == pytest.approx((expected.pvalue, *interval))
     assert found.mean == pytest.approx(np.mean(a) - np.mean(b))
-    found, expected = by_seed(a[:5], b), stats.ttest_rel(a[:5], b)
+    found = by_seed(a[:5], b)
+    expected = stats.ttest_rel(a[:5], b)
     interval = expected.confidence_interval(0.95)
     assert (found.p_value, found.low, found.high) == pytest.approx((expected.pvalue, *interval))
 

@@ -14,10 +14,12 @@ from small_network import Small
 from jaxmnist import runs
 from jaxmnist.config import RunConfig
 from jaxmnist.data import load_dataset
+from jaxmnist.data.splits import SelectOn
 from jaxmnist.errors import UsageError
 from jaxmnist.recipes import Averaging, Recipe, Schedule
 from jaxmnist.study import compare_studies, open_study, read_seeds, read_study, train_seeds, write_results
 from jaxmnist.study.folder import PREDICTIONS, read_predictions, write_predictions
+from jaxmnist.study.together import train_together
 
 DEVICE = jax.devices()[0]
 ROOT = Path(__file__).parent.parent
@@ -56,7 +58,7 @@ def make(tmp_path_factory, digits):
     """Opens a study of a small network on digits; its runs have no weights file, as the network has no arch."""
     root = tmp_path_factory.mktemp("studies")
 
-    def make(name, select_on="val", **recipe):
+    def make(name, select_on: SelectOn = "val", **recipe):
         chosen = dataclasses.replace(RECIPE, **recipe)
         config = RunConfig("second", chosen, "digits", 7, select_on, digits.fingerprint, norm="layer")
         return open_study(root / name, config, {"device": "test"})
@@ -101,6 +103,23 @@ def test_a_study_killed_within_a_seed_goes_on_to_the_same_figures_and_more_seeds
         np.testing.assert_array_equal(read_predictions(broken, seed), read_predictions(whole, seed))
         assert not (broken.run(seed) / "checkpoints").exists()
         assert (broken.run(seed) / runs.RESULTS).is_file()
+
+
+def test_seeds_that_train_at_once_are_those_that_train_alone_but_for_rounding(make, whole, digits):
+    study, watcher = make("at-once"), Watcher(kill_at=(2, 2))
+    with pytest.raises(Killed):
+        train_together(study, [1, 2], digits, DEVICE, watcher, {}, together=2)
+    watcher.kill_at = None
+    train_together(study, [1, 2], digits, DEVICE, watcher, {}, together=2)
+    assert watcher.finished == [1, 2]
+    for seed in (1, 2):
+        rows, alone = (runs.read_metrics(of.run(seed)) for of in (study, whole))
+        for name in ("train_loss", "val_loss", "plain_val_loss", "learning_rate"):
+            assert [row[name] for row in rows] == pytest.approx([row[name] for row in alone], rel=1e-3)
+        assert [row["step"] for row in rows] == [row["step"] for row in alone]
+        same = np.mean(np.equal(read_predictions(study, seed)[0], read_predictions(whole, seed)[0]))
+        assert same > 0.97
+        assert not (study.run(seed) / "checkpoints").exists()
 
 
 def test_predictions_are_those_of_the_last_epoch_s_averaged_weights(whole, digits):

@@ -37,6 +37,8 @@ class Study(TrainingCommand):
     """The first of them."""
     processes: int = 1
     """Train so many seeds at a time, in processes of their own that share out the CPU's cores."""
+    together: int = 0
+    """Train so many seeds in one program; by default one on a CPU, whose cores one keeps busy, elsewhere all."""
     threshold: float = 99.4
     """Count the seeds whose last five epochs all reach this accuracy, in percent."""
     keep_checkpoints: bool = False
@@ -50,8 +52,15 @@ class Study(TrainingCommand):
         if self.compare is not None:
             self._compare(*self.compare)
             return
-        if self.processes < 1 or self.seeds < 1:
-            raise UsageError(f"--seeds {self.seeds} --processes {self.processes} must both be at least 1.")
+        for option, least in (("seeds", 1), ("processes", 1), ("together", 0)):
+            if getattr(self, option) < least:
+                raise UsageError(
+                    f"--{option} {getattr(self, option)} is out of range; choose a number from {least} on."
+                )
+        if self.processes > 1 and self.together > 1:
+            raise UsageError(
+                "--processes and --together are two ways to train seeds at once; give one of them."
+            )
         if not 0 <= self.first_seed <= 2**32 - self.seeds:
             most = 2**32 - self.seeds
             raise UsageError(
@@ -112,9 +121,15 @@ class Study(TrainingCommand):
     ) -> None:
         from jaxmnist.study import train_seeds
         from jaxmnist.study.processes import Settings, train_in_processes
+        from jaxmnist.study.together import train_together
 
+        together = self.together or (1 if device.platform == "cpu" else len(seeds))
+        arguments = opened, seeds, dataset, device, observer, place
+        if together > 1 and len(seeds) > 1:
+            train_together(*arguments, together, self.keep_checkpoints)
+            return
         if self.processes == 1 or len(seeds) < 2:
-            train_seeds(opened, seeds, dataset, device, observer, place, self.keep_checkpoints)
+            train_seeds(*arguments, self.keep_checkpoints)
             return
         settings = Settings(self.data_dir, not self.no_compile_cache, self.keep_checkpoints)
         train_in_processes(opened, seeds, self.processes, observer, settings)

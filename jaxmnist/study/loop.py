@@ -65,7 +65,7 @@ def train_seeds(
             config, run = seed_config(study, seed), study.run(seed)
             runs.open_run(run, config, environment)
             try:
-                fit(config, dataset, run, device, _Run(seed, observer))
+                fit(config, dataset, run, device, RunObserver(seed, observer))
             except InterruptedRunError as error:
                 raise InterruptedRunError(error.signum, run, GO_ON) from error
             predict(study, seed, dataset, device)
@@ -105,7 +105,7 @@ def close_seed(study: Study, seed: int, keep_checkpoints: bool) -> None:
     shutil.rmtree(checkpoints.with_name(f"{FOLDER}.removed"), ignore_errors=True)
 
 
-class _Run:
+class RunObserver:
     """An observer of a run that tells the study's."""
 
     def __init__(self, seed: int, observer: SeedObserver) -> None:
