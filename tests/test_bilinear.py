@@ -80,7 +80,7 @@ def affine_matrix(degrees, right, down, scale, shear):
     return np.linalg.inv(to_centre) @ turn @ lean @ to_centre @ shift
 
 
-def random_changes(count):
+def random_changes(count) -> tuple[list[Any], Any]:
     random = np.random.default_rng(4)
     degrees, scale, shear = (
         random.uniform(low, high, count) for low, high in ((-20, 20), (0.8, 1.25), (-15, 15))
@@ -90,17 +90,17 @@ def random_changes(count):
     )
 
 
-def changes_of(degrees: Any, shift: Any, scale: Any, shear: Any) -> Changes:
-    return Changes(degrees=degrees, affine=Affine(shift, scale, shear))
+def make_changes(**values: Any) -> Changes:
+    return Changes(**values)
 
 
 def test_bilinear_rotation_shift_scale_and_shear_agree_with_scipy():
     (degrees, scale, shear), shift = random_changes(50)
-    changes = changes_of(degrees, shift, scale, shear)
+    changes = make_changes(degrees=degrees, affine=Affine(shift, scale, shear))
     ours = np.asarray(apply_jit(changes, IMAGES, BILINEAR))
     swap = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]])  # SciPy counts rows first
     for index, image in enumerate(IMAGES):
-        matrix = affine_matrix(degrees[index], *shift[index], scale[index], shear[index])
+        matrix = affine_matrix(degrees[index], shift[index, 0], shift[index, 1], scale[index], shear[index])
         expected = affine_transform(image.astype(float), swap @ matrix @ swap, order=1, mode="grid-constant")
         np.testing.assert_allclose(ours[index] / 255, expected / 255, atol=1e-4)
 
@@ -110,7 +110,7 @@ def test_bilinear_and_nearest_changes_go_the_same_way():
     rows, columns = np.mgrid[:28, :28]
     image = (255 * np.exp(-((rows - 9) ** 2 + (columns - 17) ** 2) / 50)).astype(np.uint8)
     (degrees, scale, shear), shift = random_changes(8)
-    changes = changes_of(degrees, shift, scale, shear)
+    changes = make_changes(degrees=degrees, affine=Affine(shift, scale, shear))
     images = np.repeat(image[None], 8, 0)
     near = np.asarray(apply_jit(changes, images, Augmentation()), np.float32)
     assert np.abs(near - np.asarray(apply_jit(changes, images, BILINEAR))).max() < 255 * 0.2
@@ -118,11 +118,13 @@ def test_bilinear_and_nearest_changes_go_the_same_way():
 
 
 def test_the_elastic_change_and_the_perspective_join_the_bilinear_ones():
-    changes = Changes(noise=NOISE, shift=np.full((50, 2), 2, np.int32))
+    changes = make_changes(noise=NOISE, shift=np.full((50, 2), 2, np.int32))
     moved = np.pad(IMAGES, ((0, 0), (2, 0), (2, 0)))[:, :28, :28]
     ours, expected = apply_jit(changes, IMAGES, BILINEAR), elastic_jit(moved, NOISE, 10.0, 3.0)
     # But for what the shift moved out of the image and the elastic change would bring back.
     np.testing.assert_allclose(ours[:, :24, :24] / 255, expected[:, :24, :24] / 255, atol=1e-4)
     inward = np.random.default_rng(5).integers(0, 3, (50, 4, 2)).astype(np.int32)
-    ours = np.asarray(apply_jit(Changes(inward=inward, degrees=np.zeros(50, np.float32)), IMAGES, BILINEAR))
+    ours = np.asarray(
+        apply_jit(make_changes(inward=inward, degrees=np.zeros(50, np.float32)), IMAGES, BILINEAR)
+    )
     np.testing.assert_array_equal(ours, jax.jit(perspective)(IMAGES, inward))
