@@ -1,6 +1,7 @@
 """Studies: the same figures however often they are interrupted, an honest summary, and their comparison."""
 
 import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from rich.console import Console
 from small_network import Small
 
 from jaxmnist import runs
@@ -17,7 +19,17 @@ from jaxmnist.data import load_dataset
 from jaxmnist.data.splits import SelectOn
 from jaxmnist.errors import UsageError
 from jaxmnist.recipes import Averaging, Recipe, Schedule
-from jaxmnist.study import compare_studies, open_study, read_seeds, read_study, train_seeds, write_results
+from jaxmnist.report import study as report
+from jaxmnist.report.study_plots import save_study_pictures
+from jaxmnist.study import (
+    compare_studies,
+    open_study,
+    read_seeds,
+    read_study,
+    summary,
+    train_seeds,
+    write_results,
+)
 from jaxmnist.study.folder import PREDICTIONS, read_predictions, write_predictions
 from jaxmnist.study.together import train_together
 
@@ -211,3 +223,22 @@ def test_the_command_trains_in_processes_as_in_one_and_goes_on_after_a_kill(tmp_
     assert figures("two")["mean"] == pytest.approx(alone["mean"], abs=2.0)
     assert (tmp_path / "two" / "s2" / PREDICTIONS).is_file()
     assert (tmp_path / "two" / "plots" / "curves.png").stat().st_size > 10_000
+
+
+def test_a_study_in_the_terminal_has_its_statistics_and_no_test_figure_with_val(whole):
+    results = read_seeds(whole)
+    console = Console(width=100, file=io.StringIO(), highlight=False)
+    report.print_study(console, write_results(whole, results, 10.0), [])
+    text = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    values = [result.last for result in results]
+    assert f"last epoch {np.mean(values):.3f}" in " ".join(text.split())
+    assert f"{np.std(values, ddof=1):.3f}" in text
+    assert "42 parameters" in text
+    assert "test accuracy" not in text
+
+
+def test_pictures_of_a_study_are_drawn_also_for_one_seed(whole, tmp_path):
+    results = read_seeds(whole)[:1]
+    figures = summary(whole, results, 99.4)
+    for file in save_study_pictures(tmp_path, figures, [result.accuracies for result in results]):
+        assert file.stat().st_size > 5_000

@@ -62,7 +62,7 @@ def print_study_setup(
     """What is about to be repeated, on what, and what of it is done (`jaxmnist.config.RunConfig`, ...)."""
     recipe = config.recipe
     judged = {
-        "val": "val, a twelfth of the training images, held out; the test images are not looked at",
+        "val": "val, a twelfth of the training images, held out; figures of the test images are not shown",
         "test": "the test images, on which each run also picks its best epoch: the published protocol",
         "last": "the test images, read in the last epoch; nothing is selected",
     }
@@ -105,17 +105,19 @@ def print_study(console: Console, figures: Mapping[str, Any], files: Sequence[Pa
         title_style="bold",
     )
     for heading in (f"{split} accuracy (%)", "mean", "95 % interval", "sd", "lowest", "highest"):
-        table.add_column(heading, justify="left" if heading.endswith("(%)") else "right")
-    names = {"last_epoch": "last epoch", "plain_last_epoch": "last epoch, not averaged"}
-    for key, name in (names | {"last_five_mean": "mean of the last five"}).items():
+        table.add_column(heading, justify="left" if heading.endswith("(%)") else "right", no_wrap=True)
+    names = {"last_epoch": "last epoch", "plain_last_epoch": "last epoch, plain"}
+    for key, name in (names | {"last_five_mean": "last five, mean"}).items():
         if figures[key] is not None:
             table.add_row(name, *_cells(figures[key], 3))
-    table.add_row("seconds per seed", *_cells(figures["seconds_per_seed"], 1))
+    mean, _, *rest = _cells(figures["seconds_per_seed"], 1)
+    table.add_row("seconds per seed", mean, "", *rest)
     console.print(table)
     settled = round(figures["share_settled"] * count)
     console.print(
         f"Last five epochs all at least {figures['threshold']:g} %: {settled} of {count} seeds. "
-        "Intervals are Student's t, over seeds, of the mean on these images.",
+        "Intervals of the mean are Student's t over seeds, on these images."
+        + (" Plain: without the averaging of weights." if figures["plain_last_epoch"] else ""),
         highlight=False,
     )
     if figures["dataset"] == "digits":
