@@ -151,7 +151,7 @@ def test_old_states_are_deleted_only_once_the_new_one_is_on_the_disk(tmp_path, s
 
 def save_schema_0(folder, state, metrics, rank):
     """A state as version 0.1.0 saved it at first."""
-    new = {"bad_steps", "skipped"}
+    new = {"bad_steps", "skipped", "average"}
     arrays = {}
     for name, part in (("state", state), ("metrics", metrics)):
         fields = {field: value for field, value in part._asdict().items() if field not in new}

@@ -339,22 +339,3 @@ def test_training_as_it_is_compiled_computes_what_the_plain_step_does(images, la
         for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=5e-5, err_msg=name)
     np.testing.assert_allclose(chunk_sums.loss_sum, plain_sums.loss_sum, rtol=1e-5)
-
-
-@pytest.mark.parametrize(("kind", "arch"), [("he", "third"), ("orthogonal", "evolution_v2")])
-def test_an_initialiser_draws_kernels_and_leaves_scales_alone(kind, arch):
-    chosen = dataclasses.replace(get_recipe("second"), initialiser=kind)
-    setup = {"model": create_model(arch), "optimizer": make_optimizer(chosen)}
-    params = jax.jit(partial(train.create_state, recipe=chosen, **setup))(KEYS.init).params
-    own = jax.jit(partial(train.create_state, **setup))(KEYS.init).params
-    for path, value in jax.tree_util.tree_leaves_with_path(params):
-        if path[-1].key != "kernel":
-            np.testing.assert_array_equal(value, path[-1].key == "scale")
-        elif kind == "orthogonal":
-            columns = np.asarray(value).reshape(-1, value.shape[-1])
-            narrow = columns if columns.shape[0] >= columns.shape[1] else columns.T
-            np.testing.assert_allclose(narrow.T @ narrow, 2 * np.eye(narrow.shape[1]), atol=1e-5)
-    kernel = np.asarray(params["conv2"]["kernel"])
-    if kind == "he":
-        assert kernel.std() == pytest.approx((2 / np.prod(kernel.shape[:3])) ** 0.5, rel=0.1)
-    assert np.abs(kernel - own["conv2"]["kernel"]).max() > 0.01
