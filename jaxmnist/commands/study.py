@@ -32,7 +32,7 @@ class Study(TrainingCommand):
     learning_rate: Rate = None
     """Instead of the recipe's."""
     seeds: int = 5
-    """How many, one after the other from --first-seed."""
+    """How many, counted from --first-seed; the statistics are over all that are finished in the folder."""
     first_seed: int = 1
     """The first of them."""
     processes: int = 1
@@ -92,6 +92,8 @@ class Study(TrainingCommand):
         with locked(folder):
             finished = [result.seed for result in study.read_seeds(opened)]
             report.print_study_setup(console, opened.config, dataset, device, folder, opened.split, finished)
+            for seed in finished:  # where it was killed before the last of that
+                study.close_seed(opened, seed, self.keep_checkpoints)
             todo = [seed for seed in wanted if seed not in finished]
             with report.StudyDisplay(console, config.recipe.epochs) as display:
                 observer = _Recorder(display, opened, self.threshold)

@@ -11,13 +11,14 @@ from jaxmnist.study.folder import (
     summary,
     write_results,
 )
-from jaxmnist.study.loop import SeedObserver, train_seeds
+from jaxmnist.study.loop import SeedObserver, close_seed, train_seeds
 
 __all__ = [
     "SUMMARY",
     "SeedObserver",
     "SeedResult",
     "Study",
+    "close_seed",
     "compare_studies",
     "open_study",
     "read_seeds",

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from jaxmnist.errors import InterruptedRunError, JaxmnistError, JaxmnistWarning
 from jaxmnist.signals import StopSignals
-from jaxmnist.study.folder import Study, read_study
+from jaxmnist.study.folder import Study, is_finished, read_study
 from jaxmnist.study.loop import GO_ON, SeedObserver, train_seeds
 
 SECONDS_TO_STOP = 30.0
@@ -39,7 +39,7 @@ class ChildError(JaxmnistError):
     """A child ended with an error; it has said which."""
 
     def __init__(self, exit_code: int) -> None:
-        super().__init__("a process of the study ended with the error above; what is finished is kept.")
+        super().__init__("a process of the study ended early, see above; what is finished is kept.")
         self.exit_code = exit_code
 
 
@@ -80,6 +80,8 @@ def train_in_processes(
             raise InterruptedRunError(stop.requested, study.folder, GO_ON)
     if wrong := [code for code in codes if code not in (0, 128 + signal.SIGTERM)]:
         raise ChildError(wrong[0] if 0 < wrong[0] < 128 else 1)
+    if not all(is_finished(study, seed) for seed in seeds):
+        raise ChildError(1)
 
 
 def _shared_cores(processes: int) -> Iterator[set[int] | None]:
