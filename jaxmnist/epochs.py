@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxmnist import runs, train
+from jaxmnist import runs, selection, train
 from jaxmnist.checkpoints import Snapshot, abstract
 from jaxmnist.checkpoints.states import room_for
 from jaxmnist.errors import CheckpointError, DivergedError, JaxmnistWarning, StorageError, UsageError
@@ -78,10 +78,10 @@ def close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
         if plateau is not None:
             state = state._replace(opt_state=observe(state.opt_state, row[f"{select_on}_{plateau.monitor}"]))
     row["seconds"] = round(seconds + time.perf_counter() - began, 3)
-    best = runs.is_best(session.config, rows, row)
+    best = selection.is_best(session.config, rows, row)
     rows.append(row)
     snapshot = between_epochs(session, state, rows)
-    score = runs.score(session.config, row)
+    score = selection.score(session.config, row)
     # The state last, as it holds the lines and stands for all: what is before it is written again if it is not.
     if best:
         with session.or_warning():
@@ -97,7 +97,7 @@ def close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
 
 
 def finish(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    results = runs.summarise(session.config, rows, count_params({"params": snapshot.state.params}))
+    results = selection.summarise(session.config, rows, count_params({"params": snapshot.state.params}))
     try:
         runs.write_metrics(session.run, rows)
         runs.write_json(session.run / runs.RESULTS, results)

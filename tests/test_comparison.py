@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from matplotlib.text import Text
 from rich.console import Console
 
-from jaxmnist import cli, runs
+from jaxmnist import cli, runs, selection
 from jaxmnist.comparison import ComparedRun, as_json, compare
 from jaxmnist.errors import CheckpointError
 from jaxmnist.models import ARCHS
@@ -50,7 +50,7 @@ def make_run(
     ]
     runs.write_metrics(run, rows)
     if finished:
-        runs.write_json(run / runs.RESULTS, runs.summarise(config, runs.read_metrics(run), parameters))
+        runs.write_json(run / runs.RESULTS, selection.summarise(config, runs.read_metrics(run), parameters))
     return run
 
 

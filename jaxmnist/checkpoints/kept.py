@@ -91,7 +91,7 @@ class Checkpoints:
         Args:
             snapshot: what to save.
             epoch: epochs completed.
-            accuracy: what the best is chosen by (`jaxmnist.runs.score`); None in the middle of an epoch.
+            accuracy: what the best is chosen by (`jaxmnist.selection.score`); None in the middle of an epoch.
             meets_rule: whether it is to be preferred to any that do not meet the recipe's checkpoint rule.
 
         Raises:
