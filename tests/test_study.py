@@ -117,6 +117,7 @@ def test_a_study_killed_within_a_seed_goes_on_to_the_same_figures_and_more_seeds
         assert (broken.run(seed) / runs.RESULTS).is_file()
 
 
+@pytest.mark.slow
 def test_seeds_that_train_at_once_are_those_that_train_alone_but_for_rounding(make, whole, digits):
     study, watcher = make("at-once"), Watcher(kill_at=(2, 2))
     with pytest.raises(Killed):

@@ -72,16 +72,19 @@ def _curves(figures: dict[str, Any], curves: Sequence[Sequence[float]]) -> Figur
     mean = values.mean(0)
     axes.fill_between(
         epochs,
-        errors_of(values.min(0)),
-        errors_of(values.max(0)),
+        errors_of(values.min(0).tolist()),
+        errors_of(values.max(0).tolist()),
         color="tab:blue",
         alpha=0.2,
         linewidth=0,
         label="lowest to highest seed",
     )
-    axes.plot(epochs, errors_of(mean), color="tab:blue", marker="o", markersize=4, label="mean")
+    axes.plot(epochs, errors_of(mean.tolist()), color="tab:blue", marker="o", markersize=4, label="mean")
     settled = values[:, min(_UNSETTLED, values.shape[1] - 1) :]
-    bottom, top = 1.15 * max(errors_of(settled.min(0))), min(errors_of(settled.max(0))) / 1.15
+    bottom, top = (
+        1.15 * max(errors_of(settled.min(0).tolist())),
+        min(errors_of(settled.max(0).tolist())) / 1.15,
+    )
     axes.set_ylim(bottom, top)
     label_accuracies(axes, _HEIGHT)
     threshold = figures["threshold"]
