@@ -7,32 +7,40 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxmnist.classifier import Classifier, load
     from jaxmnist.data import DATASETS, Dataset, load_dataset
     from jaxmnist.models import ARCHS, count_params, create_model
     from jaxmnist.recipes import RECIPES, Recipe, get_recipe
+    from jaxmnist.training import train_run
 
 __all__ = [
     "ARCHS",
     "DATASETS",
     "RECIPES",
+    "Classifier",
     "Dataset",
     "Recipe",
     "count_params",
     "create_model",
     "get_recipe",
+    "load",
     "load_dataset",
+    "train_run",
 ]
 
 _ROOMS = {
     "ARCHS": "models",
     "DATASETS": "data",
     "RECIPES": "recipes",
+    "Classifier": "classifier",
     "Dataset": "data",
     "Recipe": "recipes",
     "count_params": "models",
     "create_model": "models",
     "get_recipe": "recipes",
+    "load": "classifier",
     "load_dataset": "data",
+    "train_run": "training",
     # Rooms with public names of their own: jaxmnist.interop.from_torch, jaxmnist.optim.observe, ...
     "interop": "interop",
     "optim": "optim",

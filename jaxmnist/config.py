@@ -133,6 +133,57 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     return dataclasses.replace(config, recipe=recipe, seed=values.get("seed", recipe.default_seed))
 
 
+def merge_options(
+    values: Mapping[str, Any],
+    options: Mapping[str, Any],
+    recipe: str | None,
+    recipe_options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a configuration file says, overruled by the options that were given (those that are not None).
+
+    Args:
+        values: contents of the file.
+        options: fields of a run's configuration.
+        recipe: name of a recipe.
+        recipe_options: fields of the recipe; an object changes what it names.
+
+    Returns:
+        What `run_config` takes.
+    """
+    merged = dict(values) | _given(options)
+    chosen = merged.get("recipe", {}) if recipe is None else recipe
+    changes = _given(recipe_options)
+    if changes and isinstance(chosen, str):
+        chosen = {"name": chosen}
+    # Anything else that is no object is left for `run_config` to refuse.
+    merged["recipe"] = _merged(chosen, changes) if isinstance(chosen, Mapping) else chosen
+    return merged
+
+
+def with_schedule(recipe: Any, kind: Literal["constant", "one_cycle", "linear"]) -> Any:
+    """A recipe as a configuration file has it, by name or as an object, with a schedule in place of its own."""
+    chosen = {"name": recipe} if isinstance(recipe, str) else recipe
+    if not isinstance(chosen, Mapping):
+        return recipe
+    schedule = {"kind": kind} if kind != "constant" else None
+    return _merged(chosen, {"plateau": None, "schedule": schedule})
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """An object with the changes of another, and so the objects within (RFC 7396, but null stays)."""
+    merged = dict(values)
+    for name, change in changes.items():
+        present = merged.get(name)
+        if isinstance(present, Mapping) and isinstance(change, Mapping):
+            change = _merged(present, change)
+        merged[name] = change
+    return merged
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def changed_recipe(base: Recipe, changes: Any) -> Recipe:
     """A recipe from its name, or from an object that names one (by default `base`) and changes its fields.
 

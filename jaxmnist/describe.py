@@ -4,7 +4,7 @@ from typing import Any
 
 from jaxmnist.data import CLOTHING, NUM_CLASSES, Dataset
 from jaxmnist.evaluate import evaluate_split, wilson_interval
-from jaxmnist.images import INK_SIDE
+from jaxmnist.fitting import INK_SIDE
 from jaxmnist.inference import Network
 from jaxmnist.models import count_params
 

@@ -34,6 +34,24 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     sync(path.parent)
 
 
+def append(path: Path, content: bytes) -> None:
+    """Appends to a file, or leaves it as it was.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    size = path.stat().st_size if path.is_file() else 0
+    try:
+        with path.open("ab") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.truncate(path, size)
+        raise
+
+
 def sync(path: Path) -> None:
     """Has the system bring a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

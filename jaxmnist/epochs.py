@@ -14,7 +14,7 @@ import numpy as np
 from jaxmnist import runs, selection, train
 from jaxmnist.checkpoints import Snapshot, abstract
 from jaxmnist.checkpoints.states import room_for
-from jaxmnist.errors import CheckpointError, DivergedError, JaxmnistWarning, StorageError, UsageError
+from jaxmnist.errors import DivergedError, JaxmnistWarning, StorageError, UsageError
 from jaxmnist.models import count_params
 from jaxmnist.optim import learning_rate, observe
 from jaxmnist.programs import EVAL_BATCH
@@ -27,18 +27,10 @@ def begin(session: Session) -> tuple[Snapshot, list[dict[str, Any]]]:
     run = session.run
     snapshot = _first_snapshot(session)
     _require_space(session, snapshot)
+    rows = list(snapshot.rows)
     present = runs.read_metrics(run)
-    rows = snapshot.rows
-    if rows is None:
-        closed = _closed_epochs(snapshot, session.batches)
-        rows = present[:closed]
-        if len(rows) < closed:
-            raise CheckpointError(
-                f"{run / runs.METRICS} has {len(rows)} lines, where the checkpoint is one of {closed} epochs; "
-                "restore the file or train again."
-            )
     # The line of the last epoch may be missing: it is written after the state.
-    elif json.dumps(present[: len(rows)]) not in (json.dumps(rows), json.dumps(rows[:-1])):
+    if json.dumps(present[: len(rows)]) not in (json.dumps(rows), json.dumps(rows[:-1])):
         message = (
             f"{run / runs.METRICS} is not as the run left it; the checkpoint's lines are put in its place."
         )
@@ -145,13 +137,6 @@ def _require_space(session: Session, snapshot: Snapshot) -> None:
             f"the disk of {session.run} has {free / 2**20:.1f} MiB free, and the run needs "
             f"{needed / 2**20:.1f} MiB for its checkpoints; make room or train elsewhere with --runs."
         )
-
-
-def _closed_epochs(snapshot: Snapshot, batches: int) -> int:
-    # Sums left over mean an epoch that is not closed, even if its last step is taken: its line of metrics may
-    # be there all the same, when the run was killed between the line and the checkpoint.
-    in_progress = int(snapshot.metrics.examples) > 0
-    return (int(snapshot.state.step) - in_progress) // batches
 
 
 def _evaluate(session: Session, state: train.TrainState, split: str, prefix: str = "") -> dict[str, Any]:

@@ -7,7 +7,6 @@ checkpoints/   see `jaxmnist.checkpoints`
 plots/         pictures of the curves
 """
 
-import contextlib
 import dataclasses
 import datetime
 import functools
@@ -23,7 +22,7 @@ from typing import Any
 
 from jaxmnist.config import RunConfig, read_json, updated
 from jaxmnist.data import Dataset
-from jaxmnist.durable import write_atomically
+from jaxmnist.durable import append, write_atomically
 from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened
 from jaxmnist.recipes import Recipe
 
@@ -116,6 +115,22 @@ def require_data_of_run(config: RunConfig, dataset: Dataset, run: Path) -> None:
         )
 
 
+def read_results(run: Path) -> dict[str, Any]:
+    """The contents of `results.json`; nothing where training has not ended.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    try:
+        return read_json(run / RESULTS)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{run / RESULTS} is damaged ({shortened(str(error))}); restore it or train again."
+        ) from error
+
+
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The lines of `metrics.jsonl`, one dictionary per epoch; a half-written last line is left out."""
     rows = []
@@ -141,15 +156,7 @@ def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     if not lines or present != b"".join(lines[:-1]):
         write_atomically(path, b"".join(lines))
         return
-    try:
-        with path.open("ab") as file:
-            file.write(lines[-1])
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.truncate(path, len(present))
-        raise
+    append(path, lines[-1])
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -36,6 +36,25 @@ class Observer(Protocol):
         """After an epoch: its line of `metrics.jsonl`."""
 
 
+class Observers:
+    """Several observers as one, told in their order."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self.observers = observers
+
+    def on_start(self, epochs_done: int) -> None:
+        for observer in self.observers:
+            observer.on_start(epochs_done)
+
+    def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None:
+        for observer in self.observers:
+            observer.on_progress(epoch, done, total, loss, accuracy)
+
+    def on_epoch(self, row: dict[str, Any]) -> None:
+        for observer in self.observers:
+            observer.on_epoch(row)
+
+
 class Data(NamedTuple):
     """A dataset on the device: all images once, and splits as indices into them."""
 
@@ -77,7 +96,7 @@ class Session(NamedTuple):
             StorageError: it cannot be written.
         """
         with self.stop.saving():
-            self.checkpoints.save(snapshot, len(snapshot.rows or ()), score, meets_rule)
+            self.checkpoints.save(snapshot, len(snapshot.rows), score, meets_rule)
 
     def save_last(self, snapshot: Snapshot, score: float | None = None, meets_rule: bool = False) -> None:
         """Saves the state that a session ends with, without which there is no success to report."""

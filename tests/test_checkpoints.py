@@ -3,11 +3,9 @@
 import json
 import pickle
 import shutil
-from collections import namedtuple
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from jaxmnist import runs
@@ -147,39 +145,6 @@ def test_old_states_are_deleted_only_once_the_new_one_is_on_the_disk(tmp_path, s
     )
     save(checkpoints, state, 4, 4, 4.0)
     assert order == ["sync_tree", "sync", "sync", "remove 2"]
-
-
-def save_schema_0(folder, state, metrics, rank):
-    """A state as version 0.1.0 saved it at first."""
-    new = {"bad_steps", "skipped", "average"}
-    arrays = {}
-    for name, part in (("state", state), ("metrics", metrics)):
-        fields = {field: value for field, value in part._asdict().items() if field not in new}
-        arrays[name] = namedtuple(type(part).__name__, fields)(**fields)
-    about = {"arch": "second", "epoch": rank["epoch"], "seconds": 2.5}
-    args = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), about=ocp.args.JsonSave(about))
-    options = ocp.CheckpointManagerOptions(
-        best_fn=lambda metrics: metrics["accuracy"], enable_async_checkpointing=False
-    )
-    with ocp.CheckpointManager(folder, options=options) as manager:
-        manager.save(int(state.step), args=args, metrics=rank)
-
-
-def test_a_state_of_schema_0_is_read_with_a_warning(tmp_path, state):
-    at = state._replace(step=jax.numpy.int32(44))
-    rank = {"rule": True, "accuracy": 98.0, "epoch": 2}
-    save_schema_0(tmp_path / "checkpoints", at, no_metrics(), rank)
-    checkpoints = Checkpoints(tmp_path, "second")
-    with pytest.warns(JaxmnistWarning, match=r"checkpoints/44 was saved by an earlier version"):
-        snapshot = checkpoints.restore_latest(*template(state))
-    assert (int(snapshot.state.step), snapshot.seconds, snapshot.rows) == (44, 2.5, None)
-    for a, b in zip(jax.tree.leaves(at), jax.tree.leaves(snapshot.state), strict=True):
-        np.testing.assert_array_equal(a, b)
-    # It is still the best after one of today's that is worse.
-    save(checkpoints, state, 66, 3, 97.0)
-    with pytest.warns(JaxmnistWarning, match="by an earlier version"):
-        best = Checkpoints(tmp_path, "second").restore_best(*template(state))
-    assert int(best.state.step) == 44
 
 
 def test_nothing_is_pickled_or_unpickled(tmp_path, state, monkeypatch):

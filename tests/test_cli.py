@@ -84,7 +84,7 @@ try:
     cli.main("train")
 except SystemExit as end:
     print("exit code", end.code)
-print("forbidden", sorted({{"tensorflow", "torch"}} & set(sys.modules)))
+print("forbidden", sorted({{"tensorflow", "torch", "tensorboardX"}} & set(sys.modules)))
 """
     began = time.perf_counter()
     done = subprocess.run(
@@ -150,6 +150,7 @@ def test_a_folder_that_is_no_run_is_refused_by_every_command_that_takes_one(call
         ("train", ("--resume", tmp_path)),
         ("evaluate", (tmp_path,)),
         ("predict", (tmp_path, "a.png")),
+        ("report", (tmp_path,)),
     ):
         code, _, error = call(command, *arguments)
         assert code == 4, command

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from jaxmnist import cli
-from jaxmnist.commands.options import merge_options, with_schedule
-from jaxmnist.config import read_file, run_config
+from jaxmnist.config import merge_options, read_file, run_config, with_schedule
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS
 from jaxmnist.recipes import RECIPES, Averaging, Schedule, get_recipe, recipe_of

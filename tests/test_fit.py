@@ -272,14 +272,14 @@ def test_the_best_and_the_latest_checkpoint_are_both_kept_and_ties_go_to_the_fir
     checkpoints = Checkpoints(tmp_path, "second")
     for epoch, accuracy in enumerate([90.0, 99.0, 99.0, None, 95.0], start=1):
         at = state._replace(step=jax.numpy.int32(10 * epoch))
-        checkpoints.save(Snapshot(at, no_metrics(), 0.0), epoch, accuracy)
+        checkpoints.save(Snapshot(at, no_metrics(), 0.0, []), epoch, accuracy)
     template = abstract((jax.eval_shape(lambda: state), no_metrics()), DEVICE)
     assert int(checkpoints.restore_latest(*template).state.step) == 50
     assert int(checkpoints.restore_best(*template).state.step) == 20
     names = sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir())
     assert names == ["20", "40-mid-epoch", "50"]
     last = state._replace(step=jax.numpy.int32(60))
-    checkpoints.save(Snapshot(last, no_metrics(), 0.0), 6, 98.0, meets_rule=True)
+    checkpoints.save(Snapshot(last, no_metrics(), 0.0, []), 6, 98.0, meets_rule=True)
     assert int(checkpoints.restore_best(*template).state.step) == 60
 
 

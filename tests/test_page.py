@@ -14,7 +14,7 @@ from strokes import DIGITS
 
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError
-from jaxmnist.images import fit
+from jaxmnist.fitting import fit
 from jaxmnist.inference import classify
 from jaxmnist.interop.browser import read_program
 from jaxmnist.interop.program import run

@@ -18,13 +18,24 @@ from rich.console import Console
 from jaxmnist.checkpoints import restore_run
 from jaxmnist.commands import Predict
 from jaxmnist.data import load_dataset
+from jaxmnist.doubts import find_doubt
 from jaxmnist.errors import DataError, UsageError
 from jaxmnist.evaluate import evaluate
-from jaxmnist.images import fit, read_image
+from jaxmnist.fitting import fit
+from jaxmnist.image_files import find_image_files
+from jaxmnist.images import read_image, read_stream
 from jaxmnist.predict import predict_files
-from jaxmnist.report.evaluation import print_predictions
+from jaxmnist.programs import EVAL_BATCH, build_programs
+from jaxmnist.report.predictions import print_predictions
+from jaxmnist.weights import read_weights
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "predict.py"
+ROOT = Path(__file__).parents[1]
+# What the figures in the README are made by is started from there as well: python -m tests.redrawn
+sys.path.insert(0, str(ROOT))
+
+from tests import no_digits, redrawn  # noqa: E402
+
+SCRIPT = ROOT / "scripts" / "predict.py"
 ORIENTATION = 0x0112  # of EXIF
 
 
@@ -246,16 +257,19 @@ def test_files_are_predicted_as_the_arrays_are(tiny_run, tmp_path, digits):
     paths = [tmp_path / f"{i}.png" for i in range(5)]
     for i, (path, image) in enumerate(zip(paths, images, strict=True)):
         Image.fromarray(255 - image if i % 2 else image).save(path)
-    rows, errors = predict_files(network, [*paths[:2], tmp_path / "missing.png", *paths[2:]])
+    found = list(predict_files(network, [*paths[:2], tmp_path / "missing.png", *paths[2:]]))
+    rows, errors = ([row for row in found if ("error" in row) == bad] for bad in (False, True))
     expected = evaluate(network, images, digits.test_labels[:5])
     assert [row["file"] for row in rows] == [str(path) for path in paths]
     assert [row["prediction"] for row in rows] == expected.predictions.tolist()
     assert [row["confidence"] for row in rows] == expected.confidences.tolist()
     assert [sum(row["probabilities"]) for row in rows] == pytest.approx([1.0] * 5, abs=1e-5)
-    assert [str(error) for error in errors] == [
-        f"{tmp_path / 'missing.png'} does not exist; name an image file."
-    ]
-    assert predict_files(network, [tmp_path / "missing.png"])[0] == []
+    message = f"{tmp_path / 'missing.png'} does not exist; name an image file."
+    assert errors == [found[2]] == [{"file": str(tmp_path / "missing.png"), "error": message}]
+    for row, shares in zip(rows, np.exp(expected.log_probs), strict=True):
+        top = [(one["class"], one["probability"]) for one in row["top_three"]]
+        assert top == sorted(enumerate(shares.tolist()), key=lambda pair: -pair[1])[:3]
+    assert list(predict_files(network, [tmp_path / "missing.png"])) == errors
 
 
 def test_the_command_predicts_the_good_files_names_the_bad_ones_and_ends_with_3(tiny_run, tmp_path, digit):
@@ -300,14 +314,234 @@ def test_no_image_is_a_usage_error(tiny_run):
         Predict(network=tiny_run, images=()).run()
 
 
+def row_of(file, warning):
+    top = [
+        {"class": 2, "probability": 0.7},
+        {"class": 5, "probability": 0.2},
+        {"class": 1, "probability": 0.02},
+    ]
+    return {"file": file, "prediction": 2, "confidence": 0.7, "top_three": top, "warning": warning}
+
+
+def printed(*rows):
+    output = io.StringIO()
+    print_predictions(Console(width=80, file=output), list(rows))
+    return output.getvalue()
+
+
 def test_the_table_names_the_three_likeliest_and_long_files_in_full():
     name = "a_folder/" + "long_" * 20 + "[red].png"
-    shares = [0.01, 0.02, 0.7, 0.01, 0.01, 0.2, 0.02, 0.01, 0.01, 0.01]
-    output = io.StringIO()
-    terminal = Console(width=80, file=output)
-    print_predictions(terminal, [{"file": name, "prediction": 2, "confidence": 0.7, "probabilities": shares}])
-    text = output.getvalue()
-    lines = text.splitlines()
+    lines = printed(row_of(name, None)).splitlines()
     assert " ".join(lines[3].split()[1:]) == "2 70.00 % 2 70.0 % 5 20.0 % 1 2.0 %"
     assert max(map(len, lines)) <= 80
     assert "".join(line.split("  ")[0].strip() for line in lines[3:]) == name
+
+
+def test_the_table_has_a_column_of_warnings_only_where_there_are_any():
+    assert "warning" not in printed(row_of("a.png", None))
+    lines = printed(row_of("a.png", None), row_of("b.png", "nothing is drawn")).splitlines()
+    assert lines[1].split()[-1] == "warning"
+    assert "nothing is drawn" in " ".join(line.split("%")[-1].strip() for line in lines[3:])
+    assert max(map(len, lines)) <= 80
+
+
+def named(found, folder):
+    return [Path(file).relative_to(folder).as_posix() for file in found.files]
+
+
+@pytest.fixture
+def photos(tmp_path, digit):
+    """Images and other files in a folder, a hidden folder and a subfolder."""
+    folder = tmp_path / "photos"
+    names = [
+        "10.png",
+        "2.png",
+        "b 1.JPG",
+        "A 3.jpeg",
+        ".hidden.png",
+        "sub/1.png",
+        "sub/deep/2.gif",
+        ".no/x.png",
+    ]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(digit).save(folder / name)
+    (folder / "notes.txt").write_text("no image")
+    (folder / "Thumbs.db").write_bytes(b"")
+    (folder / "sub" / "notes.txt").write_text("no image")
+    return folder
+
+
+def test_a_folder_stands_for_its_images_in_natural_order_and_counts_what_else_it_has(photos):
+    found = find_image_files([photos])
+    assert named(found, photos) == ["2.png", "10.png", "A 3.jpeg", "b 1.JPG"]
+    assert found.skipped == [(str(photos), 2)]
+    assert found.errors == []
+
+
+def test_a_pattern_that_no_shell_expanded_stands_for_the_images_it_matches(photos, monkeypatch):
+    assert named(find_image_files([photos / "*.png"]), photos) == ["2.png", "10.png"]
+    found = find_image_files([f"{photos}/**/*"])
+    everywhere = ["2.png", "10.png", "A 3.jpeg", "b 1.JPG", "sub/1.png", "sub/deep/2.gif"]
+    assert named(found, photos) == everywhere
+    assert found.skipped == [(f"{photos}/**/*", 3)]
+    monkeypatch.chdir(photos)
+    assert find_image_files(["[0-9]?.png", "2.png"]).files == [Path("10.png"), Path("2.png")]
+
+
+def test_a_file_with_the_characters_of_a_pattern_in_its_name_is_itself(tmp_path):
+    for name in ("a[1].png", "a1.png", "what?.png"):
+        (tmp_path / name).touch()
+    names = [tmp_path / "a[1].png", tmp_path / "what?.png"]
+    assert find_image_files(names).files == names
+
+
+def test_what_nothing_is_found_for_is_an_error_and_standard_input_is_read_once(tmp_path, photos):
+    (tmp_path / "empty").mkdir()
+    found = find_image_files(
+        [tmp_path / "empty", "nowhere/*.png", photos / "sub", photos / "*.txt", "x" * 999]
+    )
+    assert named(found, photos) == ["sub/1.png"]
+    assert list(map(str, found.errors)) == [
+        f"{tmp_path / 'empty'} is a folder without images; name one that has some.",
+        "no image file matches nowhere/*.png; check the pattern and its folder.",
+        f"no image file matches {photos / '*.txt'}; check the pattern and its folder.",
+        f"{'x' * 999} cannot be read (File name too long); check its name and permissions.",
+    ]
+    assert find_image_files(["-", "./-"]).files == ["-", Path("-")]
+    with pytest.raises(UsageError, match="- is standard input, which has one image only"):
+        find_image_files(["-", tmp_path, "-"])
+
+
+def test_the_command_reads_standard_input_and_folders_and_says_what_it_skips(
+    tiny_run, photos, digit, monkeypatch, capsys
+):
+    content = io.BytesIO()
+    Image.fromarray(digit).save(content, "PNG")
+    content.seek(0)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(content))
+    Predict(network=tiny_run, images=("-", photos, photos / "2.png"), json=True).run()
+    out, error = capsys.readouterr()
+    rows = json.loads(out)["predictions"]
+    assert [Path(row["file"]).name for row in rows] == ["-", *NATURAL, "2.png"]
+    assert rows[0] | {"file": ""} == rows[1] | {"file": ""}
+    assert error == f"skipped 2 files in {photos} that are no images\n"
+
+
+NATURAL = ["2.png", "10.png", "A 3.jpeg", "b 1.JPG"]
+
+
+def test_lines_of_json_come_for_each_image_and_for_each_that_cannot_be_read(tiny_run, photos, capsys):
+    (photos / "3.png").write_text("no image")
+    with pytest.raises(DataError, match=r"^1 of 5 images could not be read, see above\.$"):
+        Predict(network=tiny_run, images=(photos,), jsonl=True).run()
+    out, error = capsys.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [Path(row["file"]).name for row in rows] == ["2.png", "3.png", *NATURAL[1:]]
+    assert [set(row) for row in rows[:2]] == [
+        {"file", "prediction", "confidence", "top_three", "probabilities", "warning"},
+        {"file", "error"},
+    ]
+    assert f"error: {rows[1]['error']}\n" in error
+
+
+def test_a_single_name_that_comes_to_nothing_is_one_sentence(tiny_run, tmp_path, capsys):
+    with pytest.raises(DataError, match=r"^no image file matches nowhere/\*\.png; check the pattern"):
+        Predict(network=tiny_run, images=("nowhere/*.png",)).run()
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(DataError, match=r"^.*missing\.png does not exist; name an image file\.$"):
+        Predict(network=tiny_run, images=(tmp_path / "missing.png",), json=True).run()
+    out, error = capsys.readouterr()
+    assert (json.loads(out)["predictions"], len(json.loads(out)["errors"]), error) == ([], 1, "")
+    with pytest.raises(UsageError, match="--json prints one object and --jsonl one per image"):
+        Predict(network=tiny_run, images=(tmp_path,), json=True, jsonl=True).run()
+
+
+def test_of_a_long_list_a_batch_is_read_at_a_time_and_all_have_one_program(tiny_run, tmp_path, digit):
+    network = restore_run(tiny_run, "best", jax.devices("cpu")[0]).network
+    Image.fromarray(digit).save(tmp_path / "digit.png")
+    asked = 0
+
+    def endless():
+        nonlocal asked
+        while True:
+            asked += 1
+            yield tmp_path / "digit.png"
+
+    rows = predict_files(network, endless())
+    first = next(rows)
+    assert asked == EVAL_BATCH
+    assert all(next(rows) == first for _ in range(EVAL_BATCH))
+    assert asked == 2 * EVAL_BATCH
+    programs = build_programs(network.model, network.recipe, network.device)
+    compiled = programs.classify._cache_size()
+    assert len(list(predict_files(network, [tmp_path / "digit.png"] * (EVAL_BATCH + 3)))) == EVAL_BATCH + 3
+    assert programs.classify._cache_size() == compiled
+
+
+def test_no_more_of_a_stream_is_read_than_an_image_can_have(monkeypatch):
+    monkeypatch.setattr("jaxmnist.images.MAX_STREAM_BYTES", 1000)
+    taken = []
+
+    def endless(size):
+        taken.append(size)
+        return bytes(size)
+
+    with pytest.raises(DataError, match=r"^standard input has more than 1,000 bytes; save the image"):
+        read_stream(endless, "standard input")
+    assert taken == [1001]
+    for content, message in (
+        (b"", "is empty; pipe an image"),
+        (b"hello", "is not an image that can be read"),
+    ):
+        with pytest.raises(DataError, match=f"^standard input {message}"):
+            read_stream(io.BytesIO(content).read, "standard input")
+
+
+SURE = np.eye(10, dtype=np.float32)[3]
+
+
+def test_what_is_no_digit_is_warned_of_and_digits_are_not(digits, mnist_dir):
+    random = np.random.default_rng(0)
+    images = load_dataset("mnist", mnist_dir).train_images
+    fashion = load_dataset("fashion_mnist", mnist_dir).train_images
+
+    def share(images):
+        return np.mean([find_doubt(image, SURE) is not None for image in images])
+
+    # 0.4 % of all training images.
+    assert share(images[:2000]) < 0.01
+    assert share(digits.train_images) < 0.02
+    assert share(fashion[:300]) > 0.9
+    assert share(no_digits.pairs(images, 100, random)) > 0.9
+    assert share(no_digits.noise_pages(50, random)) > 0.8
+    assert share(no_digits.noise(20, random)) == share(no_digits.blank_pages(5, random)) == 1
+
+
+def test_a_network_for_clothing_warns_only_of_its_own_doubts_and_of_blank_images(mnist_dir):
+    images = load_dataset("fashion_mnist", mnist_dir).test_images[:100]
+    assert [find_doubt(image, SURE, is_digit=False) for image in images] == [None] * 100
+    torn = np.float32(0.4) * SURE + np.float32(0.06)
+    assert find_doubt(images[0], torn, is_digit=False) == "the network is only 46 % sure"
+    assert find_doubt(np.zeros((28, 28), np.uint8), SURE, is_digit=False) == "nothing is drawn"
+
+
+REDRAWN = (
+    "larger",
+    "3 to 14 times as large",
+    "off-centre",
+    "larger, dark on light",
+    "JPEG, quality 20",
+    "light falls off to 50 %",
+)
+
+
+def test_digits_in_any_place_size_ink_and_light_are_read_as_well_as_they_are(mnist_dir, published_weights):
+    network = read_weights(published_weights, jax.devices("cpu")[0])
+    images, labels = redrawn.sample(load_dataset("mnist", mnist_dir), 200, seed=0)
+    assert np.bincount(labels).tolist() == [20] * 10
+    names = ("as they are, 28x28", *REDRAWN)
+    outcomes = {name: redrawn.measure(network, images, labels, name, seed=0) for name in names}
+    correct = {name: outcome.correct for name, outcome in outcomes.items()}
+    assert correct["as they are, 28x28"] >= 198
+    assert all(abs(correct[name] - correct["as they are, 28x28"]) <= 2 for name in REDRAWN), correct

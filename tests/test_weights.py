@@ -249,14 +249,8 @@ def test_options_of_the_other_kind_of_network_are_refused(file, tiny_run):
             Evaluate(network=tiny_run, **{option: "second"}, **OPTIONS).run()
 
 
-def test_the_published_checkpoint_has_its_published_errors_and_loss(mnist_dir):
-    path = mnist_dir.parent / "weights" / "dilated_published.npz"
-    if not path.is_file():
-        reason = "../weights/dilated_published.npz is not there, seen from JAXMNIST_DATA_DIR"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    network = read_weights(path, CPU)
+def test_the_published_checkpoint_has_its_published_errors_and_loss(mnist_dir, published_weights):
+    network = read_weights(published_weights, CPU)
     figures = evaluate_split(network, load_dataset("mnist", mnist_dir), "test")
     assert (figures["arch"], figures["errors"], figures["examples"]) == ("dilated", 45, 10_000)
     assert figures["loss"] == pytest.approx(0.0181906, abs=5e-8)

@@ -4,8 +4,7 @@ A state that is not what was saved is never used: the newest that is takes its p
 state lies on the disk is the matter of `jaxmnist.checkpoints.states`.
 """
 
-from jaxmnist.checkpoints.kept import FOLDER, Checkpoints, Snapshot, abstract
+from jaxmnist.checkpoints.kept import FOLDER, SCHEMA, Checkpoints, Snapshot, abstract
 from jaxmnist.checkpoints.restored import RestoredRun, restore_run
-from jaxmnist.checkpoints.schema import SCHEMA
 
 __all__ = ["FOLDER", "SCHEMA", "Checkpoints", "RestoredRun", "Snapshot", "abstract", "restore_run"]

@@ -10,16 +10,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from jaxmnist import runs
-from jaxmnist.checkpoints.schema import (
-    SCHEMA,
-    as_schema_0,
-    as_tree,
-    from_schema_0,
-    from_tree,
-    read_about_of_schema_0,
-)
+from jaxmnist.checkpoints.saved_tree import as_tree, from_tree
 from jaxmnist.checkpoints.states import (
-    ABOUT,
     DamagedError,
     read_about,
     read_arrays,
@@ -35,6 +27,9 @@ from jaxmnist.train import Metrics, TrainState
 
 FOLDER = "checkpoints"
 
+SCHEMA = 1
+"""What a state holds and how; a state of another schema is refused, with both named."""
+
 _NAME = re.compile(r"(\d+)(-mid-epoch)?")
 
 
@@ -46,8 +41,8 @@ class Snapshot(NamedTuple):
     """Sums of the epoch in progress; zero at the end of an epoch."""
     seconds: float
     """Time already spent in the epoch in progress."""
-    rows: list[dict[str, Any]] | None = None
-    """Lines of metrics of the epochs completed; None where the state does not tell (schema 0)."""
+    rows: list[dict[str, Any]]
+    """Lines of metrics of the epochs completed."""
 
 
 class _Found(NamedTuple):
@@ -175,7 +170,8 @@ class Checkpoints:
                     return None
                 damaged[state.folder] = str(error)
                 continue
-            best = _best_of([state for state in intact if state.folder not in damaged])
+            # What the newest state says is the best so far, be it there or not.
+            best = next(other.about["best"] for other in intact if other.folder not in damaged)
             self._previous, self._best = state.folder.name, best
             self._warn(found, state, best, damaged)
             return snapshot
@@ -183,7 +179,7 @@ class Checkpoints:
         raise CheckpointError(f"no checkpoint is intact: {faults}; train again.")
 
     def _warn(
-        self, found: list[_Found], used: _Found, best: dict[str, Any] | None, damaged: dict[Path, str]
+        self, found: list[_Found], used: _Found, best: dict[str, Any], damaged: dict[Path, str]
     ) -> None:
         """Says which state is used in place of which."""
         newest = next(state for state in found if state.folder not in damaged)
@@ -192,23 +188,17 @@ class Checkpoints:
             for folder, fault in damaged.items()
             if _order(folder.name) > _order(newest.folder.name)
         }
-        if best is not None and self.folder / best["name"] not in {
-            state.folder for state in found if state.folder not in damaged
-        }:
+        if self.folder / best["name"] not in {state.folder for state in found if state.folder not in damaged}:
             lost = self.folder / best["name"]
             passed[lost] = f"the best so far: {damaged.get(lost, 'it is missing')}"
         if passed:
             faults = " and ".join(f"{folder} is damaged ({fault})" for folder, fault in passed.items())
             message = f"{faults}; {used.folder}, of epoch {used.about['epoch']}, is used instead."
             warnings.warn(message, JaxmnistWarning, stacklevel=5)
-        if used.about["schema"] == 0:
-            message = f"{used.folder} was saved by an earlier version, without sums that would tell damage."
-            warnings.warn(message, JaxmnistWarning, stacklevel=5)
 
     def _look_at(self, folder: Path) -> _Found:
         try:
-            is_old = not (folder / ABOUT).exists() and (folder / "about").is_dir()
-            return _Found(folder, read_about_of_schema_0(folder) if is_old else read_about(folder))
+            return _Found(folder, read_about(folder))
         except DamagedError as error:
             return _Found(folder, {}, str(error))
 
@@ -216,11 +206,11 @@ class Checkpoints:
         if state.fault:
             return
         about, place = state.about, f"the checkpoint {state.folder}"
-        if about["schema"] > SCHEMA:
+        if about["schema"] != SCHEMA:
             version = about.get("versions", {}).get("jaxmnist")
             raise CheckpointError(
-                f"{place} has schema {about['schema']}, and this version reads up to {SCHEMA}; "
-                f"use jaxmnist {version} or later."
+                f"{place} has schema {about['schema']}, and this version reads schema {SCHEMA}; "
+                f"use jaxmnist {version}, which saved it."
             )
         if about["arch"] != self.arch:
             raise CheckpointError(
@@ -230,23 +220,19 @@ class Checkpoints:
 
     def _read(self, state: _Found, template: TrainState, metrics: Metrics) -> Snapshot:
         about, tree = state.about, as_tree(template, metrics)
-        if about["schema"] == 0:
-            tree = as_schema_0(tree)
-        elif about["step"] != _order(state.folder.name)[0]:
+        if about["step"] != _order(state.folder.name)[0]:
             raise DamagedError(f"it is the state of step {about['step']}")
-        elif differing := about["shapes"].items() ^ shapes(tree).items():
+        if differing := about["shapes"].items() ^ shapes(tree).items():
             path = min(path for path, _ in differing)
             held, needed = (of.get(path, "nothing") for of in (about["shapes"], shapes(tree)))
             raise CheckpointError(
                 f"the checkpoint {state.folder} holds {held} at {path}, where the run's {runs.CONFIG} needs "
                 f"{needed}; restore the configuration that it was trained under."
             )
-        arrays = read_arrays(state.folder, tree, about.get("arrays"))
-        if about["schema"] == 0:
-            arrays = from_schema_0(arrays)
+        arrays = read_arrays(state.folder, tree, about["arrays"])
         places = jax.tree.map(lambda leaf: leaf.sharding, (template, metrics))
         placed = jax.device_put(from_tree(arrays), places)
-        return Snapshot(*placed, seconds=about["seconds"], rows=about.get("rows"))
+        return Snapshot(*placed, seconds=about["seconds"], rows=about["rows"])
 
     def _names(self) -> list[str]:
         """Names of the states, the newest first."""
@@ -257,17 +243,6 @@ class Checkpoints:
 
 
 _LOOKS = 20
-
-
-def _best_of(intact: list[_Found]) -> dict[str, Any] | None:
-    """What the newest state says is the best so far, be it there or not."""
-    if not intact:
-        return None
-    if intact[0].about["schema"] > 0:
-        return intact[0].about["best"]
-    best = max(intact, key=lambda state: state.rank)
-    score = {name: best.about[name] for name in ("step", "epoch", "accuracy", "meets_rule")}
-    return {"name": best.folder.name, **score}
 
 
 def _order(name: str) -> tuple[int, bool]:

@@ -72,6 +72,5 @@ def restore_run(run: Path, which: Literal["best", "latest"], device: Device) -> 
         raise CheckpointError(
             f"the checkpoint {run / FOLDER / str(state.step)} has weights that are not finite; train again."
         )
-    rows = runs.read_metrics(run) if snapshot.rows is None else snapshot.rows
-    epochs = {row["step"]: row["epoch"] for row in rows}
+    epochs = {row["step"]: row["epoch"] for row in snapshot.rows}
     return RestoredRun(config, state, device, epochs.get(int(state.step)))

@@ -104,13 +104,13 @@ def read_about(folder: Path) -> dict[str, Any]:
     return values
 
 
-def read_arrays(folder: Path, template: Any, digest: str | None) -> Any:
+def read_arrays(folder: Path, template: Any, digest: str) -> Any:
     """The tree of a state, as NumPy arrays.
 
     Args:
         folder: the state.
         template: a tree with the shapes and dtypes that are expected.
-        digest: sum of the arrays; None for states that have none.
+        digest: sum of the arrays as they were saved.
 
     Raises:
         DamagedError: they cannot be read, or are not what was saved.
@@ -121,7 +121,7 @@ def read_arrays(folder: Path, template: Any, digest: str | None) -> Any:
             tree = _checkpointer().restore((folder / ARRAYS).resolve(), args=ocp.args.StandardRestore(empty))
     except Exception as error:  # Orbax and TensorStore raise many kinds
         raise DamagedError(_phrase(error)) from error
-    if digest is not None and _sum_of_arrays(tree) != digest:
+    if _sum_of_arrays(tree) != digest:
         raise DamagedError("the arrays are not those that were saved")
     return tree
 

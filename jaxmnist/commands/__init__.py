@@ -14,6 +14,7 @@ from jaxmnist.commands.find_lr import FindLr
 from jaxmnist.commands.options import Command
 from jaxmnist.commands.predict import Predict
 from jaxmnist.commands.preview import Preview
+from jaxmnist.commands.report import Report
 from jaxmnist.commands.study import Study
 from jaxmnist.commands.summary import Summary
 from jaxmnist.commands.train import Train
@@ -27,6 +28,7 @@ COMMANDS: dict[str, type[Command]] = {
     "benchmark": Benchmark,
     "compare": Compare,
     "study": Study,
+    "report": Report,
     "summary": Summary,
     "preview": Preview,
     "find_lr": FindLr,

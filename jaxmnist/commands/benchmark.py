@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from jaxmnist.commands.options import Command, OptionalFile, OptionalRecipe, merge_options
+from jaxmnist.commands.options import Command, OptionalFile, OptionalRecipe
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS
 
@@ -156,7 +156,7 @@ class Benchmark(Command):
 
     def _cases(self) -> "list[tuple[str, Recipe]]":
         from jaxmnist.benchmark.torch_process import TORCH_ARCHS
-        from jaxmnist.config import run_config
+        from jaxmnist.config import merge_options, run_config
 
         everything = TORCH_ARCHS if self.torch else ARCHS
         archs = everything if self.arch == "all" else (self.arch,)

@@ -3,17 +3,11 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
-from jaxmnist.commands.options import Command, Device
+from jaxmnist.commands.options import Command, Device, RunFolders
 from jaxmnist.errors import UsageError
-
-RunFolders = Annotated[
-    tyro.conf.Positional[tuple[Path, ...]],
-    tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)"),
-]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -39,8 +39,8 @@ class Evaluate(NetworkCommand):
     """Gets evaluation.json and plots/; by default the run folder, for weights NAME.npz evaluation/NAME."""
 
     def run(self) -> None:
-        from jaxmnist import evaluate, runs
-        from jaxmnist.data import load_dataset
+        from jaxmnist import evaluate
+        from jaxmnist.classifier import data_for
         from jaxmnist.report.evaluation import print_evaluation, print_splits
 
         if self.augment and self.split not in ("train", "all"):
@@ -50,10 +50,7 @@ class Evaluate(NetworkCommand):
                 f"--shifts {self.shifts} is out of range; choose a number of pixels from 0 to 4."
             )
         network = self.open_network()
-        config = network.config
-        dataset = load_dataset(self.dataset or (config.dataset if config else "mnist"), self.data_dir)
-        if self.dataset is None and config is not None:
-            runs.require_data_of_run(config, dataset, self.network)
+        dataset = data_for(network, self.network, self.dataset, self.data_dir)
         splits: list[Split] = evaluate.splits_of(network, dataset) if self.split == "all" else [self.split]
         results, files = [], []
         for split in splits:

@@ -17,7 +17,6 @@ from jaxmnist.commands.options import (
     OptionalInt,
     OptionalRecipe,
     load_or_fall_back,
-    merge_options,
 )
 from jaxmnist.errors import UsageError
 
@@ -56,7 +55,7 @@ class FindLr(Command):
 
     def run(self) -> None:
         from jaxmnist import runs
-        from jaxmnist.config import run_config
+        from jaxmnist.config import merge_options, run_config
         from jaxmnist.lr_range import RangeTest, find_learning_rate
         from jaxmnist.report.lr_range import RangeDisplay, print_range, print_range_setup, save_range
         from jaxmnist.report.plots import run_title

@@ -4,7 +4,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
 from jaxmnist.commands.options import Command, OptionalArch, OptionalRecipe, RunOrWeights
-from jaxmnist.errors import UsageError
 
 if TYPE_CHECKING:
     from jaxmnist.inference import Network
@@ -30,24 +29,16 @@ class NetworkCommand(Command):
             CheckpointError: the run or the file is missing, damaged or of another arch.
             UsageError: an option for weights files was given with a run, or the other way round.
         """
-        from jaxmnist.checkpoints import restore_run
-        from jaxmnist.weights import read_weights
+        from jaxmnist.classifier import open_network
 
-        if self.is_weights:
-            if self.checkpoint != "best":
-                raise UsageError(f"{self.network} is a weights file, not a run; leave out --checkpoint.")
-            return read_weights(self.network, self.start(), self.arch, self.recipe)
-        for option in ("arch", "recipe"):
-            if getattr(self, option) is not None:
-                raise UsageError(
-                    f"{self.network} is a run, which has its own {option}; leave out --{option}."
-                )
-        return restore_run(self.network, self.checkpoint, self.start()).network
+        return open_network(self.network, self.start(), self.checkpoint, self.arch, self.recipe)
 
     @property
     def is_weights(self) -> bool:
         """Whether the network comes from a weights file, which need not be there, instead of a run."""
-        return self.network.suffix == ".npz" or self.network.is_file()
+        from jaxmnist.classifier import is_weights
+
+        return is_weights(self.network)
 
     def origin(self) -> dict[str, Any]:
         """Where the network comes from, for the JSON; null is what the other kind has."""

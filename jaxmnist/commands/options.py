@@ -1,7 +1,6 @@
 """What all commands share: common options, and the types of options that need a word in the help text."""
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -36,6 +35,10 @@ OptionalFolder = Annotated[Path | None, _optional("FOLDER")]
 OptionalFile = Annotated[Path | None, _optional("FILE")]
 OptionalInt = Annotated[int | None, _optional("INT")]
 OptionalFloat = Annotated[float | None, _optional("FLOAT")]
+RunFolders = Annotated[
+    tyro.conf.Positional[tuple[Path, ...]],
+    tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)"),
+]
 RunOrWeights = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|WEIGHTS.npz")]
 
 
@@ -74,47 +77,6 @@ class Command:
         from rich.console import Console
 
         return Console(stderr=self.json)
-
-
-def merge_options(
-    values: Mapping[str, Any],
-    options: Mapping[str, Any],
-    recipe: str | None,
-    recipe_options: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What a configuration file says, overruled by the options that were given (those that are not None).
-
-    Args:
-        values: contents of the file.
-        options: fields of a run's configuration.
-        recipe: name of a recipe.
-        recipe_options: fields of the recipe.
-
-    Returns:
-        What `jaxmnist.config.run_config` takes.
-    """
-    merged = dict(values) | _given(options)
-    chosen = merged.get("recipe", {}) if recipe is None else recipe
-    changes = _given(recipe_options)
-    if changes and isinstance(chosen, str):
-        chosen = {"name": chosen}
-    # Anything else that is no object is left for `run_config` to refuse.
-    merged["recipe"] = {**chosen, **changes} if isinstance(chosen, Mapping) else chosen
-    return merged
-
-
-def with_schedule(recipe: Any, kind: Literal["constant", "one_cycle", "linear"]) -> Any:
-    """A recipe as a configuration file has it, by name or as an object, with a schedule in place of its own."""
-    chosen = {"name": recipe} if isinstance(recipe, str) else recipe
-    if not isinstance(chosen, Mapping):
-        return recipe
-    present = chosen.get("schedule")
-    details = present if isinstance(present, Mapping) else {}
-    return {**chosen, "plateau": None, "schedule": None if kind == "constant" else {**details, "kind": kind}}
-
-
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def load_or_fall_back(console: "Console", name: str | None, data_dir: Path | None) -> "Dataset":

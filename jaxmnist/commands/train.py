@@ -2,22 +2,14 @@
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from jaxmnist.commands.options import Command, OptionalFloat, OptionalFolder, OptionalInt
 from jaxmnist.commands.training import TrainingCommand
 from jaxmnist.errors import UsageError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from jaxmnist.config import RunConfig
-    from jaxmnist.data import Dataset
-    from jaxmnist.lr_range import RangeResult
 
 LearningRate = Annotated[
     float | Literal["auto"] | None,
@@ -39,6 +31,8 @@ class Train(TrainingCommand):
     """Folder that the run folder is made in."""
     resume: OptionalFolder = None
     """Run folder to go on with, under its own configuration."""
+    tensorboard: bool = False
+    """Write TensorBoard events into the run folder as well, in tensorboard/ (needs the extra tensorboard)."""
 
     def run(self) -> None:
         from jaxmnist.signals import StopSignals
@@ -51,34 +45,30 @@ class Train(TrainingCommand):
         from jaxmnist import runs
         from jaxmnist.data import load_dataset
         from jaxmnist.errors import TargetMissedError
-        from jaxmnist.fit import fit
         from jaxmnist.models.structure import layers, totals
         from jaxmnist.report import terminal
         from jaxmnist.report.summary import print_network
+        from jaxmnist.training import start_run, train_in
 
         console = self.console()
+        if self.tensorboard:
+            from jaxmnist.tensorboard import require_tensorboard
+
+            require_tensorboard()
         if self.resume is not None:
             self._refuse_configuration()
             run, config = self.resume, runs.read_config(self.resume)
             dataset = load_dataset(config.dataset, self.data_dir)
             device = self.start()
         else:
-            config, dataset = self._configure(console)
+            config, dataset = self.configure(console, self.seed, self.learning_rate)
             device = self.start()
-            config, range_result = self._test_rates(config, dataset, device, console)
-            run = runs.create_run(self.runs, config, runs.environment(device))
-            if range_result is not None:
-                from jaxmnist.report.lr_range import save_range
-                from jaxmnist.report.plots import PLOTS, run_title
-
-                (run / PLOTS).mkdir()
-                save_range(range_result, run_title(config), run / PLOTS / "lr_range.png")
+            find_rate = self.learning_rate == "auto"
+            run, config = start_run(config, dataset, device, self.runs, console, find_rate)
         network = layers(config.create_model())
         print_network(console, config.arch, network, totals(network))
         terminal.print_setup(console, config, dataset, device, run)
-        with terminal.TrainingDisplay(console, config.recipe.epochs) as display:
-            results = fit(config, dataset, run, device, display)
-        self._draw(run)
+        results = train_in(run, config, dataset, device, console, self.tensorboard)
         if self.json:
             print(json.dumps(results | {"run": str(run)}))
         else:
@@ -91,44 +81,15 @@ class Train(TrainingCommand):
                 f"--target-acc {self.target_acc:g}; the run is complete in {run}."
             )
 
-    def _draw(self, run: Path) -> None:
-        from jaxmnist.report.plots import save_curves  # matplotlib takes half a second to import
-
-        try:
-            save_curves(run)
-        except OSError as error:
-            print(f"warning: the curves could not be drawn in {run} ({error.strerror}).", file=sys.stderr)
-
-    def _configure(self, console: "Console") -> tuple["RunConfig", "Dataset"]:
-        rate = None if self.learning_rate == "auto" else self.learning_rate
-        return self.configure(console, self.seed, rate)
-
-    def _test_rates(
-        self, config: "RunConfig", dataset: "Dataset", device: Any, console: "Console"
-    ) -> tuple["RunConfig", "RangeResult | None"]:
-        """With `--lr auto`, the configuration with the rate that a range test suggests, and the test."""
-        if self.learning_rate != "auto":
-            return config, None
-        from jaxmnist.config import changed_recipe
-        from jaxmnist.lr_range import RangeTest, find_learning_rate
-        from jaxmnist.report.lr_range import RangeDisplay
-
-        settings = RangeTest()
-        with RangeDisplay(console, settings.steps) as display:
-            result = find_learning_rate(config, dataset, device, settings, display)
-        rate = config.recipe.learning_rate
-        if result.suggestion is None:
-            print(
-                f"warning: the range test suggests no rate: {result.reason}; {rate:g} stays.", file=sys.stderr
-            )
-            return config, result
-        console.print(f"The range test suggests the learning rate {result.suggestion:.6g}.", highlight=False)
-        recipe = changed_recipe(config.recipe, {"learning_rate": float(f"{result.suggestion:.6g}")})
-        return dataclasses.replace(config, recipe=recipe), result
-
     def _refuse_configuration(self) -> None:
         # What the run does not decide itself, and may differ from session to session.
-        free = ("resume", "data_dir", "target_acc", *(field.name for field in dataclasses.fields(Command)))
+        free = (
+            "resume",
+            "data_dir",
+            "target_acc",
+            "tensorboard",
+            *(field.name for field in dataclasses.fields(Command)),
+        )
         given = [
             field.name
             for field in dataclasses.fields(self)

@@ -1,7 +1,7 @@
 """What the commands that train have in common: the options that make a configuration."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -15,8 +15,6 @@ from jaxmnist.commands.options import (
     OptionalInt,
     OptionalRecipe,
     load_or_fall_back,
-    merge_options,
-    with_schedule,
 )
 from jaxmnist.errors import UsageError
 
@@ -83,7 +81,7 @@ class TrainingCommand(Command):
     """JSON file with any of these settings, such as a run's config.json; options on this line come before it."""
 
     def configure(
-        self, console: "Console", seed: int | None, learning_rate: float | None
+        self, console: "Console", seed: int | None, learning_rate: float | Literal["auto"] | None
     ) -> tuple["RunConfig", "Dataset"]:
         """What to train, from the configuration file and the options; and the data.
 
@@ -95,31 +93,21 @@ class TrainingCommand(Command):
             UsageError: an option or the file asks for what does not exist.
             DataError: the data cannot be had, or are not those that the file is about.
         """
-        from jaxmnist.config import read_file, run_config
-        from jaxmnist.optim import make_optimizer
+        from jaxmnist.config import read_file
         from jaxmnist.runs import require_data_of_run
+        from jaxmnist.training import RECIPE_OPTIONS, RUN_OPTIONS, checked_config, with_data
 
+        names = (*RUN_OPTIONS, *RECIPE_OPTIONS, "recipe", "schedule")
+        options = {name: getattr(self, name) for name in names if name not in ("seed", "learning_rate")}
+        options |= {"seed": seed, "learning_rate": learning_rate, "nesterov": self.nesterov or None}
         values = {} if self.config is None else read_file(self.config)
-        options = ("arch", "dataset", "dropout", "norm", "select_on")
-        recipe_options = ("epochs", "batch_size", "weight_decay", "decay_on")
-        changes: dict[str, Any] = {name: getattr(self, name) for name in recipe_options}
-        changes |= {"learning_rate": learning_rate, "nesterov": self.nesterov or None}
-        changes |= {"averaging": None if self.averaging is None else {"decay": self.averaging}}
-        given = {name: getattr(self, name) for name in options} | {"seed": seed}
-        values = merge_options(values, given, self.recipe, changes)
-        if self.schedule is not None:
-            values["recipe"] = with_schedule(values["recipe"], self.schedule)
         try:
-            config = run_config(values)
-            config.create_model()
-            make_optimizer(config.recipe)
+            config = checked_config(values, options)
         except UsageError as error:
             if self.config is None:
                 raise
             raise UsageError(f"with --config {self.config}: {error}") from error
-        dataset = load_or_fall_back(console, values.get("dataset"), self.data_dir)
+        dataset = load_or_fall_back(console, config.dataset or None, self.data_dir)
         if self.config is not None and config.data_fingerprint:
             require_data_of_run(config, dataset, self.config)
-        return dataclasses.replace(
-            config, dataset=dataset.name, data_fingerprint=dataset.fingerprint
-        ), dataset
+        return with_data(config, dataset), dataset

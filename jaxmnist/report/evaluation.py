@@ -1,4 +1,4 @@
-"""What `jaxmnist.evaluate` and `jaxmnist.predict` found, in the terminal; 80 columns do."""
+"""What `jaxmnist.evaluate` found, in the terminal; 80 columns do."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -41,21 +41,6 @@ def print_splits(console: Console, results: list[dict[str, Any]], files: list[Pa
         _print_mistakes(line, figures)
         line()
     _print_end(console, results[0], files)
-
-
-def print_predictions(console: Console, predictions: list[dict[str, Any]]) -> None:
-    """A line per image: file, prediction, its confidence, the three likeliest classes."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("file", overflow="fold")
-    table.add_column("prediction", justify="right", style="bold")
-    table.add_column("confidence", justify="right")
-    table.add_column("top three", no_wrap=True)
-    for row in predictions:
-        shares = row["probabilities"]
-        likeliest = sorted(range(len(shares)), key=lambda digit, shares=shares: -shares[digit])[:3]
-        top = "  ".join(f"{digit} {100 * shares[digit]:5.1f} %" for digit in likeliest)
-        table.add_row(Text(row["file"]), str(row["prediction"]), f"{100 * row['confidence']:.2f} %", top)
-    console.print(table)
 
 
 def describe(figures: dict[str, Any]) -> str:

@@ -35,14 +35,15 @@ def save_evaluation_pictures(
     plots = folder / PLOTS
     plots.mkdir(parents=True, exist_ok=True)
     confusion, mistakes = (plots / f"{name}{file_suffix(figures)}.png" for name in ("confusion", "mistakes"))
-    files = [save_figure(_confusion(figures), confusion)]
+    files = [save_figure(confusion_figure(figures), confusion)]
     if figures["mistakes"]:
         return [*files, save_figure(_mistakes(figures, images), mistakes)]
     mistakes.unlink(missing_ok=True)
     return files
 
 
-def _confusion(figures: dict[str, Any]) -> Figure:
+def confusion_figure(figures: dict[str, Any]) -> Figure:
+    """The confusion matrix of the contents of an evaluation file."""
     matrix = np.array(figures["confusion"])
     right = np.eye(len(matrix), dtype=bool)
     figure = Figure(figsize=(7.6, 7.2), layout="constrained")

@@ -1,5 +1,6 @@
 """Pictures of a run, drawn without a display."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from jaxmnist import runs
 from jaxmnist.config import RunConfig
 
 PLOTS = "plots"
+
+_DPI = 120
 
 _SPLITS = {"train": "tab:blue", "val": "tab:green", "test": "tab:orange"}
 
@@ -70,7 +73,15 @@ def _axes(title: str, label: str) -> tuple[Figure, Any]:
     return figure, axes
 
 
+def as_png(figure: Figure) -> tuple[bytes, tuple[int, int]]:
+    """The bytes of a PNG, its width and its height."""
+    out = io.BytesIO()
+    figure.savefig(out, dpi=_DPI)
+    width, height = (round(inches * _DPI) for inches in figure.get_size_inches())
+    return out.getvalue(), (width, height)
+
+
 def save_figure(figure: Figure, path: Path) -> Path:
     """Writes a PNG and returns its path."""
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=_DPI)
     return path

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from matplotlib.figure import Figure
 
 from jaxmnist.augment import augment
@@ -37,10 +37,8 @@ def save_preview(
     Returns:
         The file written.
     """
-    keys = jax.random.split(jax.random.key(seed), versions)
-    originals = jnp.asarray(images)
-    changed = jax.jit(jax.vmap(lambda key: augment(key, originals, recipe.augmentation)))(keys)
-    rows = np.concatenate([images[None].astype(np.float32), np.asarray(changed, np.float32)])
+    changed = augmented_versions(images, recipe.augmentation, seed, versions)
+    rows = np.concatenate([images[None].astype(np.float32), changed])
     side = images.shape[1] + _GAP
     # White between the images, and none after the last ones.
     tiles = np.pad(rows, ((0, 0), (0, 0), (0, _GAP), (0, _GAP)), constant_values=255)
@@ -58,6 +56,16 @@ def save_preview(
     axes.spines[:].set_visible(False)
     figure.suptitle("\n".join(lines), fontsize=9)
     return save_figure(figure, path)
+
+
+def augmented_versions(
+    images: UInt8[np.ndarray, "n 28 28"], augmentation: Augmentation, seed: int, versions: int
+) -> Float32[np.ndarray, "versions n 28 28"]:
+    """Versions of each image as training may see them, grey values from 0 to 255."""
+    keys = jax.random.split(jax.random.key(seed), versions)
+    originals = jnp.asarray(images)
+    changed = jax.jit(jax.vmap(lambda key: augment(key, originals, augmentation)))(keys)
+    return np.asarray(changed, np.float32)
 
 
 def changes_in_words(augmentation: Augmentation) -> list[str]:

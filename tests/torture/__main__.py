@@ -30,10 +30,12 @@ def main() -> int:
             trials = attack.short if options.short else attack.trials
             print(f"{attack.name}: {trials:,} trials ...", file=sys.stderr, flush=True)
             outcomes.append(run_attack(attack, trials, Path(folder, attack.name), options.seed))
+            # As it goes: the whole battery takes an hour or two.
+            print(table(outcomes[-1:]).split("\n", 1)[1], file=sys.stderr, flush=True)
+            if options.json:
+                values = {"seed": options.seed, "outcomes": [dataclasses.asdict(each) for each in outcomes]}
+                options.json.write_text(json.dumps(values, indent=2) + "\n")
     print(table(outcomes))
-    if options.json:
-        values = {"seed": options.seed, "outcomes": [dataclasses.asdict(outcome) for outcome in outcomes]}
-        options.json.write_text(json.dumps(values, indent=2) + "\n")
     return int(any(outcome.failures for outcome in outcomes))
 
 

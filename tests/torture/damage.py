@@ -120,14 +120,25 @@ def resume_at_every_step(trials: int, folder: Path, random: np.random.Generator)
 
 
 def other_schemas(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """States of a newer schema, an older one, another arch and another configuration: both sides are named."""
+    """States of another schema, arch or configuration, of other arrays or another step: both sides are named."""
     del random
     whole = _prepare(folder)
     newest, _ = _newest(whole)
+    held = json.loads((newest / "about.json").read_text())["shapes"]
+    kernel = "state/params/conv1/kernel"
+    others = {path: shape for path, shape in held.items() if path != kernel}
+    half = {kernel: held[kernel].replace("float32", "float16")}
     changes: list[tuple[dict[str, object], str]] = [
-        ({"schema": 2, "versions": {"jaxmnist": "9.0.0"}}, "schema 2.*up to 1; use jaxmnist 9.0.0 or later"),
+        ({"schema": 2, "versions": {"jaxmnist": "9.0.0"}}, "schema 2.*reads schema 1; use jaxmnist 9.0.0"),
+        ({"schema": 0, "versions": {"jaxmnist": "0.0.1"}}, "schema 0.*reads schema 1; use jaxmnist 0.0.1"),
         ({"arch": "third"}, "arch 'third', not of 'second'"),
         ({"shapes": {}}, "holds nothing at metrics/bad_step.*needs int32"),
+        ({"shapes": others}, f"holds nothing at {kernel}.*needs float32"),
+        ({"shapes": others | half}, f"holds float16.* at {kernel}.*needs float32"),
+        (
+            {"shapes": held | {"state/params/other/bias": "float32[8]"}},
+            "holds float32.8. at .*/other/bias.*nothing",
+        ),
         ({"step": 1}, "it is the state of step 1"),
     ]
     for trial in range(trials):
@@ -218,5 +229,5 @@ ATTACKS = (
     Attack("nothing-intact", 5, 1, nothing_intact),
     Attack("damaged-metrics", 4, 1, damaged_metrics),
     Attack("resume-at-every-step", steps.TOTAL, 4, resume_at_every_step),
-    Attack("other-schema", 4, 4, other_schemas),
+    Attack("other-schema", 8, 8, other_schemas),
 )
