@@ -26,9 +26,10 @@ def describe(network: Network, dataset: Dataset) -> dict[str, Any]:
         )
     else:
         when = f"step {network.step}" if network.epoch is None else f"epoch {network.epoch}"
+        weights = "those" if network.recipe.averaging is None else "their average over the steps, as it was"
         training = (
             f"Trained with jaxmnist on the training images of {config.dataset} by the recipe "
-            f"{network.recipe.name!r} with seed {config.seed}; the weights are those after {when}."
+            f"{network.recipe.name!r} with seed {config.seed}; the weights are {weights} after {when}."
         )
         if config.select_on == "test" and config.dataset == dataset.name:
             accuracy += " The epoch was picked on these images, which flatters the figure a little."

@@ -158,19 +158,6 @@ def wilson_interval(correct: int, examples: int) -> tuple[float, float]:
     return 100 * max(0.0, low), 100 * min(1.0, high)
 
 
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided p-value of McNemar's test: of a split of the errors at least as uneven, were it chance.
-
-    Args:
-        only_first: images that the first network alone gets wrong.
-        only_second: images that the second one alone gets wrong.
-    """
-    from scipy.stats import binomtest  # takes a second to import
-
-    disagreements = only_first + only_second
-    return float(binomtest(only_first, disagreements).pvalue) if disagreements else 1.0
-
-
 def splits_of(network: Network, dataset: Dataset) -> list[Split]:
     """The splits that have images: `train`, `val` where the network's run held out some, `test`."""
     return [split for split, indices in _indices(network, dataset).items() if len(indices)]

@@ -131,3 +131,14 @@ def over_images(
         as_large += int((np.abs(signs @ changed) >= abs(changed.sum()) - 1e-6).sum())
     p_value = (1 + as_large) / (1 + _RESAMPLES)
     return Difference(mean, mean - half, mean + half, p_value, len(changed))
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided p-value of McNemar's test: of a split of the errors at least as uneven, were it chance.
+
+    Args:
+        only_first: images that the first network alone gets wrong.
+        only_second: images that the second one alone gets wrong.
+    """
+    disagreements = only_first + only_second
+    return float(stats.binomtest(only_first, disagreements).pvalue) if disagreements else 1.0

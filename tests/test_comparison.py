@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -37,12 +38,13 @@ def make_run(
     *,
     dataset: str = "mnist",
     seed: int = 1,
+    select_on: Literal["val", "test", "last"] = "test",
     parameters: int = 7_902,
     finished: bool = True,
 ) -> Path:
     """A run folder as training leaves it behind, but for checkpoints and plots."""
     modified = dataclasses.replace(get_recipe(recipe.removesuffix("-modified")), name=recipe)
-    config = runs.RunConfig(arch, modified, dataset, seed, "test", "abc")
+    config = runs.RunConfig(arch, modified, dataset, seed, select_on, "abc")
     run = runs.create_run(root, config, {})
     rows = [
         {"epoch": epoch, "test_accuracy": accuracy, "train_accuracy": accuracy - 0.5, "seconds": 10.0}

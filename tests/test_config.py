@@ -143,6 +143,10 @@ def test_options_come_before_the_file():
     assert (config.arch, config.seed, config.recipe.epochs, config.recipe.batch_size) == ("third", 4, 2, 8)
     assert run_config(merge_options(file, {}, "second", {})).recipe == get_recipe("second")
     assert run_config(merge_options({"recipe": "second"}, {}, None, {"epochs": 2})).recipe.epochs == 2
+    # What a file says beside an option's value stays.
+    file = {"recipe": {"averaging": {"decay": 0.5, "start_epoch": 3}}}
+    merged = merge_options(file, {}, None, {"averaging": {"decay": 0.9}})
+    assert run_config(merged).recipe.averaging == Averaging(0.9, start_epoch=3)
 
 
 def exit_code(arguments, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxmnist.statistics import between_seeds, by_seed, over_images, share_settled, summarise
+from jaxmnist.statistics import between_seeds, by_seed, mcnemar, over_images, share_settled, summarise
 
 
 def test_a_summary_is_what_a_table_of_student_s_t_gives():
@@ -64,3 +64,9 @@ def test_seeds_of_a_side_are_not_counted_as_more_images():
     first, second = random.random((1, 500)) < 0.95, random.random((1, 500)) < 0.93
     once, often = over_images(first, second), over_images(np.tile(first, (9, 1)), np.tile(second, (9, 1)))
     assert (once.mean, once.p_value) == pytest.approx((often.mean, often.p_value))
+
+
+def test_mcnemars_p_value_is_that_of_the_binomial_distribution():
+    assert mcnemar(1, 7) == pytest.approx(2 * (1 + 8) / 2**8)
+    assert mcnemar(5, 0) == pytest.approx(2 / 2**5)
+    assert mcnemar(3, 3) == mcnemar(0, 0) == 1.0

@@ -1,7 +1,7 @@
 """What recipes are made of: augmentation, schedules of the learning rate, averaging of weights."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from jaxmnist.errors import UsageError
 
@@ -69,6 +69,19 @@ class Augmentation:
                 f"the augmentation has rotation_fill={self.rotation_fill!r}, which must be 0 with "
                 "interpolation='bilinear': what comes in from outside is black there."
             )
+
+    @property
+    def in_effect(self) -> dict[str, Any]:
+        """The changes that are switched on, and their details; nothing where images stay as they are."""
+        values = dataclasses.asdict(self)
+        changes = ("perspective", "rotation", "translation", "scale", "shear", "elastic")
+        if not any(values[change] for change in changes):
+            return {}
+        return {
+            name: value
+            for name, value in values.items()
+            if name == "interpolation" or values[name.split("_")[0]]
+        }
 
 
 @dataclasses.dataclass(frozen=True)

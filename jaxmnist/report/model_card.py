@@ -108,17 +108,16 @@ model.load_state_dict({{name: torch.from_numpy(arrays[name]) for name in arrays 
 
 def _recipe_table(recipe: Recipe) -> str:
     values = dataclasses.asdict(recipe)
-    changes = values.pop("augmentation")
     hidden = {"name", "mean", "std", "default_seed", "ignored_epochs", "best_model", "repeat_epochs"}
     if recipe.optimizer != "sgd":
         hidden |= {"momentum", "nesterov"}
+    if not recipe.weight_decay:
+        hidden |= {"decay_on"}
+    del values["augmentation"]
     parts = {name: values.pop(name) for name in ("schedule", "plateau", "averaging")}
     rows = [(name, value) for name, value in values.items() if name not in hidden]
     rows += [(name, "none" if part is None else _phrase(part)) for name, part in parts.items()]
-    # A change that is switched off has details nevertheless.
-    active = {name: value for name, value in changes.items() if value and changes[name.split("_")[0]]}
-    if active.keys() <= {"interpolation", "fade", "fade_to"}:
-        active = {}
+    active = {name: value for name, value in recipe.augmentation.in_effect.items() if value}
     rows.append(("augmentation", _phrase(active) or "none"))
     body = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in rows)
     return f"\n| setting | value |\n|---|---|\n{body}\n"
