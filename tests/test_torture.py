@@ -16,7 +16,6 @@ SLOW = {
     "kill",
     "signals",
     "second-signal",
-    "damaged-metrics",
     "not-finite",
     "not-finite-resumed",
     "file-size-limit",

@@ -143,7 +143,7 @@ def _wait_for_save(process: subprocess.Popen[str], run: Path) -> None:
 
 
 ATTACKS = (
-    Attack("kill", 100, 2, kill_at_random_times),
-    Attack("signals", 50, 2, signals_at_random_times),
+    Attack("kill", 100, 1, kill_at_random_times),
+    Attack("signals", 50, 1, signals_at_random_times),
     Attack("second-signal", 10, 1, second_signal),
 )
