@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -215,7 +216,7 @@ def test_the_command_trains_in_processes_as_in_one_and_goes_on_after_a_kill(tmp_
     )
     run = tmp_path / "two" / "s1" / runs.METRICS
     while not run.is_file() and process.poll() is None:
-        pass
+        time.sleep(0.01)
     process.kill()
     process.wait()
     # The children see that their parent is gone, and let go of their seeds.
