@@ -26,7 +26,7 @@ def describe(network: Network, dataset: Dataset) -> dict[str, Any]:
         )
     else:
         when = f"step {network.step}" if network.epoch is None else f"epoch {network.epoch}"
-        weights = "those" if network.recipe.averaging is None else "their average over the steps, as it was"
+        weights = "those" if network.recipe.averaging is None else "the average over the steps, as it was"
         training = (
             f"Trained with jaxmnist on the training images of {config.dataset} by the recipe "
             f"{network.recipe.name!r} with seed {config.seed}; the weights are {weights} after {when}."

@@ -116,12 +116,20 @@ def _recipe_table(recipe: Recipe) -> str:
     del values["augmentation"]
     parts = {name: values.pop(name) for name in ("schedule", "plateau", "averaging")}
     rows = [(name, value) for name, value in values.items() if name not in hidden]
-    rows += [(name, "none" if part is None else _phrase(part)) for name, part in parts.items()]
+    rows += [(name, part and _phrase(part)) for name, part in parts.items()]
     active = {name: value for name, value in recipe.augmentation.in_effect.items() if value}
     rows.append(("augmentation", _phrase(active) or "none"))
-    body = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in rows)
+    body = "\n".join(f"| {name.replace('_', ' ')} | {_shown(value)} |" for name, value in rows)
     return f"\n| setting | value |\n|---|---|\n{body}\n"
 
 
 def _phrase(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+    return ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in values.items())
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
