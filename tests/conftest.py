@@ -16,15 +16,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Spends less time on compiling, which is most of what the tests do."""
-    # LLVM optimises only what says so itself, as the programs of `jaxmnist.programs` do. For this process alone.
-    flags = os.environ.get("XLA_FLAGS")
-    os.environ["XLA_FLAGS"] = f"{flags or ''} --xla_backend_optimization_level=0"
-    jax.devices()
-    del os.environ["XLA_FLAGS"]
-    if flags is not None:
-        os.environ["XLA_FLAGS"] = flags
-    # Many tests compile the same programs; so do the processes that they start, and the next run of the tests.
+    """Many tests compile the same programs; so do the processes that tests start, and the next run of the tests."""
     folder = str(config.cache.mkdir("xla")) if config.cache else ""
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])

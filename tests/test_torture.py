@@ -18,10 +18,6 @@ SLOW = {
     "second-signal",
     "not-finite",
     "not-finite-resumed",
-    "file-size-limit",
-    "runs-on-one-folder",
-    "evaluated-live",
-    "same-seed-twice",
 }
 """These start processes, or compile several programs."""
 

@@ -38,7 +38,7 @@ def many_runs_on_one_folder(trials: int, folder: Path, random: np.random.Generat
                 refused = [said for code, said in ended if code == 2]
                 assert {code for code, _ in ended} <= {0, 2}, f"exit codes {ended}"
                 assert len(refused) < count, "no session went on"
-                assert all("is in use by process" in said for said in refused), refused
+                assert all("is in use by" in said for said in refused), refused
                 made = [run]
             for run in made:
                 states.assert_equal_runs(run, whole)
@@ -82,6 +82,6 @@ def _start(options: tuple[str | Path, ...]) -> subprocess.Popen[str]:
 
 
 ATTACKS = (
-    Attack("runs-on-one-folder", 20, 1, many_runs_on_one_folder),
+    Attack("runs-on-one-folder", 20, 0, many_runs_on_one_folder),
     Attack("evaluated-live", 4, 0, evaluated_while_it_trains),
 )

@@ -41,7 +41,8 @@ class Observer:
 def new_run(folder: Path, **recipe: Any) -> Path:
     """The folder of a run of `second` on the digits, untrained."""
     dataset = load_dataset("digits")
-    chosen = dataclasses.replace(get_recipe("second"), epochs=EPOCHS, **recipe)
+    # Named as the program names a recipe that was changed.
+    chosen = dataclasses.replace(get_recipe("second"), name="second-modified", epochs=EPOCHS, **recipe)
     return runs.create_run(folder, RunConfig("second", chosen, "digits", 1, "val", dataset.fingerprint), {})
 
 
