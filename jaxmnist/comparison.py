@@ -31,7 +31,7 @@ class ComparedRun:
     dataset: str
     seed: int
     select_on: str
-    """Split that drove the schedule and picked the best epoch: val or test."""
+    """Split that drove the schedule and picked the best epoch: val or test; with last, none did."""
     finished: bool
     epochs: int
     """Completed ones."""

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from jaxmnist.data.splits import SelectOn
 from jaxmnist.errors import UsageError, shortened, unknown_name
 from jaxmnist.models import ARCHS, create_model
 from jaxmnist.recipes import RECIPES, Recipe, get_recipe, recipe_of
@@ -36,8 +37,9 @@ class RunConfig:
     recipe: Recipe
     dataset: str
     seed: int
-    select_on: Literal["val", "test"]
-    """Split that drives the schedule and the choice of the best checkpoint."""
+    select_on: SelectOn
+    """Split that drives the schedule and the choice of the best checkpoint; with `last` nothing does, and the
+    last epoch's weights are the run's."""
     data_fingerprint: str
     """SHA-256 of the images and labels."""
     dropout: float | None = None
@@ -48,6 +50,11 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UsageError(f"dropout is {self.dropout:g}, which must be at least 0 and below 1.")
+        if self.select_on == "last" and self.recipe.plateau is not None:
+            raise UsageError(
+                f"recipe {self.recipe.name!r} cuts its learning rate by a plateau schedule, which has nothing to look "
+                "at with --select-on last; add --schedule one_cycle, linear or constant, or select on val or test."
+            )
         # Those beyond would be cut to 32 bits: two seeds with one outcome.
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"seed is {shortened(str(self.seed))}, which must be from 0 to 4294967295.")
@@ -138,7 +145,7 @@ def merge_options(
         values: contents of the file.
         options: fields of a run's configuration.
         recipe: name of a recipe.
-        recipe_options: fields of the recipe.
+        recipe_options: fields of the recipe; an object changes what it names.
 
     Returns:
         What `run_config` takes.
@@ -149,7 +156,27 @@ def merge_options(
     if changes and isinstance(chosen, str):
         chosen = {"name": chosen}
     # Anything else that is no object is left for `run_config` to refuse.
-    merged["recipe"] = {**chosen, **changes} if isinstance(chosen, Mapping) else chosen
+    merged["recipe"] = _merged(chosen, changes) if isinstance(chosen, Mapping) else chosen
+    return merged
+
+
+def with_schedule(recipe: Any, kind: Literal["constant", "one_cycle", "linear"]) -> Any:
+    """A recipe as a configuration file has it, by name or as an object, with a schedule in place of its own."""
+    chosen = {"name": recipe} if isinstance(recipe, str) else recipe
+    if not isinstance(chosen, Mapping):
+        return recipe
+    schedule = {"kind": kind} if kind != "constant" else None
+    return _merged(chosen, {"plateau": None, "schedule": schedule})
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """An object with the changes of another, and so the objects within (RFC 7396, but null stays)."""
+    merged = dict(values)
+    for name, change in changes.items():
+        present = merged.get(name)
+        if isinstance(present, Mapping) and isinstance(change, Mapping):
+            change = _merged(present, change)
+        merged[name] = change
     return merged
 
 

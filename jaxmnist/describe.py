@@ -26,12 +26,15 @@ def describe(network: Network, dataset: Dataset) -> dict[str, Any]:
         )
     else:
         when = f"step {network.step}" if network.epoch is None else f"epoch {network.epoch}"
+        weights = "those" if network.recipe.averaging is None else "the average over the steps, as it was"
         training = (
             f"Trained with jaxmnist on the training images of {config.dataset} by the recipe "
-            f"{network.recipe.name!r} with seed {config.seed}; the weights are those after {when}."
+            f"{network.recipe.name!r} with seed {config.seed}; the weights are {weights} after {when}."
         )
         if config.select_on == "test" and config.dataset == dataset.name:
             accuracy += " The epoch was picked on these images, which flatters the figure a little."
+        if config.select_on == "last" and config.dataset == dataset.name:
+            accuracy += " Nothing was picked on these images: the weights are those of the last epoch."
         if figures["data_of_run"] is False:
             accuracy += f" The network was trained on other data: {config.dataset}."
     learned = config.dataset if config else "mnist"

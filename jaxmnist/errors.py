@@ -55,8 +55,9 @@ class StorageError(JaxmnistError):
 class InterruptedRunError(JaxmnistError):
     """SIGINT or SIGTERM ended a run after its state was saved; exit code 130 or 143."""
 
-    def __init__(self, signum: int, run: Path) -> None:
-        super().__init__(f"interrupted; the state is saved, go on with --resume {run}")
+    def __init__(self, signum: int, run: Path, remedy: str | None = None) -> None:
+        super().__init__(f"interrupted; the state is saved, {remedy or f'go on with --resume {run}'}")
+        self.signum = signum
         self.exit_code = 128 + signum
 
 

@@ -1,5 +1,6 @@
 """What a trained network makes of a split: predictions, confusion matrix, mistakes."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,8 +75,30 @@ def evaluate(
     return Evaluation(labels, *classify(network, images))
 
 
+def evaluate_shifted(
+    network: Network,
+    images: UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"],
+    labels: Int32[np.ndarray, " n"],
+    shifts: int,
+) -> Evaluation:
+    """Predicts every image by the mean of its probabilities over all shifts by up to so many pixels, on each axis.
+
+    A network's accuracy is what `evaluate` gives; this one spends (2 shifts + 1)^2 times as much on an image.
+    """
+    count, side = images.shape[:2]
+    framed = np.pad(images, ((0, 0), (shifts, shifts), (shifts, shifts)))
+    places = range(2 * shifts + 1)
+    total = np.zeros((count, NUM_CLASSES))
+    for down, right in itertools.product(places, places):
+        total += np.exp(classify(network, framed[:, down : down + side, right : right + side])[1])
+    mean = (total / len(places) ** 2).astype(np.float32)
+    # Of a probability that float32 cannot hold there is no logarithm.
+    log_probs = np.log(np.maximum(mean, np.finfo(np.float32).tiny))
+    return Evaluation(labels, mean.argmax(1).astype(np.int32), log_probs)
+
+
 def evaluate_split(
-    network: Network, dataset: Dataset, split: Split, images: np.ndarray | None = None
+    network: Network, dataset: Dataset, split: Split, images: np.ndarray | None = None, shifts: int = 0
 ) -> dict[str, Any]:
     """Evaluates a network on a split of a dataset, which need not be the one it was trained on.
 
@@ -84,6 +107,7 @@ def evaluate_split(
         dataset: the images; all its training images are `train` unless the network's run held some out.
         split: which of them.
         images: what is classified in place of `images_of(dataset, split)`, `augmented` say.
+        shifts: pixels by which images are shifted, see `evaluate_shifted`; 0 evaluates them as they are.
 
     Returns:
         The contents of the split's evaluation file, plain JSON values; null for what is not known of a
@@ -97,7 +121,7 @@ def evaluate_split(
     indices = _indices(network, dataset)[split]
     if not len(indices):
         reason = (
-            f"the run was selected on {config.select_on} and held out no images"
+            f"the run was made with --select-on {config.select_on} and held out no images"
             if config
             else "a weights file does not say which images were held out"
         )
@@ -106,7 +130,8 @@ def evaluate_split(
         indices = indices - len(dataset.train_labels)
     images = images_of(dataset, split) if images is None else images
     labels = dataset.test_labels if split == "test" else dataset.train_labels
-    evaluation = evaluate(network, images[indices], labels[indices])
+    chosen = images[indices], labels[indices]
+    evaluation = evaluate_shifted(network, *chosen, shifts) if shifts else evaluate(network, *chosen)
     return {
         "arch": network.arch,
         "recipe": network.recipe.name,
@@ -118,6 +143,7 @@ def evaluate_split(
         "data_source": dataset.source,
         "data_of_run": dataset.fingerprint == config.data_fingerprint if config else None,
         "split": split,
+        "shifts": shifts,
         **_figures(evaluation, indices),
     }
 
@@ -130,19 +156,6 @@ def wilson_interval(correct: int, examples: int) -> tuple[float, float]:
     half = z * ((share * (1 - share) + z * z / (4 * examples)) / examples) ** 0.5
     low, high = ((middle + side) / (1 + z * z / examples) for side in (-half, half))
     return 100 * max(0.0, low), 100 * min(1.0, high)
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided p-value of McNemar's test: of a split of the errors at least as uneven, were it chance.
-
-    Args:
-        only_first: images that the first network alone gets wrong.
-        only_second: images that the second one alone gets wrong.
-    """
-    from scipy.stats import binomtest  # takes a second to import
-
-    disagreements = only_first + only_second
-    return float(binomtest(only_first, disagreements).pvalue) if disagreements else 1.0
 
 
 def splits_of(network: Network, dataset: Dataset) -> list[Split]:

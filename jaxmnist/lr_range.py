@@ -224,6 +224,11 @@ def _range_recipe(recipe: Recipe) -> Recipe:
         weight_decay=0.0,
         label_smoothing=0.0,
         plateau=None,
+        schedule=None,
+        nesterov=False,
+        decay_on="everything",
+        averaging=None,
+        augmentation=dataclasses.replace(recipe.augmentation, fade=0.0, fade_to=0.0),
     )
 
 

@@ -51,20 +51,21 @@ def loop_for(device: Device) -> Loop:
 
 
 def create_states(
-    varied: Varied, *, arch: str, recipe: Recipe, loop: Loop
+    varied: Varied, *, arch: Any, recipe: Recipe, loop: Loop
 ) -> tuple[train.TrainState, train.Metrics]:
     """Initial states of the runs, and sums over no images, stacked.
 
     Args:
         varied: what differs.
-        arch: name of the network.
+        arch: name of the network; or the network itself, where dropout does not differ.
         recipe: what all runs share.
         loop: `at_once`, `in_a_row`, or what `loop_for` gives.
     """
 
     def create(one: Varied) -> tuple[train.TrainState, train.Metrics]:
         keys = train.Keys.from_seed(one.seed)
-        return train.create_state(keys.init, _model(arch, one), _optimizer(recipe, one)), train.no_metrics()
+        state = train.create_state(keys.init, _model(arch, one), _optimizer(recipe, one), recipe)
+        return state, train.no_metrics()
 
     return loop(create, varied)
 
@@ -90,9 +91,10 @@ def train_runs(
     steps: Int32[Array, ""],
     varied: Varied,
     *,
-    arch: str,
+    arch: Any,
     recipe: Recipe,
     loop: Loop,
+    total_steps: int | None = None,
 ) -> tuple[train.TrainState, train.Metrics]:
     """`jaxmnist.train.train_chunk` for each run, on the same images.
 
@@ -104,6 +106,7 @@ def train_runs(
         images, labels, start, steps: as for `train_chunk`.
         varied: what differs; the learning rates are in the states.
         arch, recipe, loop: as for `create_states`.
+        total_steps: as for `jaxmnist.train.train_step`.
     """
 
     def train_one(run: tuple[train.TrainState, train.Metrics, Array, Varied]) -> PyTree:
@@ -118,16 +121,20 @@ def train_runs(
             steps,
             train.Keys.from_seed(one.seed).step,
             model=_model(arch, one),
-            optimizer=_optimizer(recipe, one),
+            optimizer=_optimizer(recipe, one, total_steps),
             recipe=recipe,
+            total_steps=total_steps,
         )
 
     return loop(train_one, (states, metrics, orders, varied))
 
 
-def _model(arch: str, one: Varied) -> Any:
+def _model(arch: Any, one: Varied) -> Any:
+    if not isinstance(arch, str):
+        return arch
     return create_model(arch) if one.dropout is None else create_model(arch, dropout=one.dropout)
 
 
-def _optimizer(recipe: Recipe, one: Varied) -> Any:
-    return make_optimizer(recipe, learning_rate=one.learning_rate, weight_decay=one.weight_decay)
+def _optimizer(recipe: Recipe, one: Varied, total_steps: int | None = None) -> Any:
+    values = {"learning_rate": one.learning_rate, "weight_decay": one.weight_decay}
+    return make_optimizer(recipe, total_steps=total_steps, **values)

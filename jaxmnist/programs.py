@@ -33,17 +33,20 @@ class Programs(NamedTuple):
 
 
 @functools.lru_cache(maxsize=8)
-def build_programs(model: Any, recipe: Recipe, device: Device) -> Programs:
+def build_programs(model: Any, recipe: Recipe, device: Device, total_steps: int | None = None) -> Programs:
     """The functions of `jaxmnist.train` for a network of `jaxmnist.models`, a recipe and a device.
+
+    `total_steps` is that of `jaxmnist.train.train_step`; without it, and with a recipe that needs it, nothing can be
+    trained.
 
     Cached, so that several runs in one process (seeds, say) share what has been compiled.
     """
-    optimizer = make_optimizer(recipe)
-    training = {"model": model, "optimizer": optimizer, "recipe": recipe}
+    optimizer = make_optimizer(recipe, total_steps=total_steps)
+    training = {"model": model, "optimizer": optimizer, "recipe": recipe, "total_steps": total_steps}
     evaluation = {"batch_size": EVAL_BATCH, "model": model, "recipe": recipe}
     fast = partial(jax.jit, compiler_options=ops.compiler_options(device))
     return Programs(
-        create_state=jax.jit(partial(train.create_state, model=model, optimizer=optimizer)),
+        create_state=jax.jit(partial(train.create_state, model=model, optimizer=optimizer, recipe=recipe)),
         train_chunk=fast(partial(train.train_chunk, **training), donate_argnums=(0, 1)),
         epoch_step=fast(partial(train.epoch_step, **training), donate_argnums=(0, 1)),
         evaluate_chunk=fast(partial(train.evaluate_chunk, **evaluation), donate_argnums=1),

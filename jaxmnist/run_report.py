@@ -13,7 +13,7 @@ from jaxmnist.comparison import ComparedRun, read_run
 from jaxmnist.config import RunConfig, read_json
 from jaxmnist.data import Dataset, load_dataset
 from jaxmnist.errors import CheckpointError, DataError
-from jaxmnist.evaluate import evaluate_split, mcnemar, wilson_interval
+from jaxmnist.evaluate import evaluate_split, wilson_interval
 from jaxmnist.inference import Network
 from jaxmnist.models import ARCHS, create_model
 from jaxmnist.models.structure import layers, totals
@@ -54,6 +54,8 @@ def gather(folders: Sequence[Path], data_dir: Path | None, device: Device) -> li
 
 def pairs(found: Sequence[RunFacts]) -> list[Pair]:
     """The errors of every two runs whose test images are the same and were classified."""
+    from jaxmnist.statistics import mcnemar  # SciPy's statistics take a second to import
+
     compared = []
     for (first, one), (second, other) in itertools.combinations(enumerate(found), 2):
         if one.evaluation is None or other.evaluation is None or one.wrong is None or other.wrong is None:
@@ -204,6 +206,8 @@ def _verdict(
         sentence = (
             f"{share}, after epoch {epoch}, which was picked on these same images: that flatters it a little."
         )
+    elif figures.select_on == "last":
+        sentence = f"{share}, after epoch {epoch}, which was kept as it is the last one: nothing was picked."
     else:
         sentence = f"{share}, after epoch {epoch}, which was picked on held-out training images."
     if results is not None and results.get("rule_met") is False:

@@ -14,7 +14,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -52,6 +51,26 @@ def create_run(root: Path, config: RunConfig, environment: Mapping[str, Any]) ->
     return run
 
 
+def open_run(run: Path, config: RunConfig, environment: Mapping[str, Any]) -> None:
+    """Makes sure that a run's folder, of whatever name, is there with its `config.json`; one that is there stays.
+
+    Raises:
+        UsageError: it cannot be made.
+        CheckpointError: there is one of another configuration.
+    """
+    _require_room(run)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        if not (run / CONFIG).is_file():
+            write_json(run / CONFIG, {**dataclasses.asdict(config), "environment": dict(environment)})
+    except OSError as error:
+        raise UsageError(
+            f"the run folder {run} cannot be written ({error.strerror}); choose another."
+        ) from error
+    if read_config(run) != config:
+        raise CheckpointError(f"{run} is a run of another configuration; move it away.")
+
+
 def read_config(run: Path) -> RunConfig:
     """The configuration of an existing run.
 
@@ -63,16 +82,24 @@ def read_config(run: Path) -> RunConfig:
             f"{run} is not a run folder: it has no {CONFIG}; give the folder that train made."
         )
     try:
-        values = read_json(run / CONFIG)
-        del values["environment"]
-        recipe = updated(Recipe(values["recipe"]["name"]), values["recipe"], "recipe")
-        needed = {key: values[key] for key in ("arch", "dataset", "seed", "select_on", "data_fingerprint")}
-        return updated(RunConfig(recipe=recipe, **needed), {**values, "recipe": {}})
+        return config_of(read_json(run / CONFIG))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
         raise CheckpointError(
             f"{run / CONFIG} is damaged ({shortened(reason)}); restore it or train again."
         ) from error
+
+
+def config_of(values: Mapping[str, Any]) -> RunConfig:
+    """The configuration that `config.json` holds.
+
+    Raises:
+        KeyError, TypeError, AttributeError, UsageError: it is damaged.
+    """
+    values = {key: value for key, value in values.items() if key != "environment"}
+    recipe = updated(Recipe(values["recipe"]["name"]), values["recipe"], "recipe")
+    needed = {key: values[key] for key in ("arch", "dataset", "seed", "select_on", "data_fingerprint")}
+    return updated(RunConfig(recipe=recipe, **needed), {**values, "recipe": {}})
 
 
 def require_data_of_run(config: RunConfig, dataset: Dataset, run: Path) -> None:
@@ -130,55 +157,6 @@ def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         write_atomically(path, b"".join(lines))
         return
     append(path, lines[-1])
-
-
-def is_best(config: RunConfig, rows: list[dict[str, Any]], row: dict[str, Any]) -> bool:
-    """Whether an epoch counts as the best so far: the recipe's checkpoint rule.
-
-    It is after the ignored epochs, reaches `best_model`, and is strictly above every earlier epoch.
-
-    Args:
-        config: recipe and selecting split.
-        rows: lines of the epochs before it.
-        row: line of the epoch.
-    """
-    select, recipe = f"{config.select_on}_accuracy", config.recipe
-    return (
-        row["epoch"] > recipe.ignored_epochs
-        and row[select] >= recipe.best_model
-        and all(row[select] > earlier[select] for earlier in rows)
-    )
-
-
-def summarise(config: RunConfig, rows: list[dict[str, Any]], parameters: int) -> dict[str, Any]:
-    """The results of a complete run, from its lines of metrics. Accuracies are percentages.
-
-    `best` is the last epoch that `is_best`, or where there is none (`rule_met` is then false) the first one
-    with the highest accuracy on the split that selects. `best_test_accuracy` is the highest that any epoch
-    reached on the test images, a figure that no honest claim can rest on.
-    """
-    select = f"{config.select_on}_accuracy"
-    best, best_test = (max(rows, key=lambda row, key=key: row[key]) for key in (select, "test_accuracy"))
-    meeting_rule = [row for i, row in enumerate(rows) if is_best(config, rows[:i], row)]
-    best = meeting_rule[-1] if meeting_rule else best
-    return {
-        "arch": config.arch,
-        "recipe": config.recipe.name,
-        "dataset": config.dataset,
-        "seed": config.seed,
-        "parameters": parameters,
-        "epochs": len(rows),
-        "select_on": config.select_on,
-        "rule_met": bool(meeting_rule),
-        "best_epoch": best["epoch"],
-        "test_accuracy_of_best": best["test_accuracy"],
-        "final_test_accuracy": rows[-1]["test_accuracy"],
-        "last_five_mean_test_accuracy": statistics.fmean(row["test_accuracy"] for row in rows[-5:]),
-        "best_test_accuracy": best_test["test_accuracy"],
-        "best_test_epoch": best_test["epoch"],
-        "best_train_accuracy": max(row["train_accuracy"] for row in rows),
-        "seconds": round(sum(row["seconds"] for row in rows), 3),
-    }
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -89,19 +89,19 @@ class Session(NamedTuple):
         step = self.checkpoints.latest_step()
         return "there is no checkpoint yet" if step is None else f"the state of step {step} is kept"
 
-    def save(self, snapshot: Snapshot, accuracy: float | None = None, meets_rule: bool = False) -> None:
+    def save(self, snapshot: Snapshot, score: float | None = None, meets_rule: bool = False) -> None:
         """Saves a state; arguments as for `Checkpoints.save`.
 
         Raises:
             StorageError: it cannot be written.
         """
         with self.stop.saving():
-            self.checkpoints.save(snapshot, len(snapshot.rows), accuracy, meets_rule)
+            self.checkpoints.save(snapshot, len(snapshot.rows), score, meets_rule)
 
-    def save_last(self, snapshot: Snapshot, accuracy: float | None = None, meets_rule: bool = False) -> None:
+    def save_last(self, snapshot: Snapshot, score: float | None = None, meets_rule: bool = False) -> None:
         """Saves the state that a session ends with, without which there is no success to report."""
         try:
-            self.save(snapshot, accuracy, meets_rule)
+            self.save(snapshot, score, meets_rule)
         except StorageError as error:
             message = f"{error}; {self.kept}: make room and go on with --resume {self.run}"
             raise StorageError(message) from error

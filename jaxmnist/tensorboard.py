@@ -19,7 +19,7 @@ from jaxmnist.errors import JaxmnistWarning, UsageError
 FOLDER = "tensorboard"
 
 _VERSION = "brain.Event:2"
-_SPLITS, _METRICS = ("train", "val", "test"), ("loss", "accuracy")
+_SPLITS, _METRICS = ("train", "val", "test", "plain_val", "plain_test"), ("loss", "accuracy")
 
 
 class EventWriter:

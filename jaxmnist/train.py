@@ -5,7 +5,7 @@ depends on what ran before, so any step can be repeated or resumed exactly.
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,77 +13,35 @@ import optax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float32, Int32, Key, PyTree, UInt8
 
-from jaxmnist.augment import augment, normalise
-from jaxmnist.models import IMAGE_SHAPE
+from jaxmnist.augment import augment, normalise, strength_at
+from jaxmnist.averaging import moved_average
+from jaxmnist.batches import PADDING, Batch, epoch_order, gather
+from jaxmnist.metrics import NO_BAD_STEP, Metrics, add, no_metrics, smoothed, sums_of
 from jaxmnist.optim import moments
 from jaxmnist.recipes import Recipe
+from jaxmnist.state import Keys, TrainState, create_state
 
-
-class TrainState(NamedTuple):
-    """Everything that training changes."""
-
-    step: Int32[Array, ""]
-    """Steps taken; an array from the start, as a Python number would compile the step twice."""
-    params: PyTree
-    batch_stats: PyTree
-    opt_state: PyTree
-    bad_steps: Int32[Array, ""]
-    """Steps in a row, up to now, that were skipped because a value was not finite."""
-
-
-class Batch(NamedTuple):
-    """Raw images with labels; `mask` is 1 for images that count and 0 for padding."""
-
-    images: UInt8[Array, "batch 28 28"]
-    labels: Int32[Array, " batch"]
-    mask: Float32[Array, " batch"]
-
-
-class Metrics(NamedTuple):
-    """Sums over the images seen; neither padding nor the images of skipped steps count."""
-
-    loss_sum: Float32[Array, ""]
-    """Sum of the negative log-likelihoods."""
-    correct: Int32[Array, ""]
-    """Images whose highest score is the label's."""
-    examples: Int32[Array, ""]
-    """Images seen."""
-    skipped: Int32[Array, ""]
-    """Steps skipped because a value was not finite."""
-    bad_step: Int32[Array, ""]
-    """First step that ended `MOST_BAD_STEPS` skipped ones in a row; `NO_BAD_STEP` when none did."""
-
-
-NO_BAD_STEP = 2**31 - 1
+__all__ = [
+    "MOST_BAD_STEPS",
+    "NO_BAD_STEP",
+    "PADDING",
+    "Batch",
+    "Keys",
+    "Metrics",
+    "TrainState",
+    "classify",
+    "create_state",
+    "epoch_order",
+    "epoch_step",
+    "eval_step",
+    "evaluate_chunk",
+    "no_metrics",
+    "train_chunk",
+    "train_step",
+]
 
 MOST_BAD_STEPS = 10
 """So many skipped steps in a row mean that training diverged; fewer can be bad luck."""
-
-
-class Keys(NamedTuple):
-    """Independent random streams of a run, all derived from its seed."""
-
-    init: Key[Array, ""]
-    order: Key[Array, ""]
-    step: Key[Array, ""]
-
-    @classmethod
-    def from_seed(cls, seed: int | Int32[Array, ""]) -> "Keys":
-        """The streams of a run with that seed."""
-        return cls(*jax.random.split(jax.random.key(seed), 3))
-
-
-def no_metrics() -> Metrics:
-    """The sums over no images; no two share a buffer, as they are donated."""
-    return Metrics(jnp.float32(0), jnp.int32(0), jnp.int32(0), jnp.int32(0), jnp.int32(NO_BAD_STEP))
-
-
-def create_state(key: Key[Array, ""], model: Any, optimizer: optax.GradientTransformation) -> TrainState:
-    """Initial state. Jit it: un-jitted, initialisation compiles dozens of small programs."""
-    variables = model.init(key, jnp.zeros((1, *IMAGE_SHAPE)))
-    params = variables["params"]
-    batch_stats, opt_state = variables.get("batch_stats", {}), optimizer.init(params)
-    return TrainState(jnp.int32(0), params, batch_stats, opt_state, jnp.int32(0))
 
 
 def train_step(
@@ -95,6 +53,7 @@ def train_step(
     optimizer: optax.GradientTransformation,
     recipe: Recipe,
     draw: Int32[Array, ""] | None = None,
+    total_steps: int | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One step: augment, normalise, differentiate, update.
 
@@ -107,14 +66,16 @@ def train_step(
         key: the run's `Keys.step`; what the step draws depends on it and on `draw` only.
         model: a network of `jaxmnist.models`.
         optimizer: what `jaxmnist.optim.make_optimizer` gives for the recipe.
-        recipe: augmentation, normalisation and label smoothing.
+        recipe: augmentation, normalisation, label smoothing and averaging.
         draw: number of the draws; `state.step` unless steps are to repeat draws.
+        total_steps: of the whole training, see `Recipe.total_steps`; what fades or begins late needs it.
 
     Returns:
         The state after the step, and the sums over the batch as the network saw it, before the update.
     """
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step if draw is None else draw))
-    images = augment(augment_key, batch.images, recipe.augmentation)
+    strength = strength_at(recipe.augmentation, state.step, total_steps)
+    images = augment(augment_key, batch.images, recipe.augmentation, strength)
     images = normalise(images, recipe.mean, recipe.std)
 
     def mean_loss(params: PyTree) -> tuple[Array, tuple[Metrics, PyTree]]:
@@ -126,21 +87,25 @@ def train_step(
             rngs={"dropout": dropout_key},
             mutable=["batch_stats"],
         )
-        metrics = _sums(outputs, batch)
+        metrics = sums_of(outputs, batch)
         objective = metrics.loss_sum
         if recipe.label_smoothing:
-            objective = _smoothed(objective, outputs, batch, recipe.label_smoothing)
+            objective = smoothed(objective, outputs, batch, recipe.label_smoothing)
         return objective / batch.mask.sum(), (metrics, updated.get("batch_stats", {}))
 
     gradients, (metrics, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    changed = TrainState(state.step + 1, params, batch_stats, opt_state, jnp.int32(0))
+    changed = TrainState(state.step + 1, params, batch_stats, opt_state, jnp.int32(0), state.average)
     # A barrier, or the guard is fused with the update, which then rounds otherwise.
     changed, metrics = lax.optimization_barrier((changed, metrics))
     # Gradients go into the moments, and these into the weights: what is not finite there shows here.
     values = (changed.params, changed.batch_stats, moments(changed.opt_state))
     finite = jnp.isfinite(metrics.loss_sum) & jnp.isfinite(optax.tree.norm(values))
+    if recipe.averaging is not None:
+        first = recipe.averaging.start_epoch * (total_steps or 0) // recipe.epochs
+        average = moved_average(state.average, changed.last_variables, state.step - first, recipe.averaging)
+        changed = changed._replace(average=average)
     skipped = state._replace(step=state.step + 1, bad_steps=state.bad_steps + 1)
     at_limit = skipped.bad_steps == MOST_BAD_STEPS
     bad_step = jnp.where(at_limit, state.step, NO_BAD_STEP)
@@ -152,9 +117,8 @@ def eval_step(
     state: TrainState, batch: Batch, *, model: Any, recipe: Recipe
 ) -> tuple[Metrics, Float[Array, "batch 10"]]:
     """Sums over a batch in evaluation mode, and the network's outputs (garbage where the mask is 0)."""
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    outputs = model.apply(variables, normalise(batch.images, recipe.mean, recipe.std))
-    return _sums(outputs, batch), outputs
+    outputs = model.apply(state.variables, normalise(batch.images, recipe.mean, recipe.std))
+    return sums_of(outputs, batch), outputs
 
 
 def epoch_step(
@@ -169,14 +133,14 @@ def epoch_step(
     model: Any,
     optimizer: optax.GradientTransformation,
     recipe: Recipe,
+    total_steps: int | None = None,
 ) -> tuple[TrainState, Metrics]:
     """The step of an epoch with its batch number `index`; arguments and results as for `train_chunk`."""
-    batch = _gather(images, labels, order, index, recipe.batch_size)
+    batch = gather(images, labels, order, index, recipe.batch_size)
     draw = index if recipe.repeat_epochs else state.step
-    state, sums = train_step(
-        state, batch, key=key, model=model, optimizer=optimizer, recipe=recipe, draw=draw
-    )
-    return state, _add(metrics, sums)
+    setup = {"model": model, "optimizer": optimizer, "recipe": recipe, "total_steps": total_steps}
+    state, sums = train_step(state, batch, key=key, draw=draw, **setup)
+    return state, add(metrics, sums)
 
 
 def train_chunk(
@@ -204,7 +168,7 @@ def train_chunk(
         start: batches of the epoch already done.
         steps: batches to do.
         key: the run's `Keys.step`.
-        **setup: `model`, `optimizer` and `recipe` as for `train_step`.
+        **setup: `model`, `optimizer`, `recipe` and `total_steps` as for `train_step`.
 
     Returns:
         The state after the steps, and the sums of the epoch so far.
@@ -232,8 +196,8 @@ def evaluate_chunk(
     """Sums over consecutive batches of a split in evaluation mode, as `train_chunk` takes and gives them."""
 
     def body(i: Array, metrics: Metrics) -> Metrics:
-        batch = _gather(images, labels, order, start + i, batch_size)
-        return _add(metrics, eval_step(state, batch, model=model, recipe=recipe)[0])
+        batch = gather(images, labels, order, start + i, batch_size)
+        return add(metrics, eval_step(state, batch, model=model, recipe=recipe)[0])
 
     return lax.fori_loop(0, batches, body, metrics)
 
@@ -261,65 +225,5 @@ def classify(
     return outputs.argmax(1).astype(jnp.int32), jax.nn.log_softmax(outputs)
 
 
-PADDING = -1
-"""Index that stands for no image; its mask is 0."""
-
-
-def epoch_order(
-    key: Key[Array, ""], epoch: Int32[Array, ""], split: Int32[Array, " n"], *, recipe: Recipe
-) -> Int32[Array, " padded"]:
-    """The order in which an epoch visits a split: each image once, filled up to whole batches.
-
-    Args:
-        key: the run's `Keys.order`.
-        epoch: counted from 0; the order depends on nothing else.
-        split: indices of the split's images.
-        recipe: images per batch, and whether all epochs have the order of the first.
-    """
-    epoch = jnp.int32(0) if recipe.repeat_epochs else epoch
-    order = jax.random.permutation(jax.random.fold_in(key, epoch), split)
-    return jnp.pad(order, (0, -len(split) % recipe.batch_size), constant_values=PADDING)
-
-
-def _gather(images: Array, labels: Array, order: Array, number: Array, size: int) -> Batch:
-    index = lax.dynamic_slice_in_dim(order, number * size, size)
-    mask = (index != PADDING).astype(jnp.float32)
-    # A barrier, or XLA looks the mask up anew wherever a batch norm uses it, once per element of the map.
-    mask, index = lax.optimization_barrier((mask, jnp.maximum(index, 0)))
-    return Batch(images[index], labels[index], mask)
-
-
-def _add(a: Metrics, b: Metrics) -> Metrics:
-    return Metrics(
-        a.loss_sum + b.loss_sum,
-        a.correct + b.correct,
-        a.examples + b.examples,
-        a.skipped + b.skipped,
-        jnp.minimum(a.bad_step, b.bad_step),
-    )
-
-
-def _sums(outputs: Float[Array, "batch 10"], batch: Batch) -> Metrics:
-    # Networks give log-probabilities or logits; log-softmax leaves the former as they are.
-    log_probs = jax.nn.log_softmax(outputs)
-    chosen = jnp.take_along_axis(log_probs, batch.labels[:, None], axis=1)[:, 0]
-    counts = batch.mask > 0
-    correct = (outputs.argmax(1) == batch.labels) & counts
-    # `where`, not a product: whatever stands in the padding stays out, even if it is not finite.
-    return Metrics(
-        loss_sum=-jnp.where(counts, chosen, 0.0).sum(),
-        correct=correct.sum(dtype=jnp.int32),
-        examples=counts.sum(dtype=jnp.int32),
-        skipped=jnp.int32(0),
-        bad_step=jnp.int32(NO_BAD_STEP),
-    )
-
-
 def _select(condition: Bool[Array, ""], one: PyTree, other: PyTree) -> PyTree:
     return jax.tree.map(partial(jnp.where, condition), one, other)
-
-
-def _smoothed(loss_sum: Array, outputs: Array, batch: Batch, share: float) -> Array:
-    """Cross-entropy with a target of which this share is spread evenly over the classes, as a sum."""
-    spread = -jax.nn.log_softmax(outputs).mean(1)
-    return (1 - share) * loss_sum + share * jnp.where(batch.mask > 0, spread, 0.0).sum()

@@ -11,8 +11,9 @@ from rich.console import Console
 from jaxmnist import runs
 from jaxmnist.checkpoints import restore_run
 from jaxmnist.classifier import Classifier, load
-from jaxmnist.config import RunConfig, changed_recipe, merge_options, run_config
+from jaxmnist.config import RunConfig, changed_recipe, merge_options, run_config, with_schedule
 from jaxmnist.data import Dataset, load_dataset
+from jaxmnist.data.splits import SelectOn
 from jaxmnist.errors import JaxmnistWarning
 from jaxmnist.evaluate import evaluate_split
 from jaxmnist.fit import fit
@@ -21,6 +22,19 @@ from jaxmnist.parallel import Device, DeviceChoice, select_device, use_compile_c
 from jaxmnist.recipes import Recipe
 from jaxmnist.report.terminal import TrainingDisplay, print_setup
 from jaxmnist.session import Observer, Observers
+
+RUN_OPTIONS = ("arch", "dataset", "seed", "dropout", "norm", "select_on")
+"""What may be chosen of a run's configuration, besides the recipe."""
+RECIPE_OPTIONS = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "nesterov",
+    "weight_decay",
+    "decay_on",
+    "averaging",
+)
+"""What may be chosen in place of a recipe's own, besides `schedule`, which puts its plateau aside."""
 
 
 def train_run(
@@ -33,9 +47,14 @@ def train_run(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | Literal["auto"] | None = None,
+    schedule: Literal["constant", "one_cycle", "linear"] | None = None,
+    nesterov: bool | None = None,
+    weight_decay: float | None = None,
+    decay_on: Literal["everything", "kernels"] | None = None,
+    averaging: float | None = None,
     dropout: float | None = None,
     norm: Literal["batch", "layer", "group"] | None = None,
-    select_on: Literal["val", "test"] = "val",
+    select_on: SelectOn = "val",
     runs: str | Path = "runs",
     device: DeviceChoice = "auto",
     progress: bool = True,
@@ -53,28 +72,43 @@ def train_run(
         seed: of weights, order, augmentation and dropout; by default the recipe's own.
         epochs, batch_size: instead of the recipe's.
         learning_rate: instead of the recipe's; "auto" takes what a range test suggests.
+        schedule: course of the learning rate instead of the recipe's schedule or plateau; see `Schedule`.
+        nesterov, weight_decay, decay_on: instead of the recipe's.
+        averaging: use the average of weights and running statistics over the steps, which keeps this share of
+            itself at a step; see `Averaging`.
         dropout: instead of the network's own rates; 0 turns dropout off.
         norm: normalisation of evolution_v2 and evolution_v3.
-        select_on: what drives the schedule and picks the best checkpoint.
+        select_on: what drives the plateau and picks the best checkpoint; with "last" nothing, all training
+            images are trained on and the last epoch is kept.
         runs: folder that the run folder is made in.
         device: where to compute; auto prefers any accelerator.
         progress: whether it is shown, on standard error.
 
     Returns:
-        The network of the best epoch; its `path` is the run folder, `results` and `metrics` are the run's.
+        The network of the kept epoch; its `path` is the run folder, `results` and `metrics` are the run's.
 
     Raises:
         UsageError: a name is unknown or a value out of range; the run folder cannot be written.
         DataError: the dataset is missing or damaged.
         DivergedError, InterruptedRunError, StorageError: see `jaxmnist.fit.fit`.
     """
-    changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
-    if learning_rate != "auto":
-        changes["learning_rate"] = learning_rate
-    given = {"arch": arch, "seed": seed, "dropout": dropout, "norm": norm, "select_on": select_on}
+    options = {
+        "arch": arch,
+        "seed": seed,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+        "nesterov": nesterov,
+        "weight_decay": weight_decay,
+        "decay_on": decay_on,
+        "averaging": averaging,
+        "dropout": dropout,
+        "norm": norm,
+        "select_on": select_on,
+    }
     chosen = dataclasses.asdict(recipe) if isinstance(recipe, Recipe) else recipe
-    values = {} if chosen is None else {"recipe": chosen}
-    config = checked_config(merge_options(values, given, None, changes))
+    config = checked_config({} if chosen is None else {"recipe": chosen}, options)
     data = load_dataset(dataset, data_dir)
     where = select_device(device)
     use_compile_cache()
@@ -88,13 +122,27 @@ def train_run(
     return load(run, device=device)
 
 
-def checked_config(values: Mapping[str, Any]) -> RunConfig:
-    """`jaxmnist.config.run_config`, with a network and an optimizer that can be made.
+def checked_config(values: Mapping[str, Any], options: Mapping[str, Any]) -> RunConfig:
+    """What to train; a network and an optimizer can be made of it.
+
+    Args:
+        values: as for `jaxmnist.config.run_config`: what a configuration file says, say.
+        options: what comes before it, under the names of the command's options; None is not given. `averaging`
+            is a decay, `schedule` a kind, and the rate `"auto"`, which is found later, leaves the one there is.
 
     Raises:
-        UsageError: they cannot, or a value is wrong.
+        UsageError: a value is wrong.
     """
-    config = run_config(values)
+    given = {name: options.get(name) for name in RUN_OPTIONS}
+    changes = {name: options.get(name) for name in RECIPE_OPTIONS}
+    if changes["learning_rate"] == "auto":
+        del changes["learning_rate"]
+    if changes["averaging"] is not None:
+        changes["averaging"] = {"decay": changes["averaging"]}
+    merged = merge_options(values, given, options.get("recipe"), changes)
+    if (kind := options.get("schedule")) is not None:
+        merged["recipe"] = with_schedule(merged["recipe"], kind)
+    config = run_config(merged)
     config.create_model()
     make_optimizer(config.recipe)
     return config

@@ -51,8 +51,9 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
     return Network(arch, create_model(arch), named_recipe or recipe_of(arch), variables, device)
 
 
-def save_best(run: Path, config: RunConfig, state: TrainState, epoch: int, accuracy: float) -> None:
-    """Writes a run's best weights to `<arch>-epoch<n>-<split><accuracy>.npz`, in place of earlier ones.
+def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str, Any]) -> None:
+    """Writes a run's best weights to `<arch>-epoch<n>-<split><accuracy>.npz`, in place of earlier ones; with
+    `select_on="last"`, where no accuracy chose them, to `<arch>-epoch<n>-last.npz`.
 
     `read_weights` and, through `numpy.load`, PyTorch's `load_state_dict` take them. A network with another
     normalisation than its arch's own has no such file, as its names alone would not tell it apart.
@@ -61,16 +62,16 @@ def save_best(run: Path, config: RunConfig, state: TrainState, epoch: int, accur
         run: the run folder.
         config: of the run.
         state: the state at the end of the epoch.
-        epoch: counted from 1.
-        accuracy: what the epoch was chosen by, in percent of the selecting split.
+        row: line of metrics of that epoch.
 
     Raises:
         OSError: it could not be written; an earlier one is intact.
     """
     if config.norm not in (None, "batch"):
         return
-    variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
-    file = run / f"{config.arch}-epoch{epoch}-{config.select_on}{accuracy:.2f}.npz"
+    variables = jax.device_get(state.variables)
+    chosen = "" if config.select_on == "last" else f"{row[f'{config.select_on}_accuracy']:.2f}"
+    file = run / f"{config.arch}-epoch{row['epoch']}-{config.select_on}{chosen}.npz"
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **to_torch(config.arch, variables))
     earlier = [path for path in run.glob(_PATTERN) if path != file and not path.name.startswith(".")]

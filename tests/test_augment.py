@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,17 @@ from PIL import Image
 from test_bilinear import scipy_elastic
 from test_nearest import pillow_affine, pillow_perspective
 
-from jaxmnist.augment import affine, augment, draw, elastic, normalise, perspective, rotate, translate
+from jaxmnist.augment import (
+    affine,
+    augment,
+    draw,
+    elastic,
+    normalise,
+    perspective,
+    rotate,
+    strength_at,
+    translate,
+)
 from jaxmnist.data import load_dataset
 from jaxmnist.recipes import Augmentation, get_recipe
 
@@ -366,3 +377,23 @@ def test_normalising_takes_grey_values_of_both_kinds(digits):
     np.testing.assert_array_equal(
         both(digits, 0.1307, 0.3081), both(digits.astype(np.float32), 0.1307, 0.3081)
     )
+
+
+def test_a_fading_augmentation_falls_to_its_end_in_the_last_share_of_the_steps():
+    fading = Augmentation(rotation=8.0, fade=0.5, fade_to=0.2)
+    found = [float(strength_at(fading, jnp.int32(step), 8) or 0.0) for step in range(8)]
+    np.testing.assert_allclose(found, [1, 1, 1, 1, 1, 0.8, 0.6, 0.4], rtol=1e-6)
+    assert strength_at(Augmentation(rotation=8.0), jnp.int32(3), None) is None
+
+
+def test_strength_multiplies_every_limit_and_full_strength_changes_nothing():
+    key = jax.random.key(3)
+    whole, half = (draw_jit(key, 300, EVERYTHING, jnp.float32(strength)) for strength in (1.0, 0.5))
+    plain = draw_jit(key, 300, EVERYTHING)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), whole, plain)
+    np.testing.assert_allclose(half.degrees, 0.5 * np.asarray(plain.degrees), rtol=1e-5)
+    np.testing.assert_allclose(half.affine.shear, 0.5 * np.asarray(plain.affine.shear), rtol=1e-5)
+    np.testing.assert_allclose(half.affine.scale - 1, 0.5 * np.asarray(plain.affine.scale - 1), atol=1e-6)
+    np.testing.assert_allclose(half.noise, 0.5 * np.asarray(plain.noise), rtol=1e-5)
+    assert np.abs(half.affine.shift).max() == 1  # of 0.05 x 28 = 1.4
+    assert half.inward.max() == 1

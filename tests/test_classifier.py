@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 import jaxmnist
-from jaxmnist import runs
+from jaxmnist import cli, runs
 from jaxmnist.checkpoints import restore_run
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError, DataError, UsageError
 from jaxmnist.evaluate import evaluate, evaluate_split
-from jaxmnist.recipes import get_recipe
+from jaxmnist.recipes import Averaging, Schedule, get_recipe
 
 EXAMPLE = Path(__file__).parent / "python_example.py"
 
@@ -161,6 +161,40 @@ def test_training_takes_names_changes_and_recipes_and_refuses_what_the_command_r
         with pytest.raises(UsageError, match=message):
             jaxmnist.train_run(**{"dataset": "digits", "runs": tmp_path / "runs"} | options)
     assert not (tmp_path / "runs").exists()
+
+
+def test_python_asks_for_what_the_command_asks_for(tmp_path, monkeypatch):
+    asked = []
+
+    def start_run(config, *_):
+        asked.append(config)
+        raise UsageError("that is all.")
+
+    monkeypatch.setattr("jaxmnist.training.start_run", start_run)
+    options = {"seed": 7, "epochs": 3, "batch_size": 100, "learning_rate": 0.05, "schedule": "one_cycle"}
+    options |= {"weight_decay": 1e-4, "decay_on": "kernels", "averaging": 0.9, "select_on": "last"}
+    with pytest.raises(UsageError, match=r"that is all\."):
+        jaxmnist.train_run("third", dataset="digits", nesterov=True, **options)
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    monkeypatch.setattr("sys.argv", ["train", "--dataset", "digits", "--nesterov", *words])
+    with pytest.raises(SystemExit):
+        cli.main("train")
+    python, command = asked
+    assert python == command
+    assert python.select_on == "last"
+    assert python.recipe == dataclasses.replace(
+        get_recipe("third"),
+        name="third-modified",
+        epochs=3,
+        batch_size=100,
+        learning_rate=0.05,
+        plateau=None,
+        schedule=Schedule("one_cycle"),
+        nesterov=True,
+        weight_decay=1e-4,
+        decay_on="kernels",
+        averaging=Averaging(0.9),
+    )
 
 
 def test_the_example_trains_evaluates_and_plots_in_a_fresh_interpreter(tmp_path, tiny_run):

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from matplotlib.text import Text
 from rich.console import Console
 
-from jaxmnist import cli, runs
+from jaxmnist import cli, runs, selection
 from jaxmnist.comparison import ComparedRun, as_json, compare
 from jaxmnist.errors import CheckpointError
 from jaxmnist.models import ARCHS
@@ -37,12 +38,13 @@ def make_run(
     *,
     dataset: str = "mnist",
     seed: int = 1,
+    select_on: Literal["val", "test", "last"] = "test",
     parameters: int = 7_902,
     finished: bool = True,
 ) -> Path:
     """A run folder as training leaves it behind, but for checkpoints and plots."""
     modified = dataclasses.replace(get_recipe(recipe.removesuffix("-modified")), name=recipe)
-    config = runs.RunConfig(arch, modified, dataset, seed, "test", "abc")
+    config = runs.RunConfig(arch, modified, dataset, seed, select_on, "abc")
     run = runs.create_run(root, config, {})
     rows = [
         {"epoch": epoch, "test_accuracy": accuracy, "train_accuracy": accuracy - 0.5, "seconds": 10.0}
@@ -50,7 +52,7 @@ def make_run(
     ]
     runs.write_metrics(run, rows)
     if finished:
-        runs.write_json(run / runs.RESULTS, runs.summarise(config, runs.read_metrics(run), parameters))
+        runs.write_json(run / runs.RESULTS, selection.summarise(config, runs.read_metrics(run), parameters))
     return run
 
 

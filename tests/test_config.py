@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from jaxmnist import cli
-from jaxmnist.config import merge_options, read_file, run_config
+from jaxmnist.config import merge_options, read_file, run_config, with_schedule
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS
-from jaxmnist.recipes import RECIPES, get_recipe, recipe_of
+from jaxmnist.recipes import RECIPES, Averaging, Schedule, get_recipe, recipe_of
 
 
 @pytest.mark.parametrize("arch", ARCHS)
@@ -70,7 +70,11 @@ def test_the_configuration_of_a_run_repeats_it():
         ({"recipe": 3}, "recipe is 3, which must be a JSON object"),
         ({"recipe": {"optimizer": "rmsprop"}}, "which must be 'sgd' or 'adam' or 'adamw'"),
         ({"recipe": {"label_smoothing": 1}}, r"label_smoothing=1\.0, which must be at least 0 and below 1"),
-        ({"select_on": "train"}, "select_on is \"train\", which must be 'val' or 'test'"),
+        ({"select_on": "train"}, "select_on is \"train\", which must be 'val' or 'test' or 'last'"),
+        (
+            {"select_on": "last"},
+            "'third' cuts its learning rate by a plateau schedule, which has nothing to look at",
+        ),
         ({"arch": "thrid"}, "did you mean 'third'"),
         ({"dropout": 1}, "dropout is 1, which must be at least 0 and below 1"),
         ({"recipe": "forth"}, "no recipe 'forth'"),
@@ -139,6 +143,10 @@ def test_options_come_before_the_file():
     assert (config.arch, config.seed, config.recipe.epochs, config.recipe.batch_size) == ("third", 4, 2, 8)
     assert run_config(merge_options(file, {}, "second", {})).recipe == get_recipe("second")
     assert run_config(merge_options({"recipe": "second"}, {}, None, {"epochs": 2})).recipe.epochs == 2
+    # What a file says beside an option's value stays.
+    file = {"recipe": {"averaging": {"decay": 0.5, "start_epoch": 3}}}
+    merged = merge_options(file, {}, None, {"averaging": {"decay": 0.9}})
+    assert run_config(merged).recipe.averaging == Averaging(0.9, start_epoch=3)
 
 
 def exit_code(arguments, monkeypatch):
@@ -173,3 +181,33 @@ def test_a_missed_target_is_code_6_and_the_run_is_complete(tmp_path, monkeypatch
     config["data_fingerprint"] = "0" * 64
     (tmp_path / "again.json").write_text(json.dumps(config))
     assert exit_code(arguments, monkeypatch) == 3
+
+
+def test_a_schedule_on_the_command_line_takes_the_place_of_a_plateau():
+    for recipe in ("third", {"name": "third"}):
+        config = run_config({"recipe": with_schedule(recipe, "one_cycle"), "select_on": "last"})
+        assert (config.recipe.plateau, config.recipe.schedule) == (None, Schedule())
+    constant = run_config({"recipe": with_schedule("third", "constant")}).recipe
+    assert (constant.plateau, constant.schedule) == (None, None)
+    # What a file says of the schedule stays.
+    chosen = with_schedule({"schedule": {"warm_up": 0.1}}, "linear")
+    assert run_config({"recipe": chosen}).recipe.schedule == Schedule("linear", 0.1)
+
+
+def test_levers_are_read_from_a_file():
+    values = {
+        "schedule": {"end_divisor": 100},
+        "plateau": None,
+        "averaging": {"decay": 0.99},
+        "nesterov": True,
+    }
+    values |= {"augmentation": {"interpolation": "bilinear", "rotation_fill": 0, "fade": 0.3}}
+    recipe = run_config({"recipe": values}).recipe
+    assert recipe.schedule == Schedule(end_divisor=100.0)
+    assert recipe.averaging == Averaging(0.99)
+    assert (recipe.augmentation.interpolation, recipe.augmentation.fade, recipe.augmentation.rotation) == (
+        "bilinear",
+        0.3,
+        8.0,
+    )
+    assert recipe.name == "third-modified"

@@ -20,7 +20,15 @@ from jaxmnist.checkpoints import restore_run
 from jaxmnist.commands import Evaluate
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError, DataError, UsageError
-from jaxmnist.evaluate import Evaluation, augmented, evaluate, evaluate_split, images_of, splits_of
+from jaxmnist.evaluate import (
+    Evaluation,
+    augmented,
+    evaluate,
+    evaluate_shifted,
+    evaluate_split,
+    images_of,
+    splits_of,
+)
 from jaxmnist.report.evaluation import print_evaluation, print_splits
 from jaxmnist.report.mistakes import save_evaluation_pictures
 
@@ -85,6 +93,22 @@ def test_each_image_counts_once_whatever_their_number(network, digits):
         part = predict(first, last)
         np.testing.assert_array_equal(part.predictions, everything.predictions[first:last])
         np.testing.assert_allclose(part.log_probs, everything.log_probs[first:last], atol=1e-5)
+
+
+def test_shifted_predictions_are_the_mean_over_all_nine_shifts(network, digits):
+    images, labels = digits.test_images[:40], digits.test_labels[:40]
+    framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
+    parts = [
+        evaluate(network, framed[:, y : y + 28, x : x + 28], labels).log_probs
+        for y in range(3)
+        for x in range(3)
+    ]
+    expected = np.exp(parts).mean(0)
+    found = evaluate_shifted(network, images, labels, 1)
+    np.testing.assert_allclose(np.exp(found.log_probs), expected, rtol=1e-4, atol=1e-7)
+    np.testing.assert_array_equal(found.predictions, expected.argmax(1))
+    np.testing.assert_allclose(np.exp(found.log_probs).sum(1), 1, rtol=1e-5)
+    assert np.abs(np.exp(found.log_probs) - np.exp(parts[4])).max() > 0.01
 
 
 def test_the_confusion_matrix_counts_each_image_in_its_row_and_column(figures, digits):

@@ -1,5 +1,6 @@
 """Exports: verified before they are kept, described honestly, and never over somebody else's files."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from jaxmnist.evaluate import wilson_interval
 from jaxmnist.export import CARD, FORMATS, MANIFEST, ExportError, export
 from jaxmnist.interop import to_torch
 from jaxmnist.interop.tensors import from_safetensors
+from jaxmnist.recipes import Averaging, Schedule, get_recipe
+from jaxmnist.report.model_card import model_card
 from jaxmnist.weights import read_weights
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +98,20 @@ def test_the_card_says_what_how_well_and_what_not(exported):
     assert "(pixel / 255 - 0.1307) / 0.3081" in card
     assert "It always answers with one of its ten classes" in card
     assert max(map(len, card.splitlines())) < 400
+
+
+def test_the_card_names_levers_in_words():
+    levers = {"schedule": Schedule(), "averaging": Averaging(0.9), "nesterov": True, "plateau": None}
+    recipe = dataclasses.replace(get_recipe("step1"), **levers)
+    about = dict.fromkeys(("accuracy_text", "training_text", "arch", "mean", "std", "side"), "")
+    about |= {"parameters": 1, "classes": [], "class_accuracies": [], "trained_on": "mnist"}
+    card = model_card(about, recipe, [], 100)
+    assert "| schedule | kind one_cycle, warm up 0.2, start divisor 25.0, end divisor none |" in card
+    assert "| averaging | decay 0.9, start epoch 0 |" in card
+    assert "| nesterov | yes |" in card
+    assert "| plateau | none |" in card
+    assert "| augmentation | none |" in card
+    assert "decay on" not in card
 
 
 def test_wilson_intervals_are_those_of_the_tables():
@@ -174,7 +191,9 @@ def test_a_run_is_exported_into_its_folder(tiny_run, tmp_path):
     card = Path(result["model_card"]).read_text()
     assert "Trained with jaxmnist on the training images of digits by the recipe 'second" in card
     assert "| epochs | 2 |" in card
-    assert "| augmentation | rotation 8.0, rotation fill 1, translation 0.1 |" in card
+    assert "| augmentation | rotation 8.0, rotation fill 1, translation 0.1, interpolation nearest |" in card
+    assert "| schedule | none |" in card
+    assert "| nesterov | no |" in card
     assert Export(network=tiny_run).format == ("html", "stablehlo", "safetensors", "npz")
 
 

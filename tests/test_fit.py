@@ -5,17 +5,17 @@ import json
 import os
 import shutil
 import signal
-from typing import Literal
 
 import jax
 import numpy as np
 import pytest
 
+from jaxmnist import epochs, runs, train
 from jaxmnist import fit as fit_module
-from jaxmnist import runs
 from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract, restore_run
 from jaxmnist.config import RunConfig
 from jaxmnist.data import load_dataset
+from jaxmnist.data.splits import SelectOn
 from jaxmnist.errors import CheckpointError, DataError, DivergedError, InterruptedRunError
 from jaxmnist.fit import fit
 from jaxmnist.programs import build_programs
@@ -52,7 +52,7 @@ def digits():
 def new_run(tmp_path, digits):
     """Makes a run folder for `second` on digits; options replace fields of the recipe or the configuration."""
 
-    def make(select_on: Literal["val", "test"] = "val", seed=1, **recipe):
+    def make(select_on: SelectOn = "val", seed=1, **recipe):
         chosen = dataclasses.replace(get_recipe("second"), **({"epochs": 2} | recipe))
         config = RunConfig("second", chosen, "digits", seed, select_on, digits.fingerprint)
         return config, runs.create_run(tmp_path / "runs", config, {"device": "test"})
@@ -103,6 +103,31 @@ def test_the_published_protocol_trains_on_everything_and_selects_on_test(new_run
     assert row["step"] == -(-1500 // 64)
     assert "val_loss" not in row
     assert results["select_on"] == "test"
+
+
+def test_with_last_all_images_train_and_the_last_epoch_is_kept_whatever_its_accuracy(
+    new_run, digits, monkeypatch
+):
+    # Accuracies that fall from epoch to epoch: whoever looks at them picks the first.
+    falling = iter((300, 200, 100))
+    real = epochs.jax.device_get
+
+    def device_get(values):
+        values = real(values)
+        if isinstance(values, train.Metrics) and int(values.examples) == 297:
+            return values._replace(correct=next(falling))
+        return values
+
+    monkeypatch.setattr(epochs.jax, "device_get", device_get)
+    config, run = new_run(select_on="last", epochs=3, best_model=99.0, ignored_epochs=2)
+    results = fit(config, digits, run, DEVICE, Watcher())
+    rows = runs.read_metrics(run)
+    assert [row["test_correct"] for row in rows] == [300, 200, 100]
+    assert rows[-1]["step"] == 3 * -(-1500 // 64)
+    assert (results["best_epoch"], results["rule_met"]) == (3, True)
+    assert results["test_accuracy_of_best"] == results["final_test_accuracy"] == 100 * 100 / 297
+    assert restore_run(run, "best", DEVICE).epoch == 3
+    assert [file.name for file in run.glob("*.npz")] == ["second-epoch3-last.npz"]
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(new_run, digits):
@@ -189,7 +214,7 @@ def test_a_diverging_run_ends_with_epoch_and_step_and_keeps_the_last_good_state(
     before = saved(run, config)
     longer = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, epochs=3))
     # Two good epochs, then a third under a rate that no network survives.
-    monkeypatch.setattr(fit_module, "_first_snapshot", _with_rate(fit_module._first_snapshot, 1e30))
+    monkeypatch.setattr(epochs, "_first_snapshot", _with_rate(epochs._first_snapshot, 1e30))
     with pytest.raises(DivergedError, match=r"epoch 3, step \d+: .*the state of step 44 is kept") as error:
         fit(longer, digits, run, DEVICE, Watcher())
     assert error.value.exit_code == 5

@@ -12,7 +12,7 @@ import pytest
 
 from jaxmnist.errors import UsageError
 from jaxmnist.optim import constant_rate, learning_rate, make_optimizer, observe, reduce_on_plateau
-from jaxmnist.recipes import Plateau, Recipe, get_recipe
+from jaxmnist.recipes import Plateau, Recipe, Schedule, get_recipe
 
 CASES = json.loads((Path(__file__).parent / "fixtures" / "plateau.json").read_text())
 EVOLUTION = {"lr": 0.02, "mode": "max", "factor": 0.01, "patience": 1, "min_lr": 1e-8}
@@ -300,3 +300,76 @@ def test_weight_decay_of_sgd_enters_the_momentum():
         params = optax.apply_updates(params, updates)
     # v: 0.1, then 0.05 + 0.1 * 0.95; w: 0.95, then 0.95 - 0.5 * 0.145.
     np.testing.assert_allclose(params["w"], [0.8775], rtol=1e-6)
+
+
+def rates(schedule, total_steps, learning_rate_=0.1):
+    """The rate of each step, as the state reports it after the step."""
+    optimizer = make_optimizer(
+        Recipe("x", learning_rate=learning_rate_, schedule=schedule), total_steps=total_steps
+    )
+    state, found = optimizer.init({"w": jnp.ones(2)}), []
+    assert float(learning_rate(state)) == pytest.approx(found_first(schedule, learning_rate_))
+    update = jax.jit(optimizer.update)
+    for _ in range(total_steps):
+        _, state = update({"w": jnp.ones(2)}, state)
+        found.append(float(learning_rate(state)))
+    return found
+
+
+def found_first(schedule, peak):
+    return peak / schedule.start_divisor if schedule.warm_up else peak
+
+
+def test_one_cycle_is_that_of_optax():
+    found = rates(Schedule(warm_up=0.3, end_divisor=25e4), 50)
+    with jax.numpy_dtype_promotion("standard"):
+        expected = optax.cosine_onecycle_schedule(50, 0.1, 0.3, 25.0, 1e4)
+        expected = jax.jit(jax.vmap(expected))(jnp.arange(50))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (Schedule("linear", warm_up=0.0), [0.1, 0.075, 0.05, 0.025]),
+        (Schedule("linear", warm_up=0.5, start_divisor=5.0), [0.02, 0.06, 0.1, 0.05]),
+        (Schedule("linear", warm_up=0.0, end_divisor=2.0), [0.1, 0.0875, 0.075, 0.0625]),
+        # Half a cosine over four steps: (1 + cos(k pi / 4)) / 2.
+        (Schedule("one_cycle", warm_up=0.0), [0.1, 0.0853553, 0.05, 0.0146447]),
+    ],
+)
+def test_a_schedule_is_what_its_words_say(schedule, expected):
+    np.testing.assert_allclose(rates(schedule, 4), expected, rtol=1e-5)
+
+
+def test_a_state_can_be_made_without_the_number_of_steps_and_not_updated():
+    optimizer = make_optimizer(Recipe("x", schedule=Schedule()))
+    state = optimizer.init({"w": jnp.ones(2)})
+    with pytest.raises(ValueError, match="number of all steps"):
+        optimizer.update({"w": jnp.ones(2)}, state)
+
+
+def test_nesterov_is_the_formula_of_torch():
+    optimizer = make_optimizer(Recipe("x", learning_rate=0.5, momentum=0.8, nesterov=True, weight_decay=0.1))
+    params: Any = {"w": jnp.array([1.0])}
+    state, weight, velocity = optimizer.init(params), 1.0, 0.0
+    for gradient in (1.0, -0.5, 0.25):
+        updates, state = optimizer.update({"w": jnp.array([gradient])}, state, params)
+        params = optax.apply_updates(params, updates)
+        decayed = gradient + 0.1 * weight
+        velocity = 0.8 * velocity + decayed
+        weight -= 0.5 * (decayed + 0.8 * velocity)
+        np.testing.assert_allclose(params["w"], [weight], rtol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_decay_of_kernels_leaves_biases_and_scales_as_they_are(optimizer):
+    recipe = Recipe("x", optimizer=optimizer, learning_rate=0.5, weight_decay=0.1, decay_on="kernels")
+    params: Any = {"conv1": {"kernel": jnp.ones(2), "bias": jnp.ones(2)}, "bn1": {"scale": jnp.ones(2)}}
+    transformation = make_optimizer(recipe)
+    with jax.numpy_dtype_promotion("standard"):
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        updates: Any = transformation.update(zeros, transformation.init(params), params)[0]
+    np.testing.assert_allclose(updates["conv1"]["kernel"], -0.05, rtol=1e-6)
+    assert not updates["conv1"]["bias"].any()
+    assert not updates["bn1"]["scale"].any()

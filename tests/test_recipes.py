@@ -6,7 +6,16 @@ import pytest
 
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS
-from jaxmnist.recipes import RECIPES, Augmentation, Plateau, Recipe, get_recipe, recipe_of
+from jaxmnist.recipes import (
+    RECIPES,
+    Augmentation,
+    Averaging,
+    Plateau,
+    Recipe,
+    Schedule,
+    get_recipe,
+    recipe_of,
+)
 
 # Rows of the sources' fact sheet, section 4: batch, optimizer, rate, decay, smoothing, plateau, mean, std, seed.
 PUBLISHED = {
@@ -111,3 +120,47 @@ def test_a_recipe_with_an_impossible_value_is_refused(field, value, wanted):
 def test_a_recipe_that_no_machine_could_follow_is_refused(field, value, wanted):
     with pytest.raises(UsageError, match=f"{field}={value}, which must be {wanted}"):
         Recipe("r", **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"schedule": Schedule()},
+            "'third' has a schedule and a plateau, which both decide the learning rate",
+        ),
+        (
+            {"optimizer": "adam", "nesterov": True},
+            "nesterov=True, which must be false without the momentum of sgd",
+        ),
+        (
+            {"momentum": 0.0, "nesterov": True},
+            "nesterov=True, which must be false without the momentum of sgd",
+        ),
+        (
+            {"averaging": Averaging(start_epoch=15)},
+            "begins to average after 15 epochs, which must be fewer than",
+        ),
+    ],
+)
+def test_levers_that_contradict_each_other_are_refused(change, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        dataclasses.replace(get_recipe("third"), **change)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Schedule(warm_up=1.0), "warm_up=1.0, which must be at least 0 and below 1"),
+        (lambda: Schedule(start_divisor=0.5), "start_divisor=0.5, which must be from 1"),
+        (lambda: Averaging(decay=1.0), "decay=1.0, which must be at least 0 and below 1"),
+        (lambda: Averaging(start_epoch=-1), "start_epoch=-1, which must be at least 0"),
+        (
+            lambda: Augmentation(rotation_fill=1, interpolation="bilinear"),
+            "rotation_fill=1, which must be 0 with",
+        ),
+    ],
+)
+def test_a_lever_with_an_impossible_value_is_refused(make, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        make()

@@ -15,11 +15,13 @@ from chromium import EXECUTABLE, Chromium
 from test_comparison import KEPT_RESULTS, make_run
 
 from jaxmnist import cli, runs
-from jaxmnist.evaluate import mcnemar
+from jaxmnist.recipes import Averaging, Schedule, get_recipe
 from jaxmnist.report.html.charts import Series, accuracy, line_chart, logarithmic
 from jaxmnist.report.html.elements import element, joined
+from jaxmnist.report.html.run import page_of_run
 from jaxmnist.report.html.runs import page_of_runs
 from jaxmnist.run_report import gather, pairs
+from jaxmnist.statistics import mcnemar
 
 VOID = {"meta", "link", "img", "br"}
 HOSTILE = "<script>alert(1)</script>&\"'"
@@ -180,6 +182,51 @@ def test_settings_that_are_not_as_published_are_marked_and_no_others(page):
     assert "augmentation: elastic sigma" not in page.table("settings")
 
 
+@pytest.mark.usefixtures("nowhere")
+def test_a_run_that_keeps_its_last_epoch_says_so_and_no_word_of_picking(call, tmp_path):
+    run = make_run(tmp_path, "second", "second", [98.0, 99.1, 98.5], select_on="last")
+    code, out, _ = call(run, "--out", tmp_path / "page.html")
+    assert code == 0
+    assert (
+        "98.50 % of the test images of mnist are classified correctly, after epoch 3, which was kept" in out
+    )
+    page = Page((tmp_path / "page.html").read_text())
+    assert "picked on" not in page.said
+    results = page.table("figures")
+    assert (
+        results["test accuracy of epoch 3, the last one, which is kept; nothing was picked"][0] == "98.50 %"
+    )
+    assert "test accuracy of the last epoch" not in results
+
+
+def changed_run(facts, **recipe):
+    """The same run, had it another recipe, with an average of weights."""
+    config = dataclasses.replace(facts.config, recipe=dataclasses.replace(facts.config.recipe, **recipe))
+    plain = [row | {f"plain_{key}": row[key] for key in ("test_loss", "test_accuracy")} for row in facts.rows]
+    return dataclasses.replace(facts, config=config, rows=plain)
+
+
+def test_levers_stand_on_the_page_as_parts_that_the_published_recipe_has_not(facts):
+    levers = {"plateau": None, "schedule": Schedule(), "averaging": Averaging(0.9), "nesterov": True}
+    run = changed_run(facts, **levers)
+    said = Page(page_of_run(run))
+    rows = said.table("settings")
+    assert rows["schedule"] == [
+        "kind one_cycle, warm up 0.2, start divisor 25, end divisor -published: -",
+    ]
+    assert rows["averaging"] == ["decay 0.9, start epoch 0published: -"]
+    assert rows["nesterov"] == ["yespublished: no"]
+    assert "test, weights not averaged" in said.said
+    assert "at the end of each epoch" in said.said
+    third = dataclasses.replace(get_recipe("third"), plateau=None)
+    rows = Page(page_of_run(changed_run(facts, **vars(third)))).table("settings")
+    assert rows["plateau"] == [
+        "-published: monitor loss, factor 0.5, patience 3, threshold 0.0001, min lr 0",
+    ]
+    # What has no effect is not said.
+    assert not {"decay on", "augmentation: fade to", "augmentation: elastic sigma"} & rows.keys()
+
+
 def test_json_says_what_the_page_says(call, facts, tmp_path, monkeypatch):
     monkeypatch.setattr("jaxmnist.run_report.gather", lambda *arguments: [facts])
     code, out, _ = call("run", "--json", "--out", tmp_path / "page.html")
@@ -195,12 +242,6 @@ def test_json_says_what_the_page_says(call, facts, tmp_path, monkeypatch):
     assert run["evaluation"] == facts.evaluation
     assert run["metrics"] == facts.rows
     assert Page((tmp_path / "page.html").read_text()).headings[0] == "second on digits"
-
-
-def test_mcnemars_p_value_is_that_of_the_binomial_distribution():
-    assert mcnemar(1, 7) == pytest.approx(2 * (1 + 8) / 2**8)
-    assert mcnemar(5, 0) == pytest.approx(2 / 2**5)
-    assert mcnemar(3, 3) == mcnemar(0, 0) == 1.0
 
 
 def with_mistakes(facts, indices, **changes):

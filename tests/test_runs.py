@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from jaxmnist import runs
+from jaxmnist import runs, selection
 from jaxmnist.config import RunConfig
 from jaxmnist.errors import CheckpointError, UsageError
 from jaxmnist.recipes import RECIPES, Recipe, get_recipe
@@ -81,7 +81,7 @@ def test_results_tell_the_selected_epoch_from_the_luckiest_one():
         for epoch, (val, test) in enumerate([(98.0, 99.1), (99.0, 99.3), (99.0, 99.5), (98.5, 99.0)], start=1)
     ]
     config = dataclasses.replace(config_of(get_recipe("third")), select_on="val")
-    results = runs.summarise(config, rows, 7_902)
+    results = selection.summarise(config, rows, 7_902)
     assert (results["best_epoch"], results["test_accuracy_of_best"]) == (2, 99.3)
     assert (results["best_test_epoch"], results["best_test_accuracy"]) == (3, 99.5)
     assert results["final_test_accuracy"] == 99.0
@@ -107,5 +107,5 @@ def rows_of(accuracies):
 )
 def test_the_checkpoint_rule_of_dilated_is_the_published_one(accuracies, best, met):
     config = dataclasses.replace(config_of(get_recipe("dilated")), select_on="test")
-    results = runs.summarise(config, rows_of(accuracies), 5_340)
+    results = selection.summarise(config, rows_of(accuracies), 5_340)
     assert (results["best_epoch"], results["rule_met"]) == (best, met)

@@ -74,7 +74,7 @@ def test_an_epoch_is_one_event_with_every_scalar_of_its_line(tmp_path):
     writer.on_start(0)
     assert not (tmp_path / FOLDER).exists()
     writer.on_epoch(row(1))
-    writer.on_epoch(row(2, val_loss=0.25, val_accuracy=97.0))
+    writer.on_epoch(row(2, val_loss=0.25, val_accuracy=97.0, plain_val_accuracy=95.0))
     (first, scalars), (second, more) = parsed(tmp_path)
     assert (first, second) == (1, 2)
     assert set(scalars) == {
@@ -83,6 +83,7 @@ def test_an_epoch_is_one_event_with_every_scalar_of_its_line(tmp_path):
     assert scalars["accuracy/test"] == 96.0
     assert scalars["learning_rate"] == pytest.approx(0.01)
     assert (more["loss/val"], more["accuracy/val"], more["seconds"]) == (0.25, 97.0, 2.5)
+    assert more["accuracy/plain_val"] == 95.0
 
 
 def test_a_resumed_run_writes_what_is_missing_and_nothing_twice(tmp_path):

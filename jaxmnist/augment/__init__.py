@@ -1,8 +1,9 @@
 """Augmentation: random changes to training images, as pure functions of (key, images).
 
-Images are uint8 `[batch, 28, 28]`, indexed by row y and column x. Only the elastic change, which mixes
-neighbouring pixels, gives float32 of the same range, 0-255. `draw` decides what happens to each image of a
-batch and `apply` does it; `perspective`, `rotate`, `translate`, `affine` and `elastic` do one thing each.
+Images are uint8 `[batch, 28, 28]`, indexed by row y and column x. Only what mixes neighbouring pixels, the
+elastic change and bilinear interpolation, gives float32 of the same range, 0-255. `draw` decides what happens to
+each image of a batch and `apply` does it; `perspective`, `rotate`, `translate`, `affine` and `elastic` do one
+thing each.
 """
 
 from typing import NamedTuple
@@ -50,39 +51,59 @@ class Changes(NamedTuple):
 
 
 def augment(
-    key: PRNGKeyArray, images: UInt8[Array, "batch 28 28"], augmentation: Augmentation
+    key: PRNGKeyArray,
+    images: UInt8[Array, "batch 28 28"],
+    augmentation: Augmentation,
+    strength: Float32[Array, ""] | None = None,
 ) -> UInt8[Array, "batch 28 28"] | Float32[Array, "batch 28 28"]:
-    """Images changed at random; float32 where `augmentation.elastic` is not zero.
+    """Images changed at random; float32 where `augmentation.elastic` is not zero or pixels are interpolated.
 
     What happens to an image depends on the key and its position in the batch alone, so neither padding a
-    batch nor its neighbours change it. `augmentation` is static; what is zero in it costs nothing.
+    batch nor its neighbours change it. `augmentation` is static; what is zero in it costs nothing. `strength`
+    is what all its limits are multiplied by; none is 1.
     """
     if not any(getattr(augmentation, field) for field in (*_DRAWS, "elastic")):
         return images
-    return apply(draw(key, images.shape[0], augmentation), images, augmentation)
+    return apply(draw(key, images.shape[0], augmentation, strength), images, augmentation)
 
 
-def draw(key: PRNGKeyArray, batch: int, augmentation: Augmentation) -> Changes:
+def strength_at(
+    augmentation: Augmentation, step: Int32[Array, ""], total_steps: int | None
+) -> Float32[Array, ""] | None:
+    """Share of its limits that an augmentation which fades has in a step; none where it does not fade."""
+    if not augmentation.fade:
+        return None
+    if total_steps is None:
+        raise ValueError("an augmentation that fades needs to know the number of all steps")
+    left = (total_steps - step).astype(jnp.float32) / (augmentation.fade * total_steps)
+    return augmentation.fade_to + (1 - augmentation.fade_to) * jnp.minimum(left, 1.0)
+
+
+def draw(
+    key: PRNGKeyArray, batch: int, augmentation: Augmentation, strength: Float32[Array, ""] | None = None
+) -> Changes:
     """Decides what happens to each image of a batch.
 
     Angles, factors and the moves of corners are uniform within their limits. Shifts are uniform within the
     translation's share of the side, rounded to whole pixels (half to even), each axis on its own, so the
-    largest shift is rarer than the others.
+    largest shift is rarer than the others. `strength` multiplies all limits.
     """
+    a, s = augmentation, 1.0 if strength is None else strength
     count = max((needed for field, needed in _DRAWS.items() if getattr(augmentation, field)), default=0)
     uniform = _uniform(key, batch, count)
     inward = degrees = shift = affine = noise = None
     if augmentation.perspective:
-        inward = _inward(uniform[:, 5:], augmentation)
+        inward = _inward(uniform[:, 5:], a, strength)
     if augmentation.rotation:
-        degrees = uniform[:, 0] * augmentation.rotation
-    if augmentation.translation or augmentation.scale or augmentation.shear:
-        shift = jnp.round(uniform[:, 1:3] * (augmentation.translation * SIDE)).astype(jnp.int32)
-        if augmentation.scale or augmentation.shear:
-            factor = 1 + uniform[:, 3] * augmentation.scale
-            shift, affine = None, Affine(shift, factor, uniform[:, 4] * augmentation.shear)
-    if augmentation.elastic:
-        noise = _noise(key, batch)
+        degrees = uniform[:, 0] * (a.rotation * s)
+    if a.translation or a.scale or a.shear:
+        shift = jnp.round(uniform[:, 1:3] * (a.translation * SIDE * s)).astype(jnp.int32)
+        if a.scale or a.shear:
+            factor = 1 + uniform[:, 3] * (a.scale * s)
+            shift, affine = None, Affine(shift, factor, uniform[:, 4] * (a.shear * s))
+    if a.elastic:
+        # The elastic change is linear in its noise, so that this is its strength, too.
+        noise = _noise(key, batch) if strength is None else _noise(key, batch) * strength
     return Changes(inward, degrees, shift, affine, noise)
 
 
@@ -90,8 +111,11 @@ def apply(
     changes: Changes, images: UInt8[Array, "batch 28 28"], augmentation: Augmentation
 ) -> UInt8[Array, "batch 28 28"] | Float32[Array, "batch 28 28"]:
     """Does what was drawn: the same as `elastic(affine(rotate(perspective(images))))`, in a single gather but
-    for the elastic change. Of `augmentation` it takes what is not random: the rotation's fill, alpha, sigma.
+    for the elastic change. Of `augmentation` it takes what is not random: the rotation's fill, alpha, sigma,
+    and how pixels are read; if between others, the elastic change is part of that one gather.
     """
+    if augmentation.interpolation == "bilinear":
+        return _interpolated(changes, images, augmentation)
     steps = []
     if changes.inward is not None:
         steps.append((nearest.perspective(changes.inward), 0))
@@ -106,6 +130,25 @@ def apply(
     if changes.noise is None:
         return images
     return elastic(images, changes.noise, augmentation.elastic, augmentation.elastic_sigma)
+
+
+def _interpolated(
+    changes: Changes, images: UInt8[Array, "batch 28 28"], augmentation: Augmentation
+) -> Float32[Array, "batch 28 28"]:
+    """`apply` with bilinear interpolation: all but the perspective is followed backwards to one place to read."""
+    if changes.inward is not None:
+        images = perspective(images, changes.inward)
+    x, y = bilinear.own_places()
+    if changes.noise is not None:
+        moves = bilinear.displacement(changes.noise, augmentation.elastic, augmentation.elastic_sigma)
+        x, y = x + moves[:, 0], y + moves[:, 1]
+    if changes.shift is not None:
+        x, y = bilinear.translation(changes.shift)(x, y)
+    if changes.affine is not None:
+        x, y = bilinear.affine(*changes.affine)(x, y)
+    if changes.degrees is not None:
+        x, y = bilinear.rotation(changes.degrees)(x, y)
+    return bilinear.read(images, x, y)
 
 
 def perspective(
@@ -176,9 +219,12 @@ def _uniform(key: PRNGKeyArray, batch: int, count: int) -> Float32[Array, "batch
     return jax.vmap(draw)(jnp.arange(batch, dtype=jnp.int32))
 
 
-def _inward(uniform: Float32[Array, "batch 9"], augmentation: Augmentation) -> Int32[Array, "batch 4 2"]:
+def _inward(
+    uniform: Float32[Array, "batch 9"], augmentation: Augmentation, strength: Float32[Array, ""] | None
+) -> Int32[Array, "batch 4 2"]:
     """Moves of the corners, from 0 to the largest one alike; all 0 for images that stay as they are."""
-    largest = int(augmentation.perspective * (SIDE // 2))
+    furthest = augmentation.perspective * (SIDE // 2)
+    largest = int(furthest) if strength is None else jnp.floor(furthest * strength)
     moves = jnp.floor((uniform[:, 1:] + 1) / 2 * (largest + 1)).astype(jnp.int32)
     chosen = uniform[:, :1] < 2 * augmentation.perspective_probability - 1
     return jnp.where(chosen, moves, 0).reshape(-1, 4, 2)

@@ -1,6 +1,12 @@
-"""The elastic change: pixels read from between others, at places that smooth noise displaces."""
+"""Changes that read pixels from between others: the elastic one, at places that smooth noise displaces, and
+rotation, translation, scale and shear where they are to interpolate.
+
+A change says for every place of its result which place of its input is read there, both in pixels; so a
+sequence of them is followed backwards, from the final place to the original one.
+"""
 
 import functools
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +14,11 @@ from jax import lax
 from jaxtyping import Array, Float32, Float64, Int32, UInt8
 
 from jaxmnist.augment.nearest import SIDE
+
+Source = Callable[[Array, Array], tuple[Array, Array]]
+"""Columns and rows of places in the result -> columns and rows of what is read there; all float32."""
+
+_CENTRE = (SIDE - 1) / 2
 
 
 def displacement(
@@ -31,9 +42,22 @@ def sample(
     images: UInt8[Array, "batch 28 28"], displacement: Float32[Array, "batch 2 28 28"]
 ) -> Float32[Array, "batch 28 28"]:
     """Grey values, 0-255, at each pixel's own place plus its displacement, bilinear; outside all is 0."""
+    x, y = own_places()
+    return read(images, x + displacement[:, 0], y + displacement[:, 1])
+
+
+def own_places() -> tuple[Float32[Array, "1 1 28"], Float32[Array, "1 28 1"]]:
+    """Columns and rows of all pixels."""
     pixels = jnp.arange(SIDE, dtype=jnp.float32)
-    x, left, right = _between(pixels[None, None, :] + displacement[:, 0])
-    y, above, below = _between(pixels[None, :, None] + displacement[:, 1])
+    return pixels[None, None, :], pixels[None, :, None]
+
+
+def read(
+    images: UInt8[Array, "batch 28 28"], x: Float32[Array, "_ _ 28"], y: Float32[Array, "_ 28 _"]
+) -> Float32[Array, "batch 28 28"]:
+    """Grey values, 0-255, at columns x and rows y, bilinear; outside all is 0."""
+    x, left, right = _between(jnp.broadcast_to(x, images.shape))
+    y, above, below = _between(jnp.broadcast_to(y, images.shape))
     # On a CPU a gather is what costs, so four neighbours are packed into one word and read at once. The
     # barriers have XLA compute what goes in here once: without them the evolution recipe takes three times as
     # long (6.0 ms against 2.1 ms for 128 images).
@@ -45,6 +69,40 @@ def sample(
     words = jnp.take_along_axis(flat_words, flat_index, 1, mode="promise_in_bounds").reshape(images.shape)
     ink = [(words >> bits & 255).astype(jnp.float32) for bits in (0, 8, 16, 24)]
     return above * (left * ink[0] + right * ink[1]) + below * (left * ink[2] + right * ink[3])
+
+
+def rotation(degrees: Float32[Array, " batch"]) -> Source:
+    """Rotation about the centre, counter-clockwise, as `jaxmnist.augment.nearest.rotation`."""
+    radians = jnp.radians(degrees)[:, None, None]
+    sine, cosine = jnp.sin(radians), jnp.cos(radians)
+
+    def source(x: Array, y: Array) -> tuple[Array, Array]:
+        x, y = x - _CENTRE, y - _CENTRE
+        return _CENTRE + cosine * x - sine * y, _CENTRE + sine * x + cosine * y
+
+    return source
+
+
+def translation(shift: Int32[Array, "batch 2"]) -> Source:
+    """Whole pixels to the right and down."""
+    right, down = (shift[:, axis, None, None].astype(jnp.float32) for axis in (0, 1))
+    return lambda x, y: (x - right, y - down)
+
+
+def affine(
+    shift: Int32[Array, "batch 2"], scale: Float32[Array, " batch"], shear: Float32[Array, " batch"]
+) -> Source:
+    """Shear, then scaling about the centre, then a shift, as `jaxmnist.augment.nearest.affine`."""
+    step = 1 / scale[:, None, None]
+    lean = jnp.tan(jnp.radians(shear))[:, None, None]
+    moved = translation(shift)
+
+    def source(x: Array, y: Array) -> tuple[Array, Array]:
+        x, y = moved(x, y)
+        x, y = x - _CENTRE, y - _CENTRE
+        return _CENTRE + step * (x + lean * y), _CENTRE + step * y
+
+    return source
 
 
 def _between(

@@ -128,7 +128,7 @@ def _devices(arch: str, recipe: Recipe, devices: Sequence[Device]) -> _Epochs:
 
 def _epoch(arch: str, recipe: Recipe, device: Device, images: int) -> Timed:
     """One epoch: its order, and its steps in one call."""
-    programs = build_programs(create_model(arch), recipe, device)
+    programs = build_programs(create_model(arch), recipe, device, recipe.total_steps(images))
     keys = jax.device_put(train.Keys.from_seed(0), device)
     pixels, labels = random_dataset(device, images)
     split = jax.device_put(np.arange(images, dtype=np.int32), device)
@@ -155,7 +155,11 @@ def _runs(arch: str, recipe: Recipe, devices: Sequence[Device], seeds: int) -> T
     def train_epoch(varied, images, labels):
         states, metrics = many.create_states(varied, **setup)
         orders = many.epoch_orders(varied, jnp.int32(0), split, recipe=recipe)
-        return many.train_runs(states, metrics, images, labels, orders, jnp.int32(0), steps, varied, **setup)
+        return many.train_runs(
+            *(states, metrics, images, labels, orders, jnp.int32(0), steps, varied),
+            **setup,
+            total_steps=recipe.total_steps(EPOCH),
+        )
 
     each, whole = PartitionSpec("runs"), PartitionSpec()
     mesh = Mesh(np.array(devices), ("runs",))

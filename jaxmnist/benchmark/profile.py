@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from jaxmnist import ops, train
-from jaxmnist.benchmark.training import random_dataset, shuffled
+from jaxmnist.benchmark.training import IMAGES, random_dataset, shuffled
 from jaxmnist.errors import UsageError
 from jaxmnist.models import create_model
 from jaxmnist.optim import make_optimizer
@@ -85,18 +85,23 @@ def profile(arch: str, recipe: Recipe, device: Device, *, steps: int = 20) -> di
 
 
 def _compiled(arch: str, recipe: Recipe, device: Device, steps: int) -> tuple[Any, Any]:
-    model, optimizer = create_model(arch), make_optimizer(recipe)
+    total_steps = recipe.total_steps(IMAGES)
+    model, optimizer = create_model(arch), make_optimizer(recipe, total_steps=total_steps)
     keys = jax.device_put(train.Keys.from_seed(0), device)
     images, labels = random_dataset(device)
     order = jax.device_put(shuffled(steps * recipe.batch_size), device)
 
     def arguments() -> tuple[Any, ...]:
-        state = jax.jit(partial(train.create_state, model=model, optimizer=optimizer))(keys.init)
+        state = jax.jit(partial(train.create_state, model=model, optimizer=optimizer, recipe=recipe))(
+            keys.init
+        )
         state, metrics = jax.device_put((state, train.no_metrics()), device)
         return state, metrics, images, labels, order, np.int32(0), np.int32(steps), keys.step
 
     options = ops.compiler_options(device) | {"xla_cpu_enable_xprof_traceme": True}
-    chunk = partial(train.train_chunk, model=model, optimizer=optimizer, recipe=recipe)
+    chunk = partial(
+        train.train_chunk, model=model, optimizer=optimizer, recipe=recipe, total_steps=total_steps
+    )
     try:
         return jax.jit(chunk, compiler_options=options).lower(*arguments()).compile(), arguments
     except jax.errors.JaxRuntimeError as error:

@@ -74,7 +74,8 @@ def trainings(
         UsageError: no network has that name.
     """
     model = create_model(arch)
-    programs = build_programs(model, recipe, device)
+    total_steps = recipe.total_steps(IMAGES)
+    programs = build_programs(model, recipe, device, total_steps)
     put = partial(jax.device_put, device=device)
     keys = put(train.Keys.from_seed(0))
     images, labels = random_dataset(device)
@@ -102,7 +103,8 @@ def trainings(
         return Training(partial(one_by_one, programs.epoch_step.__wrapped__), *start())
 
     def unaugmented():
-        plain = build_programs(model, dataclasses.replace(recipe, augmentation=Augmentation()), device)
+        unchanged = dataclasses.replace(recipe, augmentation=Augmentation())
+        plain = build_programs(model, unchanged, device, total_steps)
         return compiled(plain.train_chunk, at_once, np.int32(0), np.int32(steps))
 
     # The chunk before the step, as its is the time that a training pays; the step then finds parts traced.
@@ -131,7 +133,7 @@ def seeds_together(arch: str, recipe: Recipe, device: Device, steps: int, seeds:
         setup = {"arch": arch, "recipe": recipe, "loop": loop}
         states, metrics = jax.jit(partial(many.create_states, **setup))(varied)
         jitted = jax.jit(
-            partial(many.train_runs, **setup),
+            partial(many.train_runs, **setup, total_steps=recipe.total_steps(IMAGES)),
             donate_argnums=(0, 1),
             compiler_options=ops.compiler_options(device),
         )

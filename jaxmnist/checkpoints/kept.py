@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from jaxmnist import runs
+from jaxmnist.checkpoints.saved_tree import as_tree, from_tree
 from jaxmnist.checkpoints.states import (
     DamagedError,
     read_about,
@@ -85,13 +86,13 @@ class Checkpoints:
         Args:
             snapshot: what to save.
             epoch: epochs completed.
-            accuracy: what the best is chosen by, in percent; None in the middle of an epoch.
+            accuracy: what the best is chosen by (`jaxmnist.selection.score`); None in the middle of an epoch.
             meets_rule: whether it is to be preferred to any that do not meet the recipe's checkpoint rule.
 
         Raises:
             StorageError: it cannot be written; the states there were are intact.
         """
-        tree = _as_tree(*jax.device_get((snapshot.state, snapshot.metrics)))
+        tree = as_tree(*jax.device_get((snapshot.state, snapshot.metrics)))
         step = int(snapshot.state.step)
         name = f"{step}-mid-epoch" if accuracy is None else f"{step}"
         score = {"step": step, "epoch": epoch, "accuracy": accuracy, "meets_rule": meets_rule}
@@ -218,7 +219,7 @@ class Checkpoints:
             )
 
     def _read(self, state: _Found, template: TrainState, metrics: Metrics) -> Snapshot:
-        about, tree = state.about, _as_tree(template, metrics)
+        about, tree = state.about, as_tree(template, metrics)
         if about["step"] != _order(state.folder.name)[0]:
             raise DamagedError(f"it is the state of step {about['step']}")
         if differing := about["shapes"].items() ^ shapes(tree).items():
@@ -229,9 +230,8 @@ class Checkpoints:
                 f"{needed}; restore the configuration that it was trained under."
             )
         arrays = read_arrays(state.folder, tree, about["arrays"])
-        state_and_metrics = arrays["state"], arrays["metrics"]
         places = jax.tree.map(lambda leaf: leaf.sharding, (template, metrics))
-        placed = jax.device_put(state_and_metrics, places)
+        placed = jax.device_put(from_tree(arrays), places)
         return Snapshot(*placed, seconds=about["seconds"], rows=about["rows"])
 
     def _names(self) -> list[str]:
@@ -249,10 +249,6 @@ def _order(name: str) -> tuple[int, bool]:
     """Names in the order of their states: the end of an epoch is after all of it, its last step included."""
     step, middle = _NAME.fullmatch(name).groups()  # pyright: ignore[reportOptionalMemberAccess]
     return int(step), not middle
-
-
-def _as_tree(state: TrainState, metrics: Metrics) -> dict[str, Any]:
-    return {"state": state, "metrics": metrics}
 
 
 def abstract(tree: Any, device: Device) -> Any:

@@ -30,12 +30,11 @@ class RestoredRun(NamedTuple):
     def network(self) -> Network:
         """What inference takes of it."""
         config, state = self.config, self.state
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
         return Network(
             arch=config.arch,
             model=config.create_model(),
             recipe=config.recipe,
-            variables=variables,
+            variables=state.variables,
             device=self.device,
             config=config,
             epoch=self.epoch,
@@ -64,12 +63,12 @@ def restore_run(run: Path, which: Literal["best", "latest"], device: Device) -> 
     if not (run / FOLDER).is_dir():
         raise CheckpointError(f"{run} has no folder {FOLDER}; train again.")
     model, optimizer = config.create_model(), make_optimizer(config.recipe)
-    blank = jax.eval_shape(lambda: create_state(jax.random.key(0), model, optimizer))
+    blank = jax.eval_shape(lambda: create_state(jax.random.key(0), model, optimizer, config.recipe))
     checkpoints = Checkpoints(run, config.arch)
     restore = checkpoints.restore_best if which == "best" else checkpoints.restore_latest
     snapshot = restore(*abstract((blank, no_metrics()), device))
     state = snapshot.state
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.batch_stats))):
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.last_variables, state.average))):
         raise CheckpointError(
             f"the checkpoint {run / FOLDER / str(state.step)} has weights that are not finite; train again."
         )

@@ -15,6 +15,7 @@ from jaxmnist.commands.options import Command
 from jaxmnist.commands.predict import Predict
 from jaxmnist.commands.preview import Preview
 from jaxmnist.commands.report import Report
+from jaxmnist.commands.study import Study
 from jaxmnist.commands.summary import Summary
 from jaxmnist.commands.train import Train
 
@@ -26,6 +27,7 @@ COMMANDS: dict[str, type[Command]] = {
     "demo": Demo,
     "benchmark": Benchmark,
     "compare": Compare,
+    "study": Study,
     "report": Report,
     "summary": Summary,
     "preview": Preview,

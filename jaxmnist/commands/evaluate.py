@@ -28,6 +28,9 @@ class Evaluate(NetworkCommand):
     """Evaluate the train images with the recipe's augmentation instead of as they are."""
     seed: int = 0
     """Seed of --augment."""
+    shifts: int = 0
+    """Predict from the mean over all shifts by up to so many pixels (1 gives 9 of them). This is another figure than
+    the network's accuracy; its files end in -shifts1."""
     dataset: OptionalDataset = None
     """What to evaluate on, also other data than the run's; by default only those, for weights mnist."""
     data_dir: OptionalFolder = None
@@ -42,6 +45,10 @@ class Evaluate(NetworkCommand):
 
         if self.augment and self.split not in ("train", "all"):
             raise UsageError(f"--augment changes train images, not those of {self.split}; add --split train.")
+        if not 0 <= self.shifts <= 4:
+            raise UsageError(
+                f"--shifts {self.shifts} is out of range; choose a number of pixels from 0 to 4."
+            )
         network = self.open_network()
         dataset = data_for(network, self.network, self.dataset, self.data_dir)
         splits: list[Split] = evaluate.splits_of(network, dataset) if self.split == "all" else [self.split]
@@ -50,7 +57,7 @@ class Evaluate(NetworkCommand):
             images, seed = evaluate.images_of(dataset, split), None
             if self.augment and split == "train":
                 images, seed = evaluate.augmented(images, network.recipe.augmentation, self.seed), self.seed
-            figures = evaluate.evaluate_split(network, dataset, split, images)
+            figures = evaluate.evaluate_split(network, dataset, split, images, self.shifts)
             results.append(self.origin() | figures | {"augmentation_seed": seed})
             files += self._save(results[-1], images)
         if self.json:

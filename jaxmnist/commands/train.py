@@ -3,36 +3,14 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from jaxmnist.commands.options import (
-    Command,
-    OptionalArch,
-    OptionalDataset,
-    OptionalFile,
-    OptionalFloat,
-    OptionalFolder,
-    OptionalInt,
-    OptionalRecipe,
-    load_or_fall_back,
-)
+from jaxmnist.commands.options import Command, OptionalFloat, OptionalFolder, OptionalInt
+from jaxmnist.commands.training import TrainingCommand
 from jaxmnist.errors import UsageError
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from jaxmnist.config import RunConfig
-    from jaxmnist.data import Dataset
-
-Norm = Annotated[
-    Literal["batch", "layer", "group"] | None,
-    tyro.conf.arg(metavar="{batch,layer,group}", help_behavior_hint="(default: batch)"),
-]
-SelectOn = Annotated[
-    Literal["val", "test"] | None, tyro.conf.arg(metavar="{val,test}", help_behavior_hint="(default: val)")
-]
 LearningRate = Annotated[
     float | Literal["auto"] | None,
     tyro.conf.arg(aliases=["--lr"], metavar="FLOAT|auto", help_behavior_hint=""),
@@ -40,36 +18,15 @@ LearningRate = Annotated[
 
 
 @dataclasses.dataclass(frozen=True)
-class Train(Command):
+class Train(TrainingCommand):
     """Train a network and keep metrics, checkpoints and plots in a run folder."""
 
-    arch: OptionalArch = None
-    """Network; by default third."""
-    recipe: OptionalRecipe = None
-    """How to train; by default the network's own published recipe."""
-    dataset: OptionalDataset = None
-    """What to train on. Without this option mnist, or the embedded digits where mnist cannot be had."""
-    data_dir: OptionalFolder = None
-    """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
     seed: OptionalInt = None
     """Seed of weights, order, augmentation and dropout; by default the recipe's own."""
-    epochs: OptionalInt = None
-    """Instead of the recipe's."""
-    batch_size: OptionalInt = None
-    """Instead of the recipe's."""
     learning_rate: LearningRate = None
     """Instead of the recipe's; auto takes what a range test suggests, see find_lr."""
-    dropout: OptionalFloat = None
-    """Instead of the network's own rates; 0 turns dropout off."""
-    norm: Norm = None
-    """Normalisation of evolution_v2 and evolution_v3."""
-    select_on: SelectOn = None
-    """What drives the schedule and picks the best checkpoint: held-out training images, or the test images
-    with all training images trained on (the published protocol)."""
     target_acc: OptionalFloat = None
     """Test accuracy in percent that the selected epoch must reach; below it the exit code is 6."""
-    config: OptionalFile = None
-    """JSON file with any of these settings, such as a run's config.json; options on this line come before it."""
     runs: Path = Path("runs")
     """Folder that the run folder is made in."""
     resume: OptionalFolder = None
@@ -104,7 +61,7 @@ class Train(Command):
             dataset = load_dataset(config.dataset, self.data_dir)
             device = self.start()
         else:
-            config, dataset = self._configure(console)
+            config, dataset = self.configure(console, self.seed, self.learning_rate)
             device = self.start()
             find_rate = self.learning_rate == "auto"
             run, config = start_run(config, dataset, device, self.runs, console, find_rate)
@@ -118,35 +75,11 @@ class Train(Command):
             terminal.print_results(console, results, run)
         reached = results["test_accuracy_of_best"]
         if self.target_acc is not None and reached < self.target_acc:
+            which = "last" if config.select_on == "last" else "selected"
             raise TargetMissedError(
-                f"the selected epoch {results['best_epoch']} has a test accuracy of {reached:.2f} %, which misses "
+                f"the {which} epoch {results['best_epoch']} has a test accuracy of {reached:.2f} %, which misses "
                 f"--target-acc {self.target_acc:g}; the run is complete in {run}."
             )
-
-    def _configure(self, console: "Console") -> tuple["RunConfig", "Dataset"]:
-        """What to train, from the configuration file and the options; and the data."""
-        from jaxmnist.config import merge_options, read_file
-        from jaxmnist.runs import require_data_of_run
-        from jaxmnist.training import checked_config, with_data
-
-        values = {} if self.config is None else read_file(self.config)
-        options = ("arch", "dataset", "seed", "dropout", "norm", "select_on")
-        recipe_options = ("epochs", "batch_size", "learning_rate")
-        changes = {name: getattr(self, name) for name in recipe_options}
-        if self.learning_rate == "auto":
-            del changes["learning_rate"]
-        given = {name: getattr(self, name) for name in options}
-        values = merge_options(values, given, self.recipe, changes)
-        try:
-            config = checked_config(values)
-        except UsageError as error:
-            if self.config is None:
-                raise
-            raise UsageError(f"with --config {self.config}: {error}") from error
-        dataset = load_or_fall_back(console, values.get("dataset"), self.data_dir)
-        if self.config is not None and config.data_fingerprint:
-            require_data_of_run(config, dataset, self.config)
-        return with_data(config, dataset), dataset
 
     def _refuse_configuration(self) -> None:
         # What the run does not decide itself, and may differ from session to session.

@@ -131,6 +131,10 @@ def _notes(compared: Sequence[ComparedRun]) -> list[str]:
         )
     if any(run.published and run.select_on == "val" for run in finished):
         notes.append("Selected on val: trained without the held-out images; the published runs had them all.")
+    if any(run.select_on == "last" for run in finished):
+        notes.append(
+            "Selected on last: trained on all training images, the last epoch kept, nothing selected."
+        )
     return notes
 
 

@@ -14,16 +14,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from jaxmnist.comparison import ComparedRun
+from jaxmnist.report.accuracy_axis import SERIES, errors_of, label_accuracies
 from jaxmnist.report.plots import save_figure
 
 _COLUMNS = 4
-_LEAST_ERROR = 0.01  # of one image in 10,000: where no image is wrong, there is no logarithm
 _PANEL_HEIGHT = 1.7  # of the axes of one network's curves, in inches
 _LABEL_HEIGHT = 0.2  # of one line of text, in inches
-_SERIES = (1.0, 2.0, 3.0, 5.0, 7.0)  # ticks of a decade
 _UNSETTLED = 2  # first epochs that need not be seen whole: they would take most of the axes
 _OURS, _PUBLISHED = "tab:blue", "tab:orange"
 
@@ -68,7 +67,7 @@ def _accuracies(compared: list[ComparedRun]) -> Figure:
         grid[lowest, column].tick_params(labelbottom=True)
         grid[lowest, column].set_xlabel("epoch", fontsize=9)
     hidden = f"\n(the first {_UNSETTLED} may lie below the axes)" if _limit(grid[0, 0], compared) else ""
-    _label_accuracies(grid[0, 0], _PANEL_HEIGHT)
+    label_accuracies(grid[0, 0], _PANEL_HEIGHT)
     figure.suptitle(
         f"Test accuracy{'' if mixed else f' on {compared[0].dataset}'} after each epoch{hidden}", fontsize=12
     )
@@ -83,10 +82,12 @@ def _accuracies(compared: list[ComparedRun]) -> Figure:
 def _panel(axes: Any, runs: list[ComparedRun], with_dataset: bool) -> None:
     for run in runs:
         epochs = range(1, len(run.test_accuracies) + 1)
-        axes.plot(epochs, _errors(run.test_accuracies), color=_OURS, linewidth=1.3, marker=".", markersize=4)
+        axes.plot(
+            epochs, errors_of(run.test_accuracies), color=_OURS, linewidth=1.3, marker=".", markersize=4
+        )
     source = runs[0].published
     if source is not None and source.correct:
-        errors = _errors(source.test_accuracies)
+        errors = errors_of(source.test_accuracies)
         axes.plot(source.epochs, errors, color=_PUBLISHED, linewidth=1.3, linestyle="--")
     axes.grid(alpha=0.3)
     axes.set_title(f"{runs[0].name}{f', {runs[0].dataset}' if with_dataset else ''}", fontsize=9)
@@ -104,12 +105,12 @@ def _limit(axes: Any, compared: Sequence[ComparedRun]) -> bool:
         (run.published.test_accuracies, run.published.first_epoch) for run in compared if run.published
     ]
     settled = [
-        _errors(accuracies[max(0, _UNSETTLED + 1 - first) :] or accuracies) for accuracies, first in curves
+        errors_of(accuracies[max(0, _UNSETTLED + 1 - first) :] or accuracies) for accuracies, first in curves
     ]
     errors = [error for curve in settled for error in curve]
     bottom, top = 1.15 * max(errors), min(errors) / 1.15
     axes.set_ylim(bottom, top)
-    return any(error > bottom for accuracies, _ in curves for error in _errors(accuracies))
+    return any(error > bottom for accuracies, _ in curves for error in errors_of(accuracies))
 
 
 def _against_parameters(compared: list[ComparedRun]) -> Figure:
@@ -140,23 +141,23 @@ def _scatter(axes: Any, groups: list[list[ComparedRun]], inches: float) -> None:
         colour = f"C{index % 10}"
         parameters = runs[0].parameters or 1
         means = [run.last_five_mean_test_accuracy or 0.0 for run in runs]
-        errors = _errors(means)
+        errors = errors_of(means)
         axes.plot([parameters] * len(runs), errors, "o", color=colour, markersize=6)
         theirs = runs[0].published and runs[0].published.last_five_mean
         if theirs is not None:
-            (error,) = _errors([theirs])
+            (error,) = errors_of([theirs])
             axes.plot([parameters] * 2, [errors[0], error], color=colour, linewidth=1, linestyle=":")
             axes.plot(parameters, error, "o", color=colour, markerfacecolor="none", markersize=6)
             everything.append(error)
         everything += errors
-        (middle,) = _errors([statistics.fmean(means)])
+        (middle,) = errors_of([statistics.fmean(means)])
         labels.append((middle, parameters, f"{runs[0].name}  {statistics.fmean(means):.2f}", colour))
     axes.set_ylim(1.15 * max(everything), min(everything) / 1.15)
-    _label_accuracies(axes, inches)
+    label_accuracies(axes, inches)
     axes.grid(alpha=0.3)
     sizes = [parameters for _, parameters, _, _ in labels]
     axes.set_xlim(min(sizes) / 1.2, max(sizes) * 1.2)
-    axes.xaxis.set_major_locator(LogLocator(subs=_SERIES if max(sizes) < 10 * min(sizes) else (1, 2, 5)))
+    axes.xaxis.set_major_locator(LogLocator(subs=SERIES if max(sizes) < 10 * min(sizes) else (1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     _name_points(axes, sorted(labels), inches)
@@ -203,17 +204,3 @@ def _spread(heights: list[float], gap: float) -> list[float]:
 def _groups(compared: Iterable[ComparedRun]) -> list[list[ComparedRun]]:
     # The runs come sorted: seeds of one network by one recipe lie next to each other.
     return [list(runs) for _, runs in itertools.groupby(compared, lambda run: (run.dataset, run.name))]
-
-
-def _errors(accuracies: Sequence[float]) -> list[float]:
-    return [max(_LEAST_ERROR, 100.0 - accuracy) for accuracy in accuracies]
-
-
-def _label_accuracies(axes: Any, inches: float) -> None:
-    """Accuracies as the labels of an axis that is logarithmic in the error and has about that height."""
-    bottom, top = axes.get_ylim()
-    # 0.9 and 1.0 are the closest neighbours; a label is about an eighth of an inch high.
-    dense = inches * math.log(1 / 0.9) / math.log(bottom / top) > 1 / 8
-    axes.yaxis.set_major_locator(LogLocator(subs=range(1, 10) if dense else _SERIES))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 - error:g}"))

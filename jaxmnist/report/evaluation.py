@@ -58,7 +58,8 @@ def describe(figures: dict[str, Any]) -> str:
 def describe_split(figures: dict[str, Any]) -> str:
     """Which images of a dataset, in a word or two: train, augmented train, test."""
     augmented = figures["augmentation_seed"] is not None
-    return f"augmented {figures['split']}" if augmented else figures["split"]
+    split = f"augmented {figures['split']}" if augmented else figures["split"]
+    return f"{split} (mean over {(2 * figures['shifts'] + 1) ** 2} shifts)" if figures["shifts"] else split
 
 
 def count_errors(figures: dict[str, Any]) -> str:
@@ -69,7 +70,9 @@ def count_errors(figures: dict[str, Any]) -> str:
 def file_suffix(figures: dict[str, Any]) -> str:
     """End of the names of an evaluation's files, so that they differ; nothing for the test images."""
     augmented = "-augmented" if figures["augmentation_seed"] is not None else ""
-    return "" if figures["split"] == "test" else f"-{figures['split']}{augmented}"
+    shifted = f"-shifts{figures['shifts']}" if figures["shifts"] else ""
+    split = "" if figures["split"] == "test" else f"-{figures['split']}{augmented}"
+    return f"{split}{shifted}"
 
 
 def _printer(console: Console) -> Callable[..., None]:

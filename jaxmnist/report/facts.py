@@ -100,6 +100,22 @@ def published_settings(config: RunConfig) -> dict[str, Any] | None:
     return settings(dataclasses.replace(config, recipe=recipe, **protocol))
 
 
+def beside(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both settings with the same names: a part that only one of them has, as a plateau, is one setting there."""
+    return _gathered(ours, theirs), _gathered(theirs, ours)
+
+
+def _gathered(values: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    gathered: dict[str, Any] = {}
+    for name, value in values.items():
+        part, _, field = name.rpartition(".")
+        if part in other:
+            gathered.setdefault(part, {})[field] = value
+        else:
+            gathered[name] = value
+    return gathered
+
+
 def differences(per_run: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Names whose values are not the same in all mappings, each with its values; None where it has none."""
     names = dict.fromkeys(name for values in per_run for name in values)

@@ -108,18 +108,28 @@ model.load_state_dict({{name: torch.from_numpy(arrays[name]) for name in arrays 
 
 def _recipe_table(recipe: Recipe) -> str:
     values = dataclasses.asdict(recipe)
-    changes, plateau = values.pop("augmentation"), values.pop("plateau")
     hidden = {"name", "mean", "std", "default_seed", "ignored_epochs", "best_model", "repeat_epochs"}
     if recipe.optimizer != "sgd":
-        hidden.add("momentum")
+        hidden |= {"momentum", "nesterov"}
+    if not recipe.weight_decay:
+        hidden |= {"decay_on"}
+    del values["augmentation"]
+    parts = {name: values.pop(name) for name in ("schedule", "plateau", "averaging")}
     rows = [(name, value) for name, value in values.items() if name not in hidden]
-    rows.append(("plateau", "none" if plateau is None else _phrase(plateau)))
-    # A change that is switched off has details nevertheless.
-    active = {name: value for name, value in changes.items() if value and changes[name.split("_")[0]]}
+    rows += [(name, part and _phrase(part)) for name, part in parts.items()]
+    active = {name: value for name, value in recipe.augmentation.in_effect.items() if value}
     rows.append(("augmentation", _phrase(active) or "none"))
-    body = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in rows)
+    body = "\n".join(f"| {name.replace('_', ' ')} | {_shown(value)} |" for name, value in rows)
     return f"\n| setting | value |\n|---|---|\n{body}\n"
 
 
 def _phrase(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+    return ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in values.items())
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

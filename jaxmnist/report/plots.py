@@ -14,7 +14,13 @@ PLOTS = "plots"
 
 _DPI = 120
 
-_SPLITS = {"train": "tab:blue", "val": "tab:green", "test": "tab:orange"}
+_SPLITS = {
+    "train": ("train (augmented, while training)", "tab:blue", "-"),
+    "val": ("val", "tab:green", "-"),
+    "test": ("test", "tab:orange", "-"),
+    "plain_val": ("val, weights not averaged", "tab:green", ":"),
+    "plain_test": ("test, weights not averaged", "tab:orange", ":"),
+}
 
 
 def save_curves(run: Path) -> list[Path]:
@@ -29,7 +35,7 @@ def save_curves(run: Path) -> list[Path]:
     return [
         save_figure(_curves(rows, "loss", "mean negative log-likelihood", title), folder / "loss.png"),
         save_figure(_curves(rows, "accuracy", "accuracy (%)", title), folder / "accuracy.png"),
-        save_figure(_learning_rates(rows, title), folder / "learning_rate.png"),
+        save_figure(_learning_rates(rows, config, title), folder / "learning_rate.png"),
     ]
 
 
@@ -41,20 +47,23 @@ def run_title(config: RunConfig) -> str:
 def _curves(rows: list[dict[str, Any]], metric: str, label: str, title: str) -> Figure:
     figure, axes = _axes(f"{metric.capitalize()}: {title}", label)
     epochs = [row["epoch"] for row in rows]
-    for split, colour in _SPLITS.items():
+    for split, (name, colour, line) in _SPLITS.items():
         key = f"{split}_{metric}"
         if key not in rows[0]:
             continue
-        name = "train (augmented, while training)" if split == "train" else split
-        axes.plot(epochs, [row[key] for row in rows], marker="o", markersize=4, color=colour, label=name)
+        values = [row[key] for row in rows]
+        axes.plot(epochs, values, line, marker="o", markersize=4, color=colour, label=name)
     axes.legend()
     return figure
 
 
-def _learning_rates(rows: list[dict[str, Any]], title: str) -> Figure:
-    figure, axes = _axes(f"Learning rate: {title}", "learning rate (log scale)")
+def _learning_rates(rows: list[dict[str, Any]], config: RunConfig, title: str) -> Figure:
+    when, style = (
+        ("", "steps-mid") if config.recipe.schedule is None else (" at the end of each epoch", "default")
+    )
+    figure, axes = _axes(f"Learning rate: {title}", f"learning rate{when} (log scale)")
     epochs, rates = [row["epoch"] for row in rows], [row["learning_rate"] for row in rows]
-    axes.plot(epochs, rates, marker="o", markersize=4, drawstyle="steps-mid")
+    axes.plot(epochs, rates, marker="o", markersize=4, drawstyle=style)
     axes.set_yscale("log")
     # A constant rate has no range of its own: show the decade around it instead of an unlabelled axis.
     axes.set_ylim(min(rates) / 3, max(rates) * 3)

@@ -80,4 +80,9 @@ def changes_in_words(augmentation: Augmentation) -> list[str]:
         "shear": f"shear ±{a.shear:g}°",
         "elastic": f"elastic with alpha {a.elastic:g} and sigma {a.elastic_sigma:g}",
     }
-    return [phrase for field, phrase in phrases.items() if getattr(augmentation, field)]
+    chosen = [phrase for field, phrase in phrases.items() if getattr(augmentation, field)]
+    if chosen and a.interpolation == "bilinear":
+        chosen.append("pixels read between others")
+    if chosen and a.fade:
+        chosen.append(f"fading to {100 * a.fade_to:g} % in the last {100 * a.fade:g} % of the training")
+    return chosen

@@ -85,14 +85,16 @@ class TrainingDisplay:
 def print_setup(console: Console, config: Any, dataset: Any, device: Any, run: object) -> None:
     """What is about to be trained, on what and where (`jaxmnist.config.RunConfig`, `jaxmnist.data.Dataset`)."""
     recipe = config.recipe
-    held_out = (
-        "a twelfth of the training images, held out (val)" if config.select_on == "val" else "the test images"
-    )
+    selects = {
+        "val": "a twelfth of the training images, held out (val)",
+        "test": "the test images",
+        "last": "nothing: the last epoch's weights are kept; the test images are read and decide nothing",
+    }
     lines = {
         "data": f"{dataset.name} from {dataset.source}",
         "recipe": f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, "
         f"learning rate {recipe.learning_rate:g}, seed {config.seed}",
-        "selects": held_out,
+        "selects": selects[config.select_on],
         "device": f"{device.platform}: {device.device_kind}",
         "run folder": str(run),
     }
@@ -126,12 +128,12 @@ def _result_lines(results: dict[str, Any]) -> list[tuple[str, str]]:
                 f"{results['test_accuracy_of_best']:.2f} %",
             )
         )
+    kept = _KEPT if results["select_on"] == "last" else ""
     lines += [
-        ("test accuracy, last epoch", f"{results['final_test_accuracy']:.2f} %"),
+        (f"test accuracy, last epoch{kept}", f"{results['final_test_accuracy']:.2f} %"),
         ("test accuracy, mean of the last five epochs", f"{results['last_five_mean_test_accuracy']:.2f} %"),
         (
-            f"best test accuracy (epoch {results['best_test_epoch']}"
-            f"{', selected on the test images: the published protocol' if results['select_on'] == 'test' else ''})",
+            f"best test accuracy (epoch {results['best_test_epoch']}{_BEST.get(results['select_on'], '')})",
             f"{results['best_test_accuracy']:.2f} %",
         ),
         ("training time", f"{results['seconds']:.1f} s"),
@@ -144,6 +146,13 @@ def _result_lines(results: dict[str, Any]) -> list[tuple[str, str]]:
             )
         )
     return lines
+
+
+_KEPT = " (whose weights are kept; nothing was selected)"
+_BEST = {
+    "test": ", selected on the test images: the published protocol",
+    "last": ", for the record: it decided nothing",
+}
 
 
 def print_warning_box(console: Console, message: str) -> None:

@@ -109,14 +109,14 @@ def _bad_data(when: Any) -> list[tuple[Any, str, Any]]:
 
 
 def _bad_loss(when: Any) -> list[tuple[Any, str, Any]]:
-    sums_of = train._sums
+    sums_of = train.sums_of
     step_of, now = _noting_the_step()
 
     def bad(outputs: Any, batch: Any) -> Any:
         sums = sums_of(outputs, batch)
         return sums._replace(loss_sum=when(now[-1], sums.loss_sum)) if now else sums
 
-    return [(train, "train_step", step_of), (train, "_sums", bad)]
+    return [(train, "train_step", step_of), (train, "sums_of", bad)]
 
 
 def _noting_the_step() -> tuple[Any, list[Any]]:

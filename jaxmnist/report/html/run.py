@@ -18,7 +18,13 @@ from jaxmnist.report.html.evaluation import (
 from jaxmnist.report.html.settings import configuration, environment
 from jaxmnist.report.preview import changes_in_words
 
-SPLITS = {"train": "train (augmented, while training)", "val": "val", "test": "test"}
+SPLITS = {
+    "train": "train (augmented, while training)",
+    "val": "val",
+    "test": "test",
+    "plain_val": "val, weights not averaged",
+    "plain_test": "test, weights not averaged",
+}
 _NONE = "-"
 
 
@@ -126,12 +132,12 @@ def _results(facts: RunFacts) -> Html | None:
         return None
     figures, results = facts.figures, facts.results
     theirs = figures.published
-    on = "the test images" if figures.select_on == "test" else "held-out training images (val)"
+    kept = _KEPT.get(figures.select_on, "")
     best = results.get("best_train_accuracy")
     final = results.get("final_test_accuracy")
     rows = [
         (
-            f"test accuracy of epoch {figures.best_epoch}, picked on {on}",
+            f"test accuracy of epoch {figures.best_epoch}{kept}",
             percent(figures.test_accuracy_of_best),
             None,
         ),
@@ -152,6 +158,8 @@ def _results(facts: RunFacts) -> Html | None:
             theirs and theirs.best_train_accuracy,
         ),
     ]
+    if figures.select_on == "last":
+        del rows[3]
     if theirs is None:
         return table(("figure", "this run"), [row[:2] for row in rows], caption="Results", class_="figures")
     cells = [(name, ours, percent(published)) for name, ours, published in rows]
@@ -166,6 +174,13 @@ def _results(facts: RunFacts) -> Html | None:
         "One accuracy on 10,000 images has a standard error of about 0.07 points."
     )
     return joined(body, element("p", note, class_="small"))
+
+
+_KEPT = {
+    "val": ", picked on held-out training images (val)",
+    "test": ", picked on the test images",
+    "last": ", the last one, which is kept; nothing was picked",
+}
 
 
 def _curves(facts: RunFacts) -> Html | None:
@@ -186,9 +201,8 @@ def _curves(facts: RunFacts) -> Html | None:
         charts.append(line_chart("Loss", label, loss, logarithmic(_all(loss))))
     rates = [Series("learning rate", "rate", column(facts, "learning_rate"))]
     if finite(rates[0].values):
-        charts.append(
-            line_chart("Learning rate", "log scale", rates, logarithmic(rates[0].values), steps=True)
-        )
+        label, steps = rate_label([facts])
+        charts.append(line_chart("Learning rate", label, rates, logarithmic(rates[0].values), steps))
     seconds = column(facts, "seconds")
     words = ""
     if finite(seconds):
@@ -197,6 +211,13 @@ def _curves(facts: RunFacts) -> Html | None:
         words = f"{duration(math.fsum(known))} in all, {statistics.median(known):.1f} s for the median epoch."
     drawn = element("div", charts, class_="charts")
     return joined(drawn, element("p", words, class_="small") if words else "", _every_epoch(facts))
+
+
+def rate_label(found: Sequence[RunFacts]) -> tuple[str, bool]:
+    """How learning rates are drawn: as what holds for an epoch, unless a schedule changes them at every step."""
+    if any(facts.config is not None and facts.config.recipe.schedule is not None for facts in found):
+        return "at the end of each epoch, log scale", False
+    return "log scale", True
 
 
 def _all(lines: Sequence[Series]) -> list[float]:
@@ -210,7 +231,7 @@ def _every_epoch(facts: RunFacts) -> Html:
     rows = [
         (
             str(row.get("epoch", _NONE)),
-            *(formats[key.split("_")[1]].format(row.get(key, math.nan)) for key in keys),
+            *(formats[key.rsplit("_", 1)[1]].format(row.get(key, math.nan)) for key in keys),
             f"{row.get('learning_rate', math.nan):.4g}",
             f"{row.get('seconds', math.nan):.1f}",
         )

@@ -8,7 +8,7 @@ from jaxmnist.report.facts import Pair, RunFacts
 from jaxmnist.report.html.charts import Series, accuracy, line_chart, logarithmic
 from jaxmnist.report.html.elements import Html, Section, element, joined, page, table
 from jaxmnist.report.html.evaluation import classes_of_runs, confusion, percent, plural, shared_mistakes
-from jaxmnist.report.html.run import column, duration, finite, footer, network, notes
+from jaxmnist.report.html.run import column, duration, finite, footer, network, notes, rate_label
 from jaxmnist.report.html.settings import what_differs
 
 _STYLES = 8
@@ -74,7 +74,7 @@ def _lead(found: Sequence[RunFacts], names: Sequence[str]) -> str:
         else ""
     )
     return (
-        f"{name}, {best.name} with seed {best.seed}, has the highest test accuracy of a picked epoch: "
+        f"{name}, {best.name} with seed {best.seed}, has the highest test accuracy of a kept epoch: "
         f"{percent(best.test_accuracy_of_best)} on {best.dataset}.{rest}"
     )
 
@@ -119,7 +119,7 @@ def _result_column(facts: RunFacts) -> dict[str, str]:
         "test accuracy": percent(figures.test_accuracy_of_best if figures.finished else last),
         "95 % interval": _NONE if facts.interval is None else "{:.2f} to {:.2f}".format(*facts.interval),
         "of epoch": str(figures.best_epoch) if figures.finished else f"{figures.epochs}, unfinished",
-        "picked on": figures.select_on,
+        "picked on": "nothing: the last" if figures.select_on == "last" else figures.select_on,
         "last-five mean": percent(figures.last_five_mean_test_accuracy),
         "published last-five mean": percent(theirs and theirs.last_five_mean),
         "points": _NONE if figures.difference is None else f"{figures.difference:+.2f}",
@@ -132,11 +132,12 @@ def _result_column(facts: RunFacts) -> dict[str, str]:
 
 def _curves(found: Sequence[RunFacts], names: Sequence[str]) -> Html | None:
     charts = []
+    rates, steps_of_rates = rate_label(found)
     for title, label, key, scale, steps in (
         ("Test accuracy", "percent, log scale of the error", "test_accuracy", accuracy, False),
         ("Test loss", "mean negative log-likelihood, log scale", "test_loss", logarithmic, False),
         ("Training loss", "on augmented images, log scale", "train_loss", logarithmic, False),
-        ("Learning rate", "log scale", "learning_rate", logarithmic, True),
+        ("Learning rate", rates, "learning_rate", logarithmic, steps_of_rates),
     ):
         lines = [
             Series(_named(facts, name), f"s{number % _STYLES}", column(facts, key))

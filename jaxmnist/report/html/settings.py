@@ -4,8 +4,10 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from jaxmnist.recipes import Recipe
 from jaxmnist.report.facts import (
     RunFacts,
+    beside,
     differences,
     flat_environment,
     published_settings,
@@ -23,10 +25,12 @@ def configuration(facts: RunFacts) -> Html | None:
     if facts.config is None:
         return None
     ours, theirs = settings(facts.config), published_settings(facts.config)
+    if theirs is not None:
+        ours, theirs = beside(ours, theirs)
     rows, classes = [], []
     for name, value in ours.items():
         changed = theirs is not None and name != "recipe.name" and value != theirs.get(name)
-        if not changed and not _matters(name, ours):
+        if not changed and not _matters(name, value, facts.config.recipe):
             continue
         mark: Child = ""
         if changed and theirs:
@@ -97,14 +101,15 @@ def what_differs(found: Sequence[RunFacts], names: Sequence[str]) -> Html:
     )
 
 
-def _matters(name: str, values: dict[str, Any]) -> bool:
+def _matters(name: str, value: Any, recipe: Recipe) -> bool:
     """Whether a setting has an effect: a change of images that is switched off has none, nor have its details."""
-    if name == "recipe.momentum":
-        return values["recipe.optimizer"] == "sgd"
-    if not name.startswith("recipe.augmentation."):
-        return values[name] is not None
-    place, change = name.rsplit(".", 1)
-    return bool(values[f"{place}.{change.split('_')[0]}"])
+    if name in ("recipe.momentum", "recipe.nesterov"):
+        return recipe.optimizer == "sgd"
+    if name == "recipe.decay_on":
+        return recipe.weight_decay > 0
+    if name.startswith("recipe.augmentation."):
+        return name.rpartition(".")[2] in recipe.augmentation.in_effect
+    return value is not None
 
 
 def _shown(value: Any) -> str:
@@ -113,6 +118,8 @@ def _shown(value: Any) -> str:
         return _NONE
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_shown(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
         return shlex.join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,9 +1,6 @@
-"""Optimizers: a recipe becomes an Optax transformation that carries its learning rate in its state.
+"""Cuts of the learning rate when a metric stops improving.
 
-The rate is applied last, outside the momentum buffer (v = m v + g; w = w - lr v); in the state, it needs no
-new compilation when it changes, and runs with rates of their own fit side by side under `jax.vmap`.
-
-The plateau schedule is `torch.optim.lr_scheduler.ReduceLROnPlateau`, which computes in float64. Plain
+The schedule is `torch.optim.lr_scheduler.ReduceLROnPlateau`, which computes in float64. Plain
 float32 would decide differently in two places:
 
 - Cuts. Evolution's recipe reaches the tie 2e-8 - 1e-8 > eps = 1e-8, true only by float64's rounding. Metrics
@@ -15,7 +12,7 @@ So the rates are torch's, rounded to float32, if torch is fed the same float32 m
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,49 +21,10 @@ import optax
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float32, Int32, PyTree, ScalarLike
 
-from jaxmnist.errors import UsageError
-from jaxmnist.recipes import Recipe
+from jaxmnist.optim.rates import descend, number, require
 
 # More cuts than anyone trains epochs; bounds the table of rates, at whose end the rate stays.
 _MOST_CUTS = 1024
-
-
-def make_optimizer(
-    recipe: Recipe, *, learning_rate: ScalarLike | None = None, weight_decay: ScalarLike | None = None
-) -> optax.GradientTransformation:
-    """The recipe's optimizer, at a constant rate or with plateau cuts. Its steps equal those of `torch.optim`.
-
-    Args:
-        recipe: what decides.
-        learning_rate, weight_decay: instead of the recipe's; may be traced.
-
-    Raises:
-        UsageError: a value of the recipe is out of range.
-    """
-    plateau = recipe.plateau
-    lr = recipe.learning_rate if learning_rate is None else learning_rate
-    if plateau is None:
-        rate = constant_rate(lr)
-    else:
-        _require("monitor", plateau.monitor, plateau.monitor in ("loss", "accuracy"), "'loss' or 'accuracy'")
-        rate = reduce_on_plateau(
-            lr,
-            mode="min" if plateau.monitor == "loss" else "max",
-            factor=plateau.factor,
-            patience=plateau.patience,
-            threshold=plateau.threshold,
-            min_lr=plateau.min_lr,
-        )
-    share: Any = recipe.weight_decay if weight_decay is None else weight_decay
-    # A traced decay is applied even if it is zero, which cannot be seen.
-    decays = isinstance(share, Tracer) or share
-    decay = optax.add_decayed_weights(share) if decays else optax.identity()
-    if recipe.optimizer == "sgd":
-        return optax.chain(decay, optax.trace(decay=recipe.momentum), rate)
-    moments = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
-    # L2 decay is part of the gradient, decoupled decay joins after the moments.
-    order = (decay, moments) if recipe.optimizer == "adam" else (moments, decay)
-    return optax.chain(*order, rate)
 
 
 def reduce_on_plateau(
@@ -107,15 +65,15 @@ def reduce_on_plateau(
         UsageError: a number that is not traced is out of range; so is, unlike in torch, a relative threshold
             of 1 or more in mode "min", because no first metric would ever count as an improvement.
     """
-    _require("mode", mode, mode in ("min", "max"), "'min' or 'max'")
-    _require("threshold_mode", threshold_mode, threshold_mode in ("rel", "abs"), "'rel' or 'abs'")
-    lr, factor, min_lr = _number("lr", lr), _number("factor", factor, below=1.0), _number("min_lr", min_lr)
-    eps = _number("eps", eps)
+    require("mode", mode, mode in ("min", "max"), "'min' or 'max'")
+    require("threshold_mode", threshold_mode, threshold_mode in ("rel", "abs"), "'rel' or 'abs'")
+    lr, factor, min_lr = number("lr", lr), number("factor", factor, below=1.0), number("min_lr", min_lr)
+    eps = number("eps", eps)
     threshold_below = 1.0 if mode == "min" and threshold_mode == "rel" else math.inf
-    threshold = _number("threshold", threshold, below=threshold_below)
+    threshold = number("threshold", threshold, below=threshold_below)
     threshold_rest = threshold - float(np.float32(threshold)) if isinstance(threshold, float) else 0.0
-    patience = _number("patience", patience, below=2.0**31, whole=True)
-    cooldown = _number("cooldown", cooldown, below=2.0**31, whole=True)
+    patience = number("patience", patience, below=2.0**31, whole=True)
+    cooldown = number("cooldown", cooldown, below=2.0**31, whole=True)
 
     # Arrays are made here and not above: a donated state must not take a buffer shared with the next one.
     def init(params: optax.Params) -> PlateauState:
@@ -136,19 +94,7 @@ def reduce_on_plateau(
             cooldown=jnp.array(cooldown, jnp.int32),
         )
 
-    return optax.GradientTransformation(init, _descend)
-
-
-def constant_rate(lr: ScalarLike) -> optax.GradientTransformation:
-    """Multiplies updates by minus a learning rate that never changes; put it last in `optax.chain`.
-
-    Raises:
-        UsageError: `lr` is not traced and negative or not finite.
-    """
-    lr = _number("lr", lr)
-    return optax.GradientTransformation(
-        lambda params: ConstantRateState(jnp.array(lr, jnp.float32)), _descend
-    )
+    return optax.GradientTransformation(init, descend)
 
 
 def observe(opt_state: PyTree, metric: ScalarLike) -> PyTree:
@@ -161,35 +107,7 @@ def observe(opt_state: PyTree, metric: ScalarLike) -> PyTree:
     def visit(node):
         return _observe(node, jnp.asarray(metric, jnp.float32)) if isinstance(node, PlateauState) else node
 
-    return jax.tree.map(visit, opt_state, is_leaf=_is_rate_state)
-
-
-def learning_rate(opt_state: PyTree) -> Float32[Array, "..."]:
-    """The learning rate now in force: one number, or one per run in a state stacked by `jax.vmap`.
-
-    Raises:
-        UsageError: `opt_state` does not hold exactly one rate of this module.
-    """
-    nodes = jax.tree.leaves(opt_state, is_leaf=_is_rate_state)
-    rates = [node.learning_rate for node in nodes if _is_rate_state(node)]
-    if len(rates) != 1:
-        raise UsageError(
-            f"the optimizer state holds {len(rates)} learning rates where one is expected; "
-            "end the optimizer's chain with one reduce_on_plateau or constant_rate."
-        )
-    return rates[0]
-
-
-def moments(opt_state: PyTree) -> list[Array]:
-    """What an optimizer remembers of gradients: its state without counts, and without learning rates."""
-    nodes = jax.tree.leaves(opt_state, is_leaf=_is_rate_state)
-    return [leaf for leaf in nodes if not _is_rate_state(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)]
-
-
-class ConstantRateState(NamedTuple):
-    """State of `constant_rate`."""
-
-    learning_rate: Float32[Array, ""]
+    return jax.tree.map(visit, opt_state, is_leaf=lambda node: isinstance(node, PlateauState))
 
 
 class PlateauState(NamedTuple):
@@ -207,11 +125,6 @@ class PlateauState(NamedTuple):
     threshold_rest: Float32[Array, ""]  # what rounding the threshold to float32 took away
     patience: Int32[Array, ""]
     cooldown: Int32[Array, ""]
-
-
-def _descend(updates, state, params=None):
-    del params
-    return jax.tree.map(lambda update: -state.learning_rate.astype(update.dtype) * update, updates), state
 
 
 # Jitted on its own: called from the host it is one small program instead of twenty.
@@ -267,22 +180,3 @@ def _rates(
     while len(rates) <= _MOST_CUTS and rates[-1] - max(rates[-1] * factor, min_lr) > eps:
         rates.append(max(rates[-1] * factor, min_lr))
     return rates
-
-
-def _number(name: str, value: ScalarLike, below: float = math.inf, whole: bool = False) -> float | Array:
-    """The value as it is if traced, otherwise checked and in float64."""
-    if isinstance(value, Tracer):
-        return value
-    number = np.asarray(value, np.float64).item()
-    holds = 0 <= number < below and (number.is_integer() or not whole)
-    _require(name, value, holds, f"a {'whole ' * whole}number of at least 0 and below {below:g}")
-    return number
-
-
-def _require(name: str, value: object, holds: bool, wanted: str) -> None:
-    if not holds:
-        raise UsageError(f"the learning-rate schedule has {name}={value!r}, which must be {wanted}.")
-
-
-def _is_rate_state(node: object) -> bool:
-    return isinstance(node, ConstantRateState | PlateauState)

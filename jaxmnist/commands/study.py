@@ -1,0 +1,179 @@
+"""The `study` command."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from jaxmnist.commands.options import OptionalFolder
+from jaxmnist.commands.training import TrainingCommand
+from jaxmnist.errors import UsageError
+
+if TYPE_CHECKING:
+    from jaxmnist.data import Dataset
+    from jaxmnist.study import Study as StudyFolder
+
+Rate = Annotated[float | None, tyro.conf.arg(aliases=["--lr"], metavar="FLOAT", help_behavior_hint="")]
+TwoStudies = Annotated[tuple[Path, Path] | None, tyro.conf.arg(metavar="STUDY STUDY", help_behavior_hint="")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Study(TrainingCommand):
+    """Repeat a training over many seeds, for figures with an interval.
+
+    The accuracy of the last epoch counts: on val, which leaves the test images out of sight, or with --select-on
+    last or test on the test images. The same command again goes on where it stopped; with more --seeds it adds
+    them.
+    """
+
+    learning_rate: Rate = None
+    """Instead of the recipe's."""
+    seeds: int = 5
+    """How many, counted from --first-seed; the statistics are over all that are finished in the folder."""
+    first_seed: int = 1
+    """The first of them."""
+    processes: int = 1
+    """Train so many seeds at a time, in processes of their own that share out the CPU's cores."""
+    together: int = 0
+    """Train so many seeds in one program; by default one on a CPU, whose cores one keeps busy, elsewhere all."""
+    threshold: float = 99.4
+    """Count the seeds whose last five epochs all reach this accuracy, in percent."""
+    keep_checkpoints: bool = False
+    """Keep the checkpoints of finished seeds, which are deleted otherwise; weights, metrics, predictions stay."""
+    out: OptionalFolder = None
+    """Folder of the study; by default studies/ARCH-RECIPE-DATASET-SELECT_ON."""
+    compare: TwoStudies = None
+    """Train nothing; test the difference of two studies on the same images."""
+
+    def run(self) -> None:
+        if self.compare is not None:
+            self._compare(*self.compare)
+            return
+        for option, least in (("seeds", 1), ("processes", 1), ("together", 0)):
+            if getattr(self, option) < least:
+                raise UsageError(
+                    f"--{option} {getattr(self, option)} is out of range; choose a number from {least} on."
+                )
+        if self.processes > 1 and self.together > 1:
+            raise UsageError(
+                "--processes and --together are two ways to train seeds at once; give one of them."
+            )
+        if not 0 <= self.first_seed <= 2**32 - self.seeds:
+            most = 2**32 - self.seeds
+            raise UsageError(
+                f"--first-seed {self.first_seed} is out of range; {self.seeds} seeds can begin at 0 to {most}."
+            )
+        from jaxmnist.signals import StopSignals
+
+        # Around what has nothing to save; the training has its own.
+        with StopSignals():
+            self._train()
+
+    def _train(self) -> None:
+        from jaxmnist import runs, study
+        from jaxmnist.durable import locked
+        from jaxmnist.report import study as report
+
+        console = self.console()
+        config, dataset = self.configure(console, None, self.learning_rate)
+        device = self.start()
+        if self.processes > 1 and device.platform != "cpu":
+            raise UsageError(
+                f"--processes shares out a CPU, not a {device.platform}; leave it out, or add --device cpu."
+            )
+        name = f"{config.arch}-{config.recipe.name}-{config.dataset}-{config.select_on}"
+        folder = self.out or Path("studies", name)
+        place = runs.environment(device)
+        opened = study.open_study(folder, config, place)
+        wanted = range(self.first_seed, self.first_seed + self.seeds)
+        with locked(folder):
+            finished = [result.seed for result in study.read_seeds(opened)]
+            report.print_study_setup(console, opened.config, dataset, device, folder, opened.split, finished)
+            for seed in finished:  # where it was killed before the last of that
+                study.close_seed(opened, seed, self.keep_checkpoints)
+            todo = [seed for seed in wanted if seed not in finished]
+            with report.StudyDisplay(console, config.recipe.epochs) as display:
+                observer = _Recorder(display, opened, self.threshold)
+                self._train_seeds(opened, todo, dataset, device, observer, place)
+            results = study.read_seeds(opened)
+            try:
+                figures = study.write_results(opened, results, self.threshold)
+                files = self._draw(opened, figures, [result.accuracies for result in results])
+            except OSError as error:
+                message = (
+                    f"{folder} cannot be written to ({error.strerror}); make room and give the command again."
+                )
+                raise UsageError(message) from error
+        if self.json:
+            print(json.dumps(figures | {"study": str(folder)}))
+        else:
+            report.print_study(console, figures, [folder / study.SUMMARY, *files])
+
+    def _train_seeds(
+        self,
+        opened: "StudyFolder",
+        seeds: list[int],
+        dataset: "Dataset",
+        device: Any,
+        observer: Any,
+        place: Any,
+    ) -> None:
+        from jaxmnist.study import train_seeds
+        from jaxmnist.study.processes import Settings, train_in_processes
+        from jaxmnist.study.together import train_together
+
+        together = self.together or (1 if device.platform == "cpu" else len(seeds))
+        arguments = opened, seeds, dataset, device, observer, place
+        if together > 1 and len(seeds) > 1:
+            train_together(*arguments, together, self.keep_checkpoints)
+            return
+        if self.processes == 1 or len(seeds) < 2:
+            train_seeds(*arguments, self.keep_checkpoints)
+            return
+        settings = Settings(self.data_dir, not self.no_compile_cache, self.keep_checkpoints)
+        train_in_processes(opened, seeds, self.processes, observer, settings)
+
+    def _draw(self, opened: "StudyFolder", figures: dict[str, Any], curves: list[Any]) -> list[Path]:
+        from jaxmnist.report.study_plots import (
+            save_study_pictures,  # matplotlib takes half a second to import
+        )
+
+        return save_study_pictures(opened.folder, figures, curves)
+
+    def _compare(self, first: Path, second: Path) -> None:
+        from jaxmnist.report.study import print_difference
+        from jaxmnist.study import compare_studies, read_study
+
+        compared = compare_studies(read_study(first), read_study(second))
+        if self.json:
+            print(json.dumps(compared))
+        else:
+            print_difference(self.console(), compared)
+
+
+class _Recorder:
+    """An observer that prints a line per finished seed, and keeps the study's results up to date."""
+
+    def __init__(self, display: Any, study: "StudyFolder", threshold: float) -> None:
+        self.display, self.study, self.threshold = display, study, threshold
+        self.on_progress, self.on_epoch = display.on_progress, display.on_epoch
+
+    def on_seed(self, seed: int) -> None:
+        from jaxmnist.report.study import print_seed
+        from jaxmnist.study import read_seeds, summary, write_results
+
+        self.display.on_seed(seed)
+        results = read_seeds(self.study)
+        (result,) = (result for result in results if result.seed == seed)
+        try:
+            figures = write_results(self.study, results, self.threshold)
+        except OSError as error:
+            print(
+                f"warning: the results of {self.study.folder} could not be written ({error.strerror}).",
+                file=sys.stderr,
+            )
+            figures = summary(self.study, results, self.threshold)
+        print_seed(self.display.console, result, self.study.split, figures)

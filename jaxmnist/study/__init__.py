@@ -1,0 +1,29 @@
+"""Studies: the same training over many seeds, with statistics."""
+
+from jaxmnist.study.difference import compare_studies
+from jaxmnist.study.folder import (
+    SUMMARY,
+    SeedResult,
+    Study,
+    open_study,
+    read_seeds,
+    read_study,
+    summary,
+    write_results,
+)
+from jaxmnist.study.loop import SeedObserver, close_seed, train_seeds
+
+__all__ = [
+    "SUMMARY",
+    "SeedObserver",
+    "SeedResult",
+    "Study",
+    "close_seed",
+    "compare_studies",
+    "open_study",
+    "read_seeds",
+    "read_study",
+    "summary",
+    "train_seeds",
+    "write_results",
+]
