@@ -43,7 +43,7 @@ class RunConfig:
     data_fingerprint: str
     """SHA-256 of the images and labels."""
     dropout: float | None = None
-    """Instead of the network's own rates; 0 turns every dropout off."""
+    """Instead of the recipe's and the network's own rates; 0 turns every dropout off."""
     norm: Literal["batch", "layer", "group"] | None = None
     """Instead of the network's own normalisation, where it has a choice."""
 
@@ -65,7 +65,8 @@ class RunConfig:
         Raises:
             UsageError: the arch does not exist, or has no choice of what was chosen.
         """
-        chosen = {"dropout": self.dropout, "norm": self.norm}
+        dropout = self.recipe.dropout if self.dropout is None else self.dropout
+        chosen = {"dropout": dropout, "norm": self.norm}
         return create_model(self.arch, **{key: value for key, value in chosen.items() if value is not None})
 
 

@@ -76,7 +76,7 @@ def train_run(
         nesterov, weight_decay, decay_on: instead of the recipe's.
         averaging: use the average of weights and running statistics over the steps, which keeps this share of
             itself at a step; see `Averaging`.
-        dropout: instead of the network's own rates; 0 turns dropout off.
+        dropout: instead of the recipe's and the network's own rates; 0 turns dropout off.
         norm: normalisation of evolution_v2 and evolution_v3.
         select_on: what drives the plateau and picks the best checkpoint; with "last" nothing, all training
             images are trained on and the last epoch is kept.

@@ -70,7 +70,7 @@ class TrainingCommand(Command):
     averaging: OptionalFloat = None
     """Use the average of weights and running statistics over the steps, of which a step keeps this share; 0.999."""
     dropout: OptionalFloat = None
-    """Instead of the network's own rates; 0 turns dropout off."""
+    """Instead of the recipe's and the network's own rates; 0 turns dropout off."""
     norm: Norm = None
     """Normalisation of evolution_v2 and evolution_v3."""
     select_on: SelectOn = None

@@ -1,6 +1,6 @@
 """What a network's arithmetic is compared with: PyTorch's results in double precision, stored in `reference.npz`.
 
-Weights are made by a formula instead of being stored, so that twelve networks take a small file; of gradients
+Weights are made by a formula instead of being stored, so that all networks take a small file; of gradients
 and running statistics it holds projections on fixed directions. `tests/fixtures/make_reference.py` writes it,
 with nothing of this package but the functions here. NumPy only.
 """

@@ -22,6 +22,8 @@ _CLASSES = {
     "challenge_final": "challenge.ChallengeFinal",
     "step1": "steps.Step1",
     "step3": "steps.Step3",
+    "flagship": "flagship.Flagship",
+    "flagship_small": "flagship.FlagshipSmall",
 }
 
 ARCHS: tuple[str, ...] = tuple(_CLASSES)

@@ -52,6 +52,8 @@ class Recipe:
     """What weight decay pulls: every parameter, or kernels only: neither biases nor scales of normalisation."""
     averaging: Averaging | None = None
     """Average of weights and running statistics that takes their place wherever a network is used."""
+    dropout: float | None = None
+    """Instead of the network's own rates; 0 turns dropout off."""
     initialiser: Literal["uniform", "he", "orthogonal"] = "uniform"
     """Initial kernels: uniform within 1 / sqrt(fan-in) as the sources', biases too; or He's normal ones or orthogonal
     ones, with biases 0."""
@@ -74,6 +76,7 @@ class Recipe:
             require(field, getattr(self, field) >= 0, "at least 0")
         for field in ("momentum", "label_smoothing"):
             require(field, 0 <= getattr(self, field) < 1, "at least 0 and below 1")
+        require("dropout", self.dropout is None or 0 <= self.dropout < 1, "at least 0 and below 1, or none")
         require("best_model", 0 <= self.best_model <= 100, "a percentage")
         require("decay_on", self.decay_on in ("everything", "kernels"), "'everything' or 'kernels'")
         initialisers = ("uniform", "he", "orthogonal")

@@ -12,7 +12,8 @@ from jaxmnist.comparison import ComparedRun
 from jaxmnist.config import RunConfig
 from jaxmnist.data import CLOTHING, NUM_CLASSES
 from jaxmnist.models.structure import Layer, Totals
-from jaxmnist.recipes import RECIPES, get_recipe
+from jaxmnist.recipes import get_recipe
+from jaxmnist.sources import PUBLISHED
 
 
 class Samples(NamedTuple):
@@ -93,7 +94,7 @@ def settings_of(run: RunFacts) -> dict[str, Any]:
 def published_settings(config: RunConfig) -> dict[str, Any] | None:
     """Settings of a run by the published protocol with the same recipe; None where that is no published one."""
     name = config.recipe.name.removesuffix("-modified")
-    if name not in RECIPES:
+    if name not in {run.recipe for run in PUBLISHED}:
         return None
     recipe = get_recipe(name)
     protocol = {"seed": recipe.default_seed, "select_on": "test", "dropout": None, "norm": None}
