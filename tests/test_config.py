@@ -211,3 +211,18 @@ def test_levers_are_read_from_a_file():
         8.0,
     )
     assert recipe.name == "third-modified"
+
+
+def test_a_recipe_s_dropout_comes_before_the_network_s_and_the_run_s_before_both():
+    rates = [
+        run_config(values).create_model().dropout
+        for values in (
+            {"arch": "third"},
+            {"arch": "third", "recipe": "flagship"},
+            {"arch": "third", "recipe": {"name": "third", "dropout": 0.2}},
+            {"arch": "third", "recipe": "flagship", "dropout": 0.1},
+        )
+    ]
+    assert rates == [0.03, 0.0, 0.2, 0.1]
+    with pytest.raises(UsageError, match=r"dropout=1\.0, which must be at least 0 and below 1, or none"):
+        run_config({"recipe": {"name": "third", "dropout": 1.0}})

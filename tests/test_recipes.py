@@ -48,7 +48,7 @@ AUGMENTATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_recipe_is_exactly_as_published(name):
     recipe = get_recipe(name)
     batch, optimizer, rate, decay, smoothing, plateau, mean, std, seed = PUBLISHED[name]
@@ -68,7 +68,16 @@ def test_every_arch_has_its_family_s_recipe():
     assert families["challenge_ll"] == families["challenge_final"] == "challenge"
     own = ("first", "second", "third", "dilated", "step1", "step3")
     assert all(families[arch] == arch for arch in own)
-    assert len(families) == 12
+    assert families["flagship"] == families["flagship_small"] == "flagship"
+    assert len(families) == 14
+
+
+def test_the_project_s_own_recipes_look_at_nothing_and_use_no_dropout():
+    assert set(RECIPES) - set(PUBLISHED) == {"flagship", "fast"}
+    flagship, fast = get_recipe("flagship"), get_recipe("fast")
+    assert (flagship.plateau, flagship.schedule, flagship.dropout) == (None, Schedule("one_cycle"), 0.0)
+    assert flagship.epochs == 15
+    assert dataclasses.replace(flagship, name="fast", epochs=fast.epochs) == fast
 
 
 def test_an_unknown_recipe_is_answered_with_the_names_that_exist():
