@@ -78,7 +78,7 @@ def print_sweep_setup(
         "over": "  ".join(plan.over),
         "members": chosen[plan.method] + (f"; of these {shard}" if shard else ""),
         "seeds": f"{plan.seeds} each, from {plan.first_seed} on",
-        "rungs": ", then ".join(f"{rung.members} for {rung.epochs} epochs" for rung in sweep.rungs),
+        "epochs": ", ".join(f"{rung.members} for {rung.epochs}" for rung in sweep.rungs),
         "ranked on": judged[base.select_on],
         "device": f"{device.platform}: {device.device_kind}",
         "folder": str(sweep.folder),
@@ -100,8 +100,8 @@ def print_sweep(
     split, fields = figures["split"], list(rows[0]["values"]) if rows else []
     count = figures["members"]
     table = Table(
-        title=f"{count} member{'s' * (count > 1)} ({figures['method']}), {figures['dataset']}: mean {split} accuracy of "
-        "the last epoch",
+        title=f"{count} member{'s' * (count > 1)} ({figures['method']}), {figures['dataset']}: mean {split} accuracy "
+        "of the last epoch",
         box=SIMPLE_HEAD,
         title_justify="left",
         title_style="bold",

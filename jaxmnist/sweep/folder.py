@@ -119,7 +119,7 @@ class MemberResult:
         return statistics.fmean(seed.last for seed in self.seeds)
 
     @property
-    def order(self) -> tuple[float, float, int]:
+    def order(self) -> tuple[int, float, int]:
         """Smaller for what ranks higher: a later rung, a higher score, a lower number."""
         return -self.rung, -(-1.0 if self.score is None else self.score), self.member.number
 
@@ -247,7 +247,6 @@ def write_table(sweep: Sweep, results: Sequence[MemberResult]) -> dict[str, Any]
         "seeds": plan.seeds,
         "members": len(sweep.members),
         "members_begun": len(rows),
-        "trainings": sum(len(row["seeds"]) + len(row["diverged"]) for row in rows),
         "diverged": [row["member"] for row in rows if row["diverged"]],
         "best": scored[0] if scored else None,
     }

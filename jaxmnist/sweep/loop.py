@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxmnist.study import SeedObserver
 from jaxmnist.study.folder import Study, is_closed
@@ -11,14 +11,11 @@ from jaxmnist.sweep.folder import Sweep, read_member, write_sweep
 from jaxmnist.sweep.halving import promoted
 from jaxmnist.sweep.members import Member
 
-
-class Train(Protocol):
-    """Who trains."""
-
-    def __call__(self, jobs: Iterable[Job], count: int) -> None:
-        """Trains jobs, of which there are so many at most; returns when all are finished."""
+Train = Callable[[Iterable[Job], int], None]
+"""Who trains: takes jobs, and how many there are at most; returns when all are finished."""
 
 
+@runtime_checkable
 class SweepObserver(Protocol):
     """Who is told how a sweep goes."""
 
@@ -46,6 +43,7 @@ WHOLE = Shard(0, 1)
 """All members."""
 
 
+@runtime_checkable
 class Trials(Protocol):
     """Who chooses members one by one by what came of those before, see `jaxmnist.sweep.tpe`."""
 
