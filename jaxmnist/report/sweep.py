@@ -109,7 +109,7 @@ def print_sweep(
     shown = [] if len(fields) > _WIDE else fields
     has_epochs = len({row["epochs"] for row in rows}) > 1
     headings = ["member", *(field.rpartition(".")[2] for field in shown), *["epochs"] * has_epochs]
-    for heading in (*headings, "seeds", f"{split} (%)", "interval", "s"):
+    for heading in (*headings, "seeds", f"{split} (%)", "\N{PLUS-MINUS SIGN}", "s"):
         table.add_column(heading, justify="left" if heading == "member" else "right", no_wrap=True)
     for row in rows[:MOST_ROWS]:
         cells = [
@@ -126,7 +126,8 @@ def print_sweep(
         console.print(f"{len(rows) - MOST_ROWS} more are in results.jsonl.", highlight=False)
     if any(len(row["seeds"]) > 1 for row in rows):
         console.print(
-            "Intervals of the mean (95 %) are Student's t over seeds, on these images.", highlight=False
+            "\N{PLUS-MINUS SIGN} is half of the mean's 95 % interval, Student's t over seeds, on these images.",
+            highlight=False,
         )
     if missing := figures["members"] - figures["members_begun"]:
         console.print(f"Nothing finished yet of {missing} member{'s' * (missing > 1)}.", highlight=False)
@@ -148,9 +149,7 @@ def _accuracy(row: Mapping[str, Any]) -> tuple[str, str]:
     last = row["last_epoch"]
     if last is None:
         return "diverged", f"s{', s'.join(map(str, row['diverged']))}"
-    return f"{last['mean']:.3f}", "-" if last[
-        "low"
-    ] is None else f"\N{PLUS-MINUS SIGN}{last['high'] - last['mean']:.3f}"
+    return f"{last['mean']:.3f}", "-" if last["low"] is None else f"{last['high'] - last['mean']:.3f}"
 
 
 def _shown(value: Any) -> str:
