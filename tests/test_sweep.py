@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -102,7 +103,15 @@ def make(tmp_path, digits, monkeypatch):
     """Opens a sweep of a small network on digits; its runs have no weights file, as the network has no arch."""
     monkeypatch.setattr("jaxmnist.config.create_model", lambda arch, **fields: Small())
 
-    def open_(over, name="sweep", method="grid", count=0, seeds=1, halving=0, **recipe):
+    def open_(
+        over,
+        name="sweep",
+        method: Literal["grid", "random", "optuna"] = "grid",
+        count=0,
+        seeds=1,
+        halving=0,
+        **recipe,
+    ):
         axes = parse_axes(over)
         members = {"grid": grid_members, "random": lambda axes: random_members(axes, count, 0)}.get(
             method, lambda axes: []

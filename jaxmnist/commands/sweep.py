@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,8 +17,6 @@ from jaxmnist.errors import UsageError
 if TYPE_CHECKING:
     from jaxmnist.config import RunConfig
     from jaxmnist.data import Dataset
-    from jaxmnist.study import SeedObserver
-    from jaxmnist.study import Study as StudyFolder
     from jaxmnist.study.jobs import Job
     from jaxmnist.sweep import Member, Plan, Shard
     from jaxmnist.sweep import Sweep as SweepFolder
@@ -138,7 +135,7 @@ class Sweep(TrainingCommand):
             print_sweep_setup(console, opened, dataset, device, shown, plan.count)
             trainer = _Trainer(self, dataset, device, opened.environment)
             with SweepDisplay(console) as display:
-                observer = _Recorder(display, opened)
+                observer = sweep.Recorder(display, opened)
                 if plan.method == "optuna":
                     from jaxmnist.sweep.tpe import TpeTrials
 
@@ -246,60 +243,6 @@ class _Trainer:
             train_jobs(jobs, *self._arguments, settings)
         else:
             train_in_processes(jobs, min(command.processes, count), settings)
-
-
-class _Recorder:
-    """An observer that shows how a sweep goes, and keeps its table up to date."""
-
-    def __init__(self, display: Any, sweep: "SweepFolder") -> None:
-        self.display, self.sweep = display, sweep
-        self.results: dict[int, Any] = {}
-
-    def on_rung(self, rung: int, members: int, jobs: int, done: int) -> None:
-        from jaxmnist.sweep import read_results
-
-        if not rung:
-            self.results = {result.member.number: result for result in read_results(self.sweep)}
-        name = (
-            f"rung {rung + 1} of {len(self.sweep.rungs)}, {members} members" if self.sweep.rungs else "sweep"
-        )
-        self.display.begin(name, jobs, done)
-
-    def observe(self, member: "Member", rung: int, study: "StudyFolder") -> "SeedObserver":
-        return _SeedRecorder(self, member, rung, study)
-
-    def on_seed(self, member: "Member", rung: int, seed: int) -> None:
-        from jaxmnist.sweep import write_table
-        from jaxmnist.sweep.folder import read_member
-
-        result = read_member(self.sweep, member, rung)
-        assert result is not None
-        self.results[member.number] = result
-        found = next((one for one in result.seeds if one.seed == seed), None)
-        outcome = "diverged"
-        if found is not None:
-            outcome = f"{self.sweep.split} last epoch {found.last:.2f} %  {found.seconds:.1f} s"
-        self.display.finished(member.name, seed, outcome)
-        try:
-            write_table(self.sweep, sorted(self.results.values(), key=lambda one: one.order))
-        except OSError as error:
-            print(
-                f"warning: the results of {self.sweep.folder} could not be written ({error.strerror}).",
-                file=sys.stderr,
-            )
-
-
-class _SeedRecorder:
-    """The observer of a member's seeds."""
-
-    def __init__(self, recorder: _Recorder, member: "Member", rung: int, study: "StudyFolder") -> None:
-        self._bars = recorder.display.seed_bars(member.name, study.config.recipe.epochs)
-        self._recorder, self._member, self._rung = recorder, member, rung
-        self.on_progress, self.on_epoch = self._bars.on_progress, self._bars.on_epoch
-
-    def on_seed(self, seed: int) -> None:
-        self._bars.on_seed(seed)
-        self._recorder.on_seed(self._member, self._rung, seed)
 
 
 def _default_name(plan: "Plan", bases: dict[str, "RunConfig"]) -> str:

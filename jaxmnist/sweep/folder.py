@@ -1,4 +1,4 @@
-"""The sweep folder: what is in it, and how its members stand.
+"""The sweep folder: what is in it, and how a sweep is opened.
 
 sweep.json      the axes and how members are made of them; what all share; the members; where it ran
 <member>/       a study for each member, with a run s<seed>/ for each of its seeds
@@ -11,18 +11,15 @@ optuna.jsonl    Optuna's journal, where it chose the members
 
 import dataclasses
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from jaxmnist import runs
 from jaxmnist.config import RunConfig
-from jaxmnist.durable import write_atomically
 from jaxmnist.errors import CheckpointError, UsageError
-from jaxmnist.statistics import summarise
-from jaxmnist.study import SUMMARY, SeedResult, Study, open_study, read_seeds, read_study
-from jaxmnist.study.folder import SEEDS, STUDY, first_difference, read_divergences
+from jaxmnist.study import Study, open_study
+from jaxmnist.study.folder import first_difference
 from jaxmnist.sweep.axes import Axis, parse_axes
 from jaxmnist.sweep.halving import Rung
 from jaxmnist.sweep.members import Member, member_config
@@ -99,31 +96,6 @@ class Sweep(NamedTuple):
         return open_study(self.place(member, rung), self.config(member, rung), self.environment)
 
 
-@dataclasses.dataclass(frozen=True)
-class MemberResult:
-    """How a member stands on the last rung that it has reached."""
-
-    member: Member
-    rung: int
-    epochs: int
-    study: Path
-    seeds: tuple[SeedResult, ...]
-    diverged: tuple[int, ...]
-
-    @property
-    def score(self) -> float | None:
-        """Mean accuracy in percent of the last epoch over the seeds; none where one diverged: a mean over those
-        that did not would flatter the member."""
-        if self.diverged or not self.seeds:
-            return None
-        return statistics.fmean(seed.last for seed in self.seeds)
-
-    @property
-    def order(self) -> tuple[int, float, int]:
-        """Smaller for what ranks higher: a later rung, a higher score, a lower number."""
-        return -self.rung, -(-1.0 if self.score is None else self.score), self.member.number
-
-
 def open_sweep(
     folder: Path,
     plan: Plan,
@@ -194,90 +166,6 @@ def read_sweep(folder: Path) -> Sweep:
         return Sweep(folder, plan, bases, members, rungs, values["environment"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError, UsageError) as error:
         raise CheckpointError(f"{path} is damaged ({error!r}); restore it or delete the folder.") from error
-
-
-def read_member(sweep: Sweep, member: Member, rung: int = 0) -> MemberResult | None:
-    """How a member stands on a rung; None where none of its seeds is finished.
-
-    Raises:
-        CheckpointError: files are damaged.
-    """
-    place = sweep.place(member, rung)
-    if not (place / STUDY).is_file():
-        return None
-    study = read_study(place)
-    seeds, diverged = read_seeds(study), read_divergences(study)
-    if not seeds and not diverged:
-        return None
-    return MemberResult(member, rung, study.config.recipe.epochs, place, tuple(seeds), tuple(diverged))
-
-
-def read_results(sweep: Sweep) -> list[MemberResult]:
-    """The members of which a seed is finished, each on the last rung it has reached, the best first.
-
-    Raises:
-        CheckpointError: files are damaged.
-    """
-    found: dict[int, MemberResult] = {}
-    for rung in range(max(1, len(sweep.rungs))):
-        for member in sweep.members:
-            if (result := read_member(sweep, member, rung)) is not None:
-                found[member.number] = result
-    return sorted(found.values(), key=lambda result: result.order)
-
-
-def write_table(sweep: Sweep, results: Sequence[MemberResult]) -> dict[str, Any]:
-    """Writes `results.jsonl` and `summary.json`; returns the latter's contents.
-
-    Raises:
-        OSError: they cannot be written.
-    """
-    rows = [_row(sweep, rank, result) for rank, result in enumerate(results, 1)]
-    write_atomically(sweep.folder / SEEDS, "".join(json.dumps(row) + "\n" for row in rows))
-    plan, scored = sweep.plan, [row for row in rows if row["last_epoch"] is not None]
-    figures = {
-        "method": plan.method,
-        "over": list(plan.over),
-        "sweep_seed": None if plan.method == "grid" else plan.sweep_seed,
-        "halving": plan.halving or None,
-        "rungs": [rung._asdict() for rung in sweep.rungs],
-        "dataset": sweep.base.dataset,
-        "select_on": sweep.base.select_on,
-        "split": sweep.split,
-        "seeds": plan.seeds,
-        "members": len(sweep.members),
-        "members_begun": len(rows),
-        "diverged": [row["member"] for row in rows if row["diverged"]],
-        "best": scored[0] if scored else None,
-    }
-    runs.write_json(sweep.folder / SUMMARY, figures)
-    return figures
-
-
-def read_table(folder: Path) -> list[dict[str, Any]]:
-    """The lines of `results.jsonl`."""
-    return [json.loads(line) for line in (folder / SEEDS).read_text().splitlines()]
-
-
-def _row(sweep: Sweep, rank: int, result: MemberResult) -> dict[str, Any]:
-    def summary(values: Sequence[float]) -> dict[str, Any] | None:
-        return dataclasses.asdict(summarise(values)) if values and result.score is not None else None
-
-    return {
-        "rank": rank,
-        "member": result.member.name,
-        "number": result.member.number,
-        "values": dict(result.member.values),
-        "rung": result.rung + 1 if sweep.rungs else None,
-        "epochs": result.epochs,
-        "study": str(result.study.relative_to(sweep.folder)),
-        "parameters": result.seeds[0].parameters if result.seeds else None,
-        "seeds": [seed.seed for seed in result.seeds],
-        "diverged": list(result.diverged),
-        "last_epoch": summary([seed.last for seed in result.seeds]),
-        "last_five_mean": summary([seed.last_five for seed in result.seeds]),
-        "seconds": round(sum(seed.seconds for seed in result.seeds), 3),
-    }
 
 
 def _plain(bases: Mapping[str, RunConfig]) -> dict[str, Any]:

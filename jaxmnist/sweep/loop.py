@@ -7,9 +7,10 @@ from typing import Any, Protocol, runtime_checkable
 from jaxmnist.study import SeedObserver
 from jaxmnist.study.folder import Study, is_closed
 from jaxmnist.study.jobs import Job
-from jaxmnist.sweep.folder import Sweep, read_member, write_sweep
+from jaxmnist.sweep.folder import Sweep, write_sweep
 from jaxmnist.sweep.halving import promoted
 from jaxmnist.sweep.members import Member
+from jaxmnist.sweep.table import read_member
 
 Train = Callable[[Iterable[Job], int], None]
 """Who trains: takes jobs, and how many there are at most; returns when all are finished."""
