@@ -78,7 +78,7 @@ def print_sweep_setup(
         "over": "  ".join(plan.over),
         "members": chosen[plan.method] + (f"; of these {shard}" if shard else ""),
         "seeds": f"{plan.seeds} each, from {plan.first_seed} on",
-        "epochs": ", ".join(f"{rung.members} for {rung.epochs}" for rung in sweep.rungs),
+        "epochs": ", ".join(f"{rung.epochs} for {rung.members} members" for rung in sweep.rungs),
         "ranked on": judged[base.select_on],
         "device": f"{device.platform}: {device.device_kind}",
         "folder": str(sweep.folder),

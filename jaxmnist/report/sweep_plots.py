@@ -40,7 +40,7 @@ def save_sweep_picture(
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
     bottom, top = _limits(rows)
     for panel, field in zip(panels.flat, fields, strict=False):
-        _draw(panel, field, rows)
+        _draw(panel, field, rows, any(text.startswith(f"{field}=log:") for text in figures["over"]))
     for panel in list(panels.flat)[len(fields) :]:
         panel.set_visible(False)
     first = panels[0][0]
@@ -58,7 +58,7 @@ def save_sweep_picture(
     return [save_figure(figure, folder / PLOTS / "sweep.png")]
 
 
-def _draw(panel: Any, field: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def _draw(panel: Any, field: str, rows: Sequence[Mapping[str, Any]], is_log: bool) -> None:
     values = [row["values"][field] for row in rows]
     is_number = all(type(value) in (int, float) for value in values)
     words = sorted({json.dumps(value) for value in values})
@@ -86,7 +86,7 @@ def _draw(panel: Any, field: str, rows: Sequence[Mapping[str, Any]]) -> None:
     if not is_number:
         panel.set_xticks(range(len(words)), [word.strip('"') for word in words])
         panel.margins(x=0.2)
-    elif min(values) > 0 and max(values) > _LOG_SPAN * min(values):
+    elif is_log or (min(values) > 0 and max(values) > _LOG_SPAN * min(values)):
         panel.set_xscale("log")
     panel.set_xlabel(field)
     panel.grid(alpha=0.3)
