@@ -17,6 +17,7 @@ from jaxmnist.commands.preview import Preview
 from jaxmnist.commands.report import Report
 from jaxmnist.commands.study import Study
 from jaxmnist.commands.summary import Summary
+from jaxmnist.commands.sweep import Sweep
 from jaxmnist.commands.train import Train
 
 COMMANDS: dict[str, type[Command]] = {
@@ -28,6 +29,7 @@ COMMANDS: dict[str, type[Command]] = {
     "benchmark": Benchmark,
     "compare": Compare,
     "study": Study,
+    "sweep": Sweep,
     "report": Report,
     "summary": Summary,
     "preview": Preview,

@@ -122,7 +122,8 @@ class Study(TrainingCommand):
         place: Any,
     ) -> None:
         from jaxmnist.study import train_seeds
-        from jaxmnist.study.processes import Settings, train_in_processes
+        from jaxmnist.study.jobs import Job, Settings
+        from jaxmnist.study.processes import train_in_processes
         from jaxmnist.study.together import train_together
 
         together = self.together or (1 if device.platform == "cpu" else len(seeds))
@@ -134,7 +135,8 @@ class Study(TrainingCommand):
             train_seeds(*arguments, self.keep_checkpoints)
             return
         settings = Settings(self.data_dir, not self.no_compile_cache, self.keep_checkpoints)
-        train_in_processes(opened, seeds, self.processes, observer, settings)
+        jobs = [Job(opened, seed, observer) for seed in seeds]
+        train_in_processes(jobs, min(self.processes, len(jobs)), settings)
 
     def _draw(self, opened: "StudyFolder", figures: dict[str, Any], curves: list[Any]) -> list[Path]:
         from jaxmnist.report.study_plots import (

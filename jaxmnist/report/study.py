@@ -16,17 +16,10 @@ class StudyDisplay:
     """An observer of `jaxmnist.study.train_seeds` that shows the seeds in progress; use it as a context manager."""
 
     def __init__(self, console: Console, epochs: int) -> None:
-        self.console, self.epochs = console, epochs
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._tasks: dict[int, TaskID] = {}
+        self.console = console
+        self._progress = progress_bars(console)
+        bars = SeedBars(self._progress, epochs)
+        self.on_progress, self.on_epoch, self.on_seed = bars.on_progress, bars.on_epoch, bars.on_seed
 
     def __enter__(self) -> "StudyDisplay":
         self._progress.start()
@@ -35,12 +28,29 @@ class StudyDisplay:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+
+class SeedBars:
+    """An observer of seeds that has a bar for each of them while it is trained."""
+
+    def __init__(self, progress: Progress, epochs: int, prefix: str = "") -> None:
+        """Shows nothing yet.
+
+        Args:
+            progress: as `progress_bars` makes it.
+            epochs: of a seed.
+            prefix: what stands before each seed.
+        """
+        self._progress, self._epochs, self._prefix = progress, epochs, prefix
+        self._tasks: dict[int, TaskID] = {}
+
     def on_progress(self, seed: int, epoch: int, done: int, total: int) -> None:
         if seed not in self._tasks:
             self._tasks[seed] = self._progress.add_task(
-                f"seed {seed}", total=self.epochs, epoch=epoch, epochs=self.epochs
+                f"{self._prefix}seed {seed}", total=self._epochs, at=f"epoch {epoch}/{self._epochs}"
             )
-        self._progress.update(self._tasks[seed], completed=epoch - 1 + done / total, epoch=epoch)
+        self._progress.update(
+            self._tasks[seed], completed=epoch - 1 + done / total, at=f"epoch {epoch}/{self._epochs}"
+        )
 
     def on_epoch(self, seed: int, row: Mapping[str, Any]) -> None:
         self.on_progress(seed, row["epoch"], 1, 1)
@@ -48,6 +58,19 @@ class StudyDisplay:
     def on_seed(self, seed: int) -> None:
         if seed in self._tasks:
             self._progress.remove_task(self._tasks.pop(seed))
+
+
+def progress_bars(console: Console) -> Progress:
+    """Bars that go when they are done; each task says in its field `at` where it is."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[at]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
 
 
 def print_study_setup(

@@ -1,7 +1,8 @@
 """The study folder: what is in it, and what it says.
 
 study.json      what all seeds share: arch, recipe, dataset, selection; and where it ran
-s<seed>/        an ordinary run for each seed, without its checkpoints once it is finished
+s<seed>/        an ordinary run for each seed, without its checkpoints once it is finished; in a sweep one that
+                diverged has a diverged.json
 results.jsonl   a line per finished seed
 summary.json    the statistics
 plots/          pictures of them
@@ -24,10 +25,11 @@ from jaxtyping import UInt8
 from jaxmnist import runs
 from jaxmnist.config import RunConfig, read_json
 from jaxmnist.durable import write_atomically
-from jaxmnist.errors import CheckpointError, UsageError
+from jaxmnist.errors import CheckpointError, StorageError, UsageError
 from jaxmnist.statistics import share_settled, summarise
 
 STUDY, SEEDS, SUMMARY, PREDICTIONS = "study.json", "results.jsonl", "summary.json", "predictions.npz"
+DIVERGED = "diverged.json"
 
 _RUN = re.compile(r"s(\d+)")
 
@@ -82,7 +84,7 @@ def open_study(folder: Path, config: RunConfig, environment: Mapping[str, Any]) 
     config = dataclasses.replace(config, seed=0)
     if (folder / STUDY).is_file():
         present = read_study(folder).config
-        if difference := _first_difference(dataclasses.asdict(present), dataclasses.asdict(config)):
+        if difference := first_difference(dataclasses.asdict(present), dataclasses.asdict(config)):
             raise UsageError(
                 f"{folder} is a study of another configuration: {difference}; name another --out."
             )
@@ -115,15 +117,38 @@ def is_finished(study: Study, seed: int) -> bool:
     return (run / runs.RESULTS).is_file() and (run / PREDICTIONS).is_file()
 
 
+def is_closed(study: Study, seed: int) -> bool:
+    """Whether there is nothing left to train of a seed: it is finished, or has been noted as diverged."""
+    return is_finished(study, seed) or (study.run(seed) / DIVERGED).is_file()
+
+
+def write_divergence(study: Study, seed: int, reason: str) -> None:
+    """Notes that a seed diverged, so that it is not trained again.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        runs.write_json(study.run(seed) / DIVERGED, {"seed": seed, "reason": reason})
+    except OSError as error:
+        message = f"{study.run(seed) / DIVERGED} cannot be written ({error.strerror}); make room."
+        raise StorageError(message) from error
+
+
+def read_divergences(study: Study) -> list[int]:
+    """The seeds that have been noted as diverged."""
+    return sorted(
+        seed for seed in _seeds_begun(study) if is_closed(study, seed) and not is_finished(study, seed)
+    )
+
+
 def read_seeds(study: Study) -> list[SeedResult]:
     """The finished seeds, by their number.
 
     Raises:
         CheckpointError: files of one are damaged.
     """
-    found = (_RUN.fullmatch(folder.name) for folder in study.folder.iterdir())
-    seeds = sorted(int(match[1]) for match in found if match)
-    return [read_seed(study, seed) for seed in seeds if is_finished(study, seed)]
+    return [read_seed(study, seed) for seed in _seeds_begun(study) if is_finished(study, seed)]
 
 
 def read_seed(study: Study, seed: int) -> SeedResult:
@@ -216,15 +241,21 @@ def write_results(study: Study, results: Sequence[SeedResult], threshold: float)
     return figures
 
 
-def _first_difference(present: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str:
+def first_difference(present: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str:
+    """Where two configurations differ, in words; nothing where they do not."""
     for key, value in wanted.items():
-        path = f"{place}{key}"
-        if isinstance(value, Mapping) and isinstance(present[key], Mapping):
-            if inner := _first_difference(present[key], value, f"{path}."):
+        path, now = f"{place}{key}", present.get(key)
+        if isinstance(value, Mapping) and isinstance(now, Mapping):
+            if inner := first_difference(now, value, f"{path}."):
                 return inner
-        elif present[key] != value:
-            return f"its {path} is {present[key]!r}, not {value!r}"
+        elif now != value:
+            return f"its {path} is {now!r}, not {value!r}"
     return ""
+
+
+def _seeds_begun(study: Study) -> list[int]:
+    found = (_RUN.fullmatch(folder.name) for folder in study.folder.iterdir())
+    return sorted(int(match[1]) for match in found if match)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
-"""A study in several processes: each trains one seed at a time, and gets the next one when that is finished.
+"""Seeds of studies in several processes: each trains one at a time, and gets the next one when that is finished.
 
-A child reads seeds from its standard input and tells how it goes on its standard output, in lines of JSON. Where the
+A child reads jobs from its standard input and tells how it goes on its standard output, in lines of JSON. Where the
 input ends while it trains, the parent has been told to end, or is gone: the child saves its state and ends.
 """
 
@@ -14,54 +14,43 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxmnist.errors import InterruptedRunError, JaxmnistError, JaxmnistWarning
 from jaxmnist.signals import StopSignals
-from jaxmnist.study.folder import Study, is_finished, read_study
-from jaxmnist.study.loop import GO_ON, SeedObserver, train_seeds
-
-SECONDS_TO_STOP = 30.0
-"""After a signal: time for all children to save."""
-
-
-class Settings(NamedTuple):
-    """What a child has to know besides the study."""
-
-    data_dir: Path | None
-    compile_cache: bool
-    keep_checkpoints: bool
+from jaxmnist.study.folder import is_closed, read_study
+from jaxmnist.study.jobs import SECONDS_TO_STOP, Job, Settings, train_jobs
+from jaxmnist.study.loop import GO_ON
 
 
 class ChildError(JaxmnistError):
     """A child ended with an error; it has said which."""
 
     def __init__(self, exit_code: int) -> None:
-        super().__init__("a process of the study ended early, see above; what is finished is kept.")
+        super().__init__("a process that trains seeds ended early, see above; what is finished is kept.")
         self.exit_code = exit_code
 
 
-def train_in_processes(
-    study: Study, seeds: Sequence[int], processes: int, observer: SeedObserver, settings: Settings
-) -> None:
+def train_in_processes(jobs: Iterable[Job], processes: int, settings: Settings) -> None:
     """Trains seeds in so many processes on the CPU, whose cores they share out.
+
+    Args:
+        jobs: what to train; the next one is asked for when a process has nothing to do, so that what it is may
+            depend on what is finished by then. Observers are told, and jobs asked for, by one thread at a time.
+        processes: no more than there are jobs.
+        settings: for all of them.
 
     Raises:
         InterruptedRunError: SIGINT or SIGTERM arrived; the children have saved their states.
         ChildError: a child failed; the others were ended, their states saved.
+        Exception: what `jobs` or an observer raised.
     """
-    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for seed in seeds:
-        waiting.put(seed)
-    lock = threading.Lock()
+    waiting = _Waiting(jobs)
     with StopSignals(SECONDS_TO_STOP, f"interrupted, {GO_ON}") as stop:
-        children = [_start(study, settings, cores) for cores in _shared_cores(min(processes, len(seeds)))]
-        threads = [
-            threading.Thread(target=_drive, args=(child, waiting, observer, lock), daemon=True)
-            for child in children
-        ]
+        children = [_start(settings, cores) for cores in _shared_cores(processes)]
+        threads = [threading.Thread(target=_drive, args=(child, waiting), daemon=True) for child in children]
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
@@ -77,11 +66,49 @@ def train_in_processes(
         for thread in threads:
             thread.join()
         if stop.requested is not None:
-            raise InterruptedRunError(stop.requested, study.folder, GO_ON)
+            raise InterruptedRunError(stop.requested, Path(), GO_ON)
+    if waiting.error is not None:
+        raise waiting.error
     if wrong := [code for code in codes if code not in (0, 128 + signal.SIGTERM)]:
         raise ChildError(wrong[0] if 0 < wrong[0] < 128 else 1)
-    if not all(is_finished(study, seed) for seed in seeds):
+    if not all(is_closed(job.study, job.seed) for job in waiting.taken):
         raise ChildError(1)
+
+
+class _Waiting:
+    """The jobs, as children take them, and what is told of them. After an error there are no more."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._jobs = iter(jobs)
+        self._lock = threading.Lock()
+        self.taken: list[Job] = []
+        self.error: Exception | None = None
+
+    def take(self) -> Job | None:
+        """The next one; None where there is none."""
+        with self._lock:
+            if self.error is None:
+                try:
+                    self.taken.append(next(self._jobs))
+                    return self.taken[-1]
+                except StopIteration:
+                    pass
+                except Exception as error:
+                    self.error = error
+            return None
+
+    def tell(self, job: Job, told: Mapping[str, Any]) -> None:
+        """Passes on what a child tells of its job."""
+        with self._lock:
+            try:
+                if "row" in told:
+                    job.observer.on_epoch(job.seed, told["row"])
+                elif "done" in told:
+                    job.observer.on_progress(job.seed, told["epoch"], told["done"], told["total"])
+                else:
+                    job.observer.on_seed(job.seed)
+            except Exception as error:
+                self.error = self.error or error
 
 
 def _shared_cores(processes: int) -> Iterator[set[int] | None]:
@@ -94,8 +121,8 @@ def _shared_cores(processes: int) -> Iterator[set[int] | None]:
         yield set(cores[index::processes]) or None
 
 
-def _start(study: Study, settings: Settings, cores: set[int] | None) -> subprocess.Popen[str]:
-    work = {**settings._asdict(), "folder": str(study.folder)}
+def _start(settings: Settings, cores: set[int] | None) -> subprocess.Popen[str]:
+    work = settings._asdict()
     work["data_dir"] = None if settings.data_dir is None else str(settings.data_dir)
     code = "from jaxmnist.study.processes import work; work()"
     own = os.sched_getaffinity(0) if cores else set()
@@ -118,29 +145,27 @@ def _start(study: Study, settings: Settings, cores: set[int] | None) -> subproce
     return child
 
 
-def _drive(
-    child: subprocess.Popen[str],
-    waiting: "queue.SimpleQueue[int]",
-    observer: SeedObserver,
-    lock: threading.Lock,
-) -> None:
-    """Hands seeds to a child until there are no more, and passes on what it tells."""
-    with contextlib.suppress(queue.Empty, OSError, ValueError):
-        _tell(child, waiting.get_nowait())
+def _drive(child: subprocess.Popen[str], waiting: _Waiting) -> None:
+    """Hands jobs to a child until there are no more, and passes on what it tells."""
+    with contextlib.suppress(OSError, ValueError):
+        job = _hand_over(child, waiting)
         for line in child.stdout or ():
+            if job is None:
+                break
             told: Mapping[str, Any] = json.loads(line)
-            with lock:
-                if "row" in told:
-                    observer.on_epoch(told["seed"], told["row"])
-                elif "done" in told:
-                    observer.on_progress(told["seed"], told["epoch"], told["done"], told["total"])
-                else:
-                    observer.on_seed(told["seed"])
+            waiting.tell(job, told)
             if "finished" in told:
-                _tell(child, waiting.get_nowait())
-        return
-    with contextlib.suppress(OSError):
+                job = _hand_over(child, waiting)
+
+
+def _hand_over(child: subprocess.Popen[str], waiting: _Waiting) -> Job | None:
+    """Gives a child its next job, or ends its input where there is none."""
+    job = waiting.take()
+    if job is None:
         child.stdin.close()  # pyright: ignore[reportOptionalMemberAccess]
+    else:
+        _tell(child, {"folder": str(job.study.folder), "seed": job.seed})
+    return job
 
 
 def _tell(child: subprocess.Popen[str], value: Any) -> None:
@@ -159,18 +184,23 @@ def work() -> None:
     warnings.simplefilter("always", JaxmnistWarning)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     lines = _Lines()
-    settings, code = lines.get(), 0
+    settings, code = Settings(**lines.get()), 0
     try:
         device = select_device("cpu")
-        if settings["compile_cache"]:
+        if settings.compile_cache:
             use_compile_cache()
-        study = read_study(Path(settings["folder"]))
-        dataset = load_dataset(study.config.dataset, settings["data_dir"])
-        require_data_of_run(study.config, dataset, study.folder)
-        while (seed := lines.get()) is not None:
+        dataset = None
+        while (told := lines.get()) is not None:
+            study = read_study(Path(told["folder"]))
+            if dataset is None or dataset.name != study.config.dataset:
+                dataset = load_dataset(study.config.dataset, settings.data_dir)
+            require_data_of_run(study.config, dataset, study.folder)
+            teller = _Teller()
             with lines.busy():
-                arguments = study, [seed], dataset, device, _Teller(), environment(device)
-                train_seeds(*arguments, keep_checkpoints=settings["keep_checkpoints"])
+                job = Job(study, told["seed"], teller)
+                train_jobs([job], dataset, device, environment(device), settings)
+            # Only now: the parent may end the input next, which would end a busy process.
+            teller.tell({"seed": told["seed"], "finished": True})
     except InterruptedRunError as error:
         code = error.exit_code
     except JaxmnistError as error:
@@ -217,14 +247,14 @@ class _Teller:
     """An observer that tells the parent."""
 
     def on_progress(self, seed: int, epoch: int, done: int, total: int) -> None:
-        self._tell({"seed": seed, "epoch": epoch, "done": done, "total": total})
+        self.tell({"seed": seed, "epoch": epoch, "done": done, "total": total})
 
     def on_epoch(self, seed: int, row: Mapping[str, Any]) -> None:
-        self._tell({"seed": seed, "row": dict(row)})
+        self.tell({"seed": seed, "row": dict(row)})
 
     def on_seed(self, seed: int) -> None:
-        self._tell({"seed": seed, "finished": True})
+        """Is told when the process is ready for the next one."""
 
-    def _tell(self, values: Mapping[str, Any]) -> None:
+    def tell(self, values: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError):
             print(json.dumps(values), flush=True)
