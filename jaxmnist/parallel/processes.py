@@ -9,11 +9,8 @@ from typing import NamedTuple
 import jax
 
 from jaxmnist.errors import UsageError
-from jaxmnist.parallel.team import ALONE, Team, gather_team
+from jaxmnist.parallel.team import ALONE, START_SECONDS, Team, gather_team
 from jaxmnist.streams import keep_from_libraries
-
-START_SECONDS = 120
-"""So long the processes wait for each other at the start."""
 
 
 class Launch(NamedTuple):
@@ -23,6 +20,8 @@ class Launch(NamedTuple):
     """Host and port of process 0."""
     num_processes: int
     process_id: int
+    gpus: tuple[int, ...] | None = None
+    """Those of the machine that this process takes; None for all."""
 
 
 def launch_of(
@@ -41,8 +40,10 @@ def launch_of(
         UsageError: something is missing or impossible.
     """
     values = {"--coordinator": coordinator, "--num-processes": num_processes, "--process-id": process_id}
+    gpus = None
     if detect:
-        values = dict(zip(values, _detected(coordinator, num_processes, process_id), strict=True))
+        *found, gpus = _detected(coordinator, num_processes, process_id)
+        values = dict(zip(values, found, strict=True))
     elif all(value is None for value in values.values()):
         return None
     missing = [name for name, value in values.items() if value is None]
@@ -52,7 +53,7 @@ def launch_of(
             f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} {where}; give all of "
             "--coordinator HOST:PORT --num-processes N --process-id I, or start with srun or mpirun and --distributed."
         )
-    launch = Launch(*values.values())  # pyright: ignore[reportArgumentType]
+    launch = Launch(*values.values(), gpus)  # pyright: ignore[reportArgumentType]
     host, _, port = launch.coordinator.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise UsageError(
@@ -68,7 +69,7 @@ def launch_of(
 
 def _detected(
     coordinator: str | None, num_processes: int | None, process_id: int | None
-) -> tuple[str | None, int | None, int | None]:
+) -> tuple[str | None, int | None, int | None, tuple[int, ...] | None]:
     # What `jax.distributed.initialize` does by itself; here, so that what is missing can be named.
     from jax._src.clusters import ClusterEnv
 
@@ -76,7 +77,7 @@ def _detected(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that Kubernetes needs a package: said below, where it matters
             found = ClusterEnv.auto_detect_unset_distributed_params(
-                coordinator, num_processes, process_id, [], None, START_SECONDS
+                coordinator, num_processes, process_id, None, None, START_SECONDS
             )
     except Exception as error:  # of the Kubernetes client, of many kinds
         reason = str(error).strip().split("\n")[0]
@@ -84,7 +85,8 @@ def _detected(
             f"the processes of this job could not be found out ({reason}); give --coordinator HOST:PORT "
             "--num-processes N --process-id I."
         ) from error
-    return found[:3]
+    # A launcher that numbers the processes of a machine means one GPU for each.
+    return *found[:3], tuple(found[3]) if found[3] else None
 
 
 def join(launch: Launch | None) -> Team:
@@ -105,15 +107,21 @@ def join(launch: Launch | None) -> Team:
             address,
             launch.num_processes,
             launch.process_id,
+            launch.gpus,
             cluster_detection_method="deactivate",
             initialization_timeout=START_SECONDS,
         )
+        return _gather(launch, host.strip("[]"))
     except Exception as error:  # of many kinds
         reason = str(error).strip().split("\n")[0][:200]
         raise UsageError(
             f"process {launch.process_id} of {launch.num_processes} found no way to the others at "
             f"{launch.coordinator} within {START_SECONDS} s ({reason}); start all of them, with the same address."
         ) from error
+
+
+def _gather(launch: Launch, host: str) -> Team:
+    # The store of JAX's service is not public; it saves a port that would have to be chosen and given.
     from jax._src.distributed import global_state
 
     store = global_state.client
@@ -121,7 +129,7 @@ def join(launch: Launch | None) -> Team:
     return gather_team(
         launch.process_id,
         launch.num_processes,
-        host.strip("[]"),
+        host,
         store.key_value_set,
         lambda key: store.blocking_key_value_get(key, START_SECONDS * 1000),
         jax.distributed.shutdown,

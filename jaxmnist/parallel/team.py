@@ -23,6 +23,9 @@ PING_SECONDS, SILENCE_SECONDS = 3.0, 20.0
 """How often a process says that it is there, and after what silence it counts as ended: its machine may be gone,
 which closes no connection."""
 
+START_SECONDS = 120
+"""So long the processes wait for each other at the start."""
+
 SAVE_SECONDS = 5.0
 """What the leader has to complete a save that is being written when a process ends."""
 
@@ -231,6 +234,9 @@ def gather_team(
         host: name or address under which the leader can be reached.
         publish, look_up: of a store that all processes share; the second waits for what is to come.
         leave: called when all have ended what they do together.
+
+    Raises:
+        OSError: one of them does not come.
     """
     if rank:
         port, secret = look_up(_ADDRESS).split()
@@ -240,6 +246,7 @@ def gather_team(
         return Team(rank, size, [connection], leave)
     secret = os.urandom(16)
     with socket.create_server(("", 0), family=socket.AF_INET) as server:
+        server.settimeout(START_SECONDS)
         publish(_ADDRESS, f"{server.getsockname()[1]} {secret.hex()}")
         connections: dict[int, socket.socket] = {}
         while len(connections) < size - 1:
