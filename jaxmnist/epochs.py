@@ -82,9 +82,14 @@ def close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
     best = selection.is_best(session.config, rows, row)
     rows.append(row)
     snapshot = between_epochs(session, state, rows)
-    score = selection.score(session.config, row)
-    if not session.team.is_leader:
-        return snapshot
+    if session.team.is_leader:
+        _write(session, snapshot, rows, best)
+    session.team.barrier()
+    return snapshot
+
+
+def _write(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]], best: bool) -> None:
+    state, row, score = snapshot.state, rows[-1], selection.score(session.config, rows[-1])
     # The state last, as it holds the lines and stands for all: what is before it is written again if it is not.
     if best:
         with session.or_warning():
@@ -96,7 +101,6 @@ def close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
             session.save(snapshot, score, best)
     with session.or_warning():
         runs.write_metrics(session.run, rows)
-    return snapshot
 
 
 def finish(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def fit(
         )
         with _compiling_ahead(session):
             snapshot, rows = begin(session)
+        team.barrier()
         observer.on_start(len(rows))
         while len(rows) < config.recipe.epochs:
             snapshot = train_epoch(session, snapshot, rows)
@@ -109,6 +110,10 @@ def _compiling_ahead(session: Session) -> Iterator[None]:
             order = programs.epoch_order(keys.order, np.int32(0), data.train_split)
             arguments = state, metrics, data.images, data.labels, order, np.int32(0), np.int32(1), keys.step
             programs.train_chunk.lower(*arguments).compile()
+            # With several processes also what comes later: who has to wait for another's compiler gives up.
+            for order, _ in data.eval_splits.values() if session.team.size > 1 else ():
+                arguments = state, metrics, data.images, data.labels, order, np.int32(0), np.int32(1)
+                programs.evaluate_chunk.lower(*arguments).compile()
 
     thread = threading.Thread(target=compile_programs)
     thread.start()
@@ -136,7 +141,8 @@ def train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
         sums = jax.device_get(metrics)
         done += steps
         now = time.perf_counter()
-        steps = session.team.agree(max(1, round(CHUNK_SECONDS * steps / (now - chunk_began))))
+        steps = max(1, round(CHUNK_SECONDS * steps / (now - chunk_began)))
+        steps, is_due = session.team.agree((steps, now - saved > SAVE_SECONDS))
         require_converging(session, sums, epoch)
         session.observer.on_progress(epoch + 1, done, batches, *means(sums))
         snapshot = Snapshot(state, metrics, seconds + now - began, list(rows))
@@ -145,8 +151,9 @@ def train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
         except InterruptedRunError:
             session.save_last(snapshot)
             raise
-        if now - saved > SAVE_SECONDS:
+        if is_due:
             with session.or_warning():
                 session.save(snapshot)
+            session.team.barrier()
             saved = now
     return snapshot

@@ -117,6 +117,7 @@ class TrainingCommand(Command):
 
         from jaxmnist.parallel import MeshShape, select_mesh, simulate_cpu_devices
 
+        team.barrier()  # all have their data, wherever from
         shape = self._shape(team.size)
         if shape is not None and shape.devices > team.size:
             simulate_cpu_devices(shape.devices // team.size)

@@ -23,13 +23,13 @@ PING_SECONDS, SILENCE_SECONDS = 3.0, 20.0
 """How often a process says that it is there, and after what silence it counts as ended: its machine may be gone,
 which closes no connection."""
 
-START_SECONDS = 120
+START_SECONDS = 300
 """So long the processes wait for each other at the start."""
 
 SAVE_SECONDS = 5.0
 """What the leader has to complete a save that is being written when a process ends."""
 
-_PING, _VALUE, _SIGNAL, _LOST, _END = b"P", b"V", b"S", b"L", b"E"
+_PING, _VALUE, _SIGNAL, _BARRIER, _LOST, _END = b"P", b"V", b"S", b"B", b"L", b"E"
 
 
 class Team:
@@ -52,6 +52,7 @@ class Team:
         self._peers = dict(enumerate(connections, start=1)) if rank == 0 else {0: connections[0]}
         self._leave = leave
         self._values: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._arrivals = threading.Semaphore(0)
         self._asked: int | None = None
         self._ended: set[int] = set()
         self._all_ended = threading.Event()
@@ -78,6 +79,15 @@ class Team:
     def agree(self, value: Any = None) -> Any:
         """The leader's value, which JSON can hold, in every process."""
         return json.loads(self.share(json.dumps(value).encode() if self.is_leader else b""))
+
+    def barrier(self) -> None:
+        """Waits for all others, however long they take: the collectives of devices wait for half a minute only."""
+        if self.is_leader:
+            for _ in self._peers:
+                self._arrivals.acquire()
+        else:
+            self._send(0, _BARRIER)
+        self.share()
 
     def agree_on_signal(self, signum: int | None) -> int | None:
         """Number of a signal that any process got, None while none has; the leader may learn of it a call later."""
@@ -142,6 +152,8 @@ class Team:
                     self._values.put(content)
                 elif kind == _SIGNAL:
                     self._asked = self._asked or content[0]
+                elif kind == _BARRIER:
+                    self._arrivals.release()
                 elif kind == _LOST:
                     self._lose(*json.loads(content))
                 elif kind == _END:
@@ -201,6 +213,9 @@ class _Alone(Team):
 
     def agree(self, value: Any = None) -> Any:
         return value
+
+    def barrier(self) -> None:
+        pass
 
     def agree_on_signal(self, signum: int | None) -> int | None:
         return signum
