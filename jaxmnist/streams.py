@@ -65,11 +65,12 @@ def outlets() -> Iterator[Outlet]:
 
 
 def keep_from_libraries() -> None:
-    """Leaves standard output to Python: what libraries in C print there goes to standard error from now on."""
+    """Leaves standard output to Python: what libraries in C print there is dropped from now on."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
-        kept = os.dup(1)
-        os.dup2(2, 1)
+        kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
         sys.stdout = Outlet(os.fdopen(kept, "w", buffering=1))  # pyright: ignore[reportAttributeAccessIssue]
 
 

@@ -57,7 +57,7 @@ def _kill(trials: int, folder: Path, random: np.random.Generator, in_a_save: boo
             assert seconds[-1] < SECONDS_TO_END, f"{seconds[-1]:.1f} s until the others ended"
             assert codes == [LOST] * len(rest), f"exit codes {codes}: {error_lines(place)}"
             for rank in range(count):
-                errors = [line for line in error_lines(place, rank)]
+                errors = error_lines(place, rank)
                 expected = 0 if members[rank] is victim else 1
                 assert len(errors) == expected, f"process {rank} says {errors}"
             assert_loads(run)
@@ -100,10 +100,10 @@ def train(place: Path, count: int, *options: str | Path) -> Path:
 
 
 def error_lines(place: Path, rank: int | None = None) -> list[str]:
-    """What the processes, or one, say on standard error, but for Gloo's report of its connections."""
+    """What the processes, or one, say on standard error."""
     files = sorted(place.glob("*.err")) if rank is None else [place / f"{rank}.err"]
     lines = [line for file in files for line in file.read_text().splitlines()]
-    return [line for line in lines if line and not line.startswith("[Gloo]")]
+    return [line for line in lines if line]
 
 
 def _wait_for_first_epoch(members: list[subprocess.Popen[bytes]], place: Path) -> Path:
