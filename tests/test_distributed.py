@@ -192,23 +192,31 @@ def test_alone_nobody_is_asked():
         raise CheckpointError("as it is")
 
 
+FOLLOWER = """
+import socket, sys, time
+from jaxmnist.parallel import Team, team
+team.SILENCE_SECONDS = 2.0
+connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+follower = Team(1, 2, [connection], lambda: None)
+follower.remedy = "start again"
+connection.sendall(b"ready")
+time.sleep(60)
+"""
+
+
 def end_of_a_follower(action):
     """Exit code and message of a process whose leader does something; how many seconds that took."""
-    server = socket.create_server(("127.0.0.1", 0))
-    code = (
-        "import socket, sys, time; from jaxmnist.parallel import Team; "
-        "from jaxmnist.parallel import team; team.SILENCE_SECONDS = 2.0; "
-        "team = Team(1, 2, [socket.create_connection(('127.0.0.1', int(sys.argv[1])))], None); "
-        "team.remedy = 'start again'; time.sleep(60)"
-    )
-    port = str(server.getsockname()[1])
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, port], stderr=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    connection, _ = server.accept()
-    began = time.monotonic()
-    action(connection)
-    _, errors = process.communicate(timeout=60)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = [sys.executable, "-c", FOLLOWER, str(server.getsockname()[1])]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        connection, _ = server.accept()
+    with connection:
+        received = b""
+        while not received.endswith(b"ready"):  # after its pings
+            received += connection.recv(100)
+        began = time.monotonic()
+        action(connection)
+        _, errors = process.communicate(timeout=60)
     return process.returncode, errors, time.monotonic() - began
 
 
