@@ -1,5 +1,6 @@
 """What a run does between epochs: begin where it stopped, close an epoch, finish; state and metrics on the disk."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -15,7 +16,7 @@ from jax.sharding import Mesh
 from jaxmnist import runs, selection, train
 from jaxmnist.checkpoints import Snapshot, abstract
 from jaxmnist.checkpoints.states import room_for
-from jaxmnist.errors import DivergedError, JaxmnistWarning, StorageError, UsageError
+from jaxmnist.errors import DivergedError, JaxmnistWarning, SelfCheckError, StorageError, UsageError
 from jaxmnist.models import count_params
 from jaxmnist.optim import learning_rate, observe
 from jaxmnist.parallel import Team, first_device
@@ -84,8 +85,22 @@ def close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
     snapshot = between_epochs(session, state, rows)
     if session.team.is_leader:
         _write(session, snapshot, rows, best)
-    session.team.barrier()
+    if session.team.size > 1:
+        # Each process computes the whole state: equal programs on equal processors do it alike, others may not.
+        differing = session.team.barrier(_digest(state))
+        if differing:
+            raise SelfCheckError(
+                f"process {differing[0]} holds another state than process 0 after epoch {row['epoch']}: its "
+                f"processor computes other bytes; use machines of one kind and go on with --resume {session.run}."
+            )
     return snapshot
+
+
+def _digest(state: train.TrainState) -> bytes:
+    digest = hashlib.sha256()
+    for leaf in jax.device_get(jax.tree.leaves(state)):
+        digest.update(leaf.tobytes())
+    return digest.digest()
 
 
 def _write(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]], best: bool) -> None:

@@ -161,6 +161,12 @@ def test_all_take_the_leader_s_value(team):
     )
 
 
+def test_who_brings_something_else_to_a_barrier_is_known_to_all(team):
+    processes, _ = team
+    assert everywhere(processes, lambda process: process.barrier(b"same")) == [[]] * 3
+    assert everywhere(processes, lambda process: process.barrier(b"%d" % (process.rank // 2))) == [[2]] * 3
+
+
 def test_a_signal_to_one_reaches_all_within_two_questions(team):
     processes, _ = team
 

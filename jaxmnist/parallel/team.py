@@ -52,7 +52,7 @@ class Team:
         self._peers = dict(enumerate(connections, start=1)) if rank == 0 else {0: connections[0]}
         self._leave = leave
         self._values: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._arrivals = threading.Semaphore(0)
+        self._arrivals: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
         self._asked: int | None = None
         self._ended: set[int] = set()
         self._all_ended = threading.Event()
@@ -80,14 +80,17 @@ class Team:
         """The leader's value, which JSON can hold, in every process."""
         return json.loads(self.share(json.dumps(value).encode() if self.is_leader else b""))
 
-    def barrier(self) -> None:
-        """Waits for all others, however long they take: the collectives of devices wait for half a minute only."""
-        if self.is_leader:
-            for _ in self._peers:
-                self._arrivals.acquire()
-        else:
-            self._send(0, _BARRIER)
-        self.share()
+    def barrier(self, content: bytes = b"") -> list[int]:
+        """Waits for all others, however long they take: the collectives of devices wait for half a minute only.
+
+        Returns:
+            The processes that brought other content than the leader, which all know then.
+        """
+        if not self.is_leader:
+            self._send(0, _BARRIER, content)
+            return self.agree()
+        arrived = [self._arrivals.get() for _ in self._peers]
+        return self.agree(sorted(peer for peer, brought in arrived if brought != content))
 
     def agree_on_signal(self, signum: int | None) -> int | None:
         """Number of a signal that any process got, None while none has; the leader may learn of it a call later."""
@@ -153,7 +156,7 @@ class Team:
                 elif kind == _SIGNAL:
                     self._asked = self._asked or content[0]
                 elif kind == _BARRIER:
-                    self._arrivals.release()
+                    self._arrivals.put((peer, content))
                 elif kind == _LOST:
                     self._lose(*json.loads(content))
                 elif kind == _END:
@@ -214,8 +217,8 @@ class _Alone(Team):
     def agree(self, value: Any = None) -> Any:
         return value
 
-    def barrier(self) -> None:
-        pass
+    def barrier(self, content: bytes = b"") -> list[int]:
+        return []
 
     def agree_on_signal(self, signum: int | None) -> int | None:
         return signum
