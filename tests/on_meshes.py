@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmnist import many, ops, train
@@ -140,7 +141,7 @@ class Training:
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *map(self._start, seeds))
         states, metrics = put(stacked, along(where, SEED))
         for epoch, steps in self._epochs():
-            orders = many.epoch_orders(varied, np.int32(epoch), self._split(where), recipe=self.recipe)
+            orders = many.epoch_orders(varied, jnp.int32(epoch), self._split(where), recipe=self.recipe)
             chunk = *self._data(where), orders, np.int32(0), np.int32(steps)
             states, metrics = train_runs(states, metrics, *chunk, varied)
         return jax.device_get((states, metrics))

@@ -106,7 +106,7 @@ def fake_kubernetes():
     )
     config = types.SimpleNamespace(load_incluster_config=lambda: None)
     module = types.ModuleType("kubernetes")
-    module.client, module.config = client, config
+    vars(module).update(client=client, config=config)
     return module
 
 

@@ -65,7 +65,8 @@ class Train(TrainingCommand):
             require_tensorboard()
         if self.resume is not None:
             self._refuse_configuration()
-            run, config = agree_on_run(team, lambda: (self.resume, runs.read_config(self.resume)))
+            resumed = self.resume
+            run, config = agree_on_run(team, lambda: (resumed, runs.read_config(resumed)))
             dataset = load_dataset(config.dataset, self.data_dir)
             where = self.start_on(team, console)
         else:

@@ -53,7 +53,7 @@ def launch_of(
             f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} {where}; give all of "
             "--coordinator HOST:PORT --num-processes N --process-id I, or start with srun or mpirun and --distributed."
         )
-    launch = Launch(*values.values(), gpus)  # pyright: ignore[reportArgumentType]
+    launch = Launch(*values.values(), gpus=gpus)  # pyright: ignore[reportArgumentType]
     host, _, port = launch.coordinator.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise UsageError(

@@ -191,6 +191,7 @@ def _train_epoch(
 
 @functools.lru_cache(maxsize=8)
 def _build_programs(model: Any, recipe: Recipe, where: Where, total_steps: int) -> tuple[Any, Any]:
+    divided = {"out_shardings": along(where, SEED)} if isinstance(where, Mesh) else {}
     train_runs = jitted(
         partial(
             many.train_runs,
@@ -200,9 +201,9 @@ def _build_programs(model: Any, recipe: Recipe, where: Where, total_steps: int) 
             total_steps=total_steps,
         ),
         where,
-        out_shardings=along(where, SEED) if isinstance(where, Mesh) else None,
         donate_argnums=(0, 1),
         compiler_options=ops.compiler_options(first_device(where)),
+        **divided,
     )
     epoch_orders = partial(many.epoch_orders, recipe=recipe)
     # On one device it is called as it is, a handful of small programs.
