@@ -46,7 +46,7 @@ def fit(
         dataset: the data that `config.dataset` names.
         run: an existing run folder; metrics, checkpoints and results are written there.
         where: a device, or a mesh of several.
-        observer: told about progress; `Silent` where another process shows it.
+        observer: told about progress, in each process its own.
         team: the processes that train this run together, over all of which the mesh extends. All call this
             function alike; the leader alone reads and writes the run folder.
 
@@ -61,6 +61,7 @@ def fit(
             fails is no more than a warning.
         CheckpointError: the run's checkpoint cannot be used.
         DataError: the run began on other data.
+        SelfCheckError: the processes of a team do not compute the same.
         UsageError: another process uses the run's folder, or it cannot be written to, or the disk is full.
     """
     runs.require_data_of_run(config, dataset, run)
