@@ -9,7 +9,8 @@ from typing import NamedTuple
 import jax
 
 from jaxmnist.errors import UsageError
-from jaxmnist.parallel.team import ALONE, START_SECONDS, Team, gather_team
+from jaxmnist.parallel.connections import START_SECONDS, connect
+from jaxmnist.parallel.team import ALONE, Team
 from jaxmnist.streams import keep_from_libraries
 
 
@@ -126,14 +127,14 @@ def _gather(launch: Launch, host: str) -> Team:
 
     store = global_state.client
     assert store is not None
-    return gather_team(
+    connections = connect(
         launch.process_id,
         launch.num_processes,
         host,
         store.key_value_set,
         lambda key: store.blocking_key_value_get(key, START_SECONDS * 1000),
-        jax.distributed.shutdown,
     )
+    return Team(launch.process_id, launch.num_processes, connections, jax.distributed.shutdown)
 
 
 class _Relay:

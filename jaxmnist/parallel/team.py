@@ -18,13 +18,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jaxmnist.errors import JaxmnistError, LostProcessError
+from jaxmnist.parallel.connections import receive
 
 PING_SECONDS, SILENCE_SECONDS = 3.0, 20.0
 """How often a process says that it is there, and after what silence it counts as ended: its machine may be gone,
 which closes no connection."""
-
-START_SECONDS = 300
-"""So long the processes wait for each other at the start."""
 
 SAVE_SECONDS = 5.0
 """What the leader has to complete a save that is being written when a process ends."""
@@ -149,8 +147,8 @@ class Team:
         connection.settimeout(SILENCE_SECONDS)
         try:
             while True:
-                kind, length = struct.unpack(">cI", _read(connection, 5))
-                content = _read(connection, length)
+                kind, length = struct.unpack(">cI", receive(connection, 5))
+                content = receive(connection, length)
                 if kind == _VALUE:
                     self._values.put(content)
                 elif kind == _SIGNAL:
@@ -234,58 +232,3 @@ class _Alone(Team):
 
 ALONE: Team = _Alone()
 """The team of a run in one process."""
-
-
-def gather_team(
-    rank: int,
-    size: int,
-    host: str,
-    publish: Callable[[str, str], None],
-    look_up: Callable[[str], str],
-    leave: Callable[[], None],
-) -> Team:
-    """Connects the processes with the leader.
-
-    Args:
-        rank: number of this process.
-        size: how many there are.
-        host: name or address under which the leader can be reached.
-        publish, look_up: of a store that all processes share; the second waits for what is to come.
-        leave: called when all have ended what they do together.
-
-    Raises:
-        OSError: one of them does not come.
-    """
-    if rank:
-        port, secret = look_up(_ADDRESS).split()
-        connection = socket.create_connection((host, int(port)), timeout=SILENCE_SECONDS)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(bytes.fromhex(secret) + struct.pack(">I", rank))
-        return Team(rank, size, [connection], leave)
-    secret = os.urandom(16)
-    with socket.create_server(("", 0), family=socket.AF_INET) as server:
-        server.settimeout(START_SECONDS)
-        publish(_ADDRESS, f"{server.getsockname()[1]} {secret.hex()}")
-        connections: dict[int, socket.socket] = {}
-        while len(connections) < size - 1:
-            connection, _ = server.accept()
-            connection.settimeout(SILENCE_SECONDS)
-            with contextlib.suppress(OSError):
-                hello = _read(connection, len(secret) + 4)
-                if hello[: len(secret)] == secret:
-                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    connections[struct.unpack(">I", hello[len(secret) :])[0]] = connection
-    return Team(0, size, [connections[peer] for peer in range(1, size)], leave)
-
-
-_ADDRESS = "jaxmnist/leader"
-
-
-def _read(connection: socket.socket, length: int) -> bytes:
-    content = b""
-    while len(content) < length:
-        part = connection.recv(length - len(content))
-        if not part:
-            raise ConnectionError
-        content += part
-    return content

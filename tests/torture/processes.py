@@ -100,10 +100,13 @@ def train(place: Path, count: int, *options: str | Path) -> Path:
 
 
 def error_lines(place: Path, rank: int | None = None) -> list[str]:
-    """What the processes, or one, say on standard error."""
+    """What the processes, or one, say on standard error, but for XLA's alarm where a machine is very busy."""
     files = sorted(place.glob("*.err")) if rank is None else [place / f"{rank}.err"]
     lines = [line for file in files for line in file.read_text().splitlines()]
-    return [line for line in lines if line]
+    return [line for line in lines if line and not any(part in line for part in _ALARM)]
+
+
+_ALARM = ("slow_operation_alarm", "********", "Very slow compile")
 
 
 def _wait_for_first_epoch(members: list[subprocess.Popen[bytes]], place: Path) -> Path:
