@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float32, Int32, Key, UInt8
 
+from jaxmnist.parallel import over_data
 from jaxmnist.recipes import Recipe
 
 
@@ -44,4 +45,4 @@ def gather(images: Array, labels: Array, order: Array, number: Array, size: int)
     mask = (index != PADDING).astype(jnp.float32)
     # A barrier, or XLA looks the mask up anew wherever a batch norm uses it, once per element of the map.
     mask, index = lax.optimization_barrier((mask, jnp.maximum(index, 0)))
-    return Batch(images[index], labels[index], mask)
+    return over_data(Batch(images[index], labels[index], mask))

@@ -34,7 +34,7 @@ def main(command: str | None = None) -> None:
         warnings.simplefilter("always", JaxmnistWarning)
         warnings.showwarning = _show_warning
         code = _exit_code(chosen)
-        if code > 128:
+        if code > 128 or (code and _is_one_of_several()):
             _end_at_once(code)
         out.flush()
         if out.failure is not None and code == 0:
@@ -61,6 +61,12 @@ def _exit_code(command: Command) -> int:
         traceback.print_exc()
     print(f"error: {message}", file=sys.stderr)
     return code
+
+
+def _is_one_of_several() -> bool:
+    """Whether JAX would wait for other processes at the end, which have ended already."""
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
 
 
 def _end_at_once(code: int) -> None:

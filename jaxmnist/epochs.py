@@ -1,5 +1,6 @@
 """What a run does between epochs: begin where it stopped, close an epoch, finish; state and metrics on the disk."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -10,13 +11,15 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxmnist import runs, selection, train
 from jaxmnist.checkpoints import Snapshot, abstract
 from jaxmnist.checkpoints.states import room_for
-from jaxmnist.errors import DivergedError, JaxmnistWarning, StorageError, UsageError
+from jaxmnist.errors import DivergedError, JaxmnistWarning, SelfCheckError, StorageError, UsageError
 from jaxmnist.models import count_params
 from jaxmnist.optim import learning_rate, observe
+from jaxmnist.parallel import Team, first_device
 from jaxmnist.programs import EVAL_BATCH
 from jaxmnist.session import Session
 from jaxmnist.weights import save_best
@@ -26,8 +29,10 @@ def begin(session: Session) -> tuple[Snapshot, list[dict[str, Any]]]:
     """Where the run stands, and the lines of its epochs so far, which `metrics.jsonl` then holds."""
     run = session.run
     snapshot = _first_snapshot(session)
-    _require_space(session, snapshot)
     rows = list(snapshot.rows)
+    if not session.team.is_leader:
+        return snapshot, rows
+    _require_space(session, snapshot)
     present = runs.read_metrics(run)
     # The line of the last epoch may be missing: it is written after the state.
     if json.dumps(present[: len(rows)]) not in (json.dumps(rows), json.dumps(rows[:-1])):
@@ -68,12 +73,38 @@ def close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
                 last = state._replace(average=state.last_variables)
                 row |= _evaluate(session, last, split, "plain_")
         if plateau is not None:
-            state = state._replace(opt_state=observe(state.opt_state, row[f"{select_on}_{plateau.monitor}"]))
+            metric = row[f"{select_on}_{plateau.monitor}"]
+            if isinstance(session.where, Mesh):  # arithmetic of the host's
+                observed = jax.device_get(observe(jax.device_get(state.opt_state), metric))
+                state = state._replace(opt_state=session.placed(observed))
+            else:
+                state = state._replace(opt_state=observe(state.opt_state, metric))
     row["seconds"] = round(seconds + time.perf_counter() - began, 3)
     best = selection.is_best(session.config, rows, row)
     rows.append(row)
     snapshot = between_epochs(session, state, rows)
-    score = selection.score(session.config, row)
+    if session.team.is_leader:
+        _write(session, snapshot, rows, best)
+    if session.team.size > 1:
+        # Each process computes the whole state: equal programs on equal processors do it alike, others may not.
+        differing = session.team.barrier(_digest(state))
+        if differing:
+            raise SelfCheckError(
+                f"process {differing[0]} holds another state than process 0 after epoch {row['epoch']}: its "
+                f"processor computes other bytes; use machines of one kind and go on with --resume {session.run}."
+            )
+    return snapshot
+
+
+def _digest(state: train.TrainState) -> bytes:
+    digest = hashlib.sha256()
+    for leaf in jax.device_get(jax.tree.leaves(state)):
+        digest.update(leaf.tobytes())
+    return digest.digest()
+
+
+def _write(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]], best: bool) -> None:
+    state, row, score = snapshot.state, rows[-1], selection.score(session.config, rows[-1])
     # The state last, as it holds the lines and stands for all: what is before it is written again if it is not.
     if best:
         with session.or_warning():
@@ -85,11 +116,12 @@ def close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
             session.save(snapshot, score, best)
     with session.or_warning():
         runs.write_metrics(session.run, rows)
-    return snapshot
 
 
 def finish(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> dict[str, Any]:
     results = selection.summarise(session.config, rows, count_params({"params": snapshot.state.params}))
+    if not session.team.is_leader:
+        return results
     try:
         runs.write_metrics(session.run, rows)
         runs.write_json(session.run / runs.RESULTS, results)
@@ -118,15 +150,42 @@ def means(sums: train.Metrics) -> tuple[float, float]:
 
 
 def between_epochs(session: Session, state: train.TrainState, rows: list[dict[str, Any]]) -> Snapshot:
-    return Snapshot(state, jax.device_put(train.no_metrics(), session.device), 0.0, list(rows))
+    return Snapshot(state, session.placed(train.no_metrics()), 0.0, list(rows))
 
 
 def _first_snapshot(session: Session) -> Snapshot:
     create_state = partial(session.programs.create_state, session.keys.init)
-    if session.checkpoints.latest_step() is None:
-        return between_epochs(session, jax.device_put(create_state(), session.device), [])
     shapes = jax.eval_shape(create_state), train.no_metrics()
-    return session.checkpoints.restore_latest(*abstract(shapes, session.device))
+    found = session.team.is_leader and session.checkpoints.latest_step() is not None
+    if session.team.size == 1:
+        if not found:
+            return between_epochs(session, session.placed(create_state()), [])
+        return session.checkpoints.restore_latest(*abstract(shapes, session.where))
+    # The leader's state in every process: the others need no access to its folder, and all begin with the same bytes.
+    snapshot = None
+    if found:
+        snapshot = session.checkpoints.restore_latest(*abstract(shapes, first_device(session.where)))
+    seconds, rows = session.team.agree((snapshot.seconds, snapshot.rows) if snapshot else (0.0, None))
+    if rows is None:
+        state, metrics = create_state(), train.no_metrics()
+    else:
+        state, metrics = snapshot[:2] if snapshot else shapes
+    state, metrics = session.placed(_shared(session.team, (state, metrics)))
+    return Snapshot(state, metrics, seconds, rows or [])
+
+
+def _shared(team: Team, tree: Any) -> Any:
+    """The leader's arrays in every process; of the others' only shapes and dtypes count."""
+    leaves, structure = jax.tree.flatten(tree)
+    leaves = jax.device_get(leaves) if team.is_leader else leaves
+    content = team.share(b"".join(np.asarray(leaf).tobytes() for leaf in leaves) if team.is_leader else b"")
+    shared, start = [], 0
+    for leaf in leaves:
+        dtype = np.dtype(leaf.dtype)
+        count = math.prod(leaf.shape)
+        shared.append(np.frombuffer(content, dtype, count, start).reshape(leaf.shape))
+        start += count * dtype.itemsize
+    return jax.tree.unflatten(structure, shared)
 
 
 def _require_space(session: Session, snapshot: Snapshot) -> None:
@@ -142,7 +201,7 @@ def _require_space(session: Session, snapshot: Snapshot) -> None:
 def _evaluate(session: Session, state: train.TrainState, split: str, prefix: str = "") -> dict[str, Any]:
     data = session.data
     order, examples = data.eval_splits[split]
-    nothing = jax.device_put(train.no_metrics(), session.device)
+    nothing = session.placed(train.no_metrics())
     batches = np.int32(-(-examples // EVAL_BATCH))
     sums = jax.device_get(
         session.programs.evaluate_chunk(state, nothing, data.images, data.labels, order, np.int32(0), batches)

@@ -44,6 +44,12 @@ class TargetMissedError(JaxmnistError):
     exit_code = 6
 
 
+class LostProcessError(JaxmnistError):
+    """Of the processes that train a run together one has ended, and so have the others."""
+
+    exit_code = 7
+
+
 class SelfCheckError(JaxmnistError):
     """This machine, as it is set up, computes other numbers than it should; exit code 1."""
 

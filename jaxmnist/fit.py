@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxmnist import runs, train
@@ -18,7 +17,8 @@ from jaxmnist.config import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.durable import locked
 from jaxmnist.epochs import begin, close_epoch, finish, means, require_converging
-from jaxmnist.parallel import Device
+from jaxmnist.errors import InterruptedRunError
+from jaxmnist.parallel import ALONE, Team, Where, everywhere, put
 from jaxmnist.programs import build_programs
 from jaxmnist.session import Observer, Session, place
 from jaxmnist.signals import StopSignals
@@ -29,19 +29,26 @@ CHUNK_SECONDS = 0.4
 SECONDS_TO_STOP = 1.0
 """After a signal: time for the chunk in progress; then the state before what takes longer is saved."""
 
+TEAM_SECONDS_TO_STOP = 10.0
+"""The same where several processes have to hear of it."""
+
 SAVE_SECONDS = 60.0
 """A checkpoint in the middle of an epoch when the last one is older than this."""
 
 
-def fit(config: RunConfig, dataset: Dataset, run: Path, device: Device, observer: Observer) -> dict[str, Any]:
+def fit(
+    config: RunConfig, dataset: Dataset, run: Path, where: Where, observer: Observer, team: Team = ALONE
+) -> dict[str, Any]:
     """Trains until the recipe's last epoch, from the run's newest checkpoint where there is one.
 
     Args:
         config: what to train.
         dataset: the data that `config.dataset` names.
         run: an existing run folder; metrics, checkpoints and results are written there.
-        device: where to compute.
-        observer: told about progress.
+        where: a device, or a mesh of several.
+        observer: told about progress, in each process its own.
+        team: the processes that train this run together, over all of which the mesh extends. All call this
+            function alike; the leader alone reads and writes the run folder.
 
     Returns:
         The contents of `results.json`.
@@ -54,26 +61,30 @@ def fit(config: RunConfig, dataset: Dataset, run: Path, device: Device, observer
             fails is no more than a warning.
         CheckpointError: the run's checkpoint cannot be used.
         DataError: the run began on other data.
+        SelfCheckError: the processes of a team do not compute the same.
         UsageError: another process uses the run's folder, or it cannot be written to, or the disk is full.
     """
     runs.require_data_of_run(config, dataset, run)
-    stop_signals = StopSignals(SECONDS_TO_STOP, f"interrupted; go on with --resume {run}")
-    with locked(run), stop_signals as stop:
-        data = place(dataset, config, device)
+    seconds = SECONDS_TO_STOP if team is ALONE else TEAM_SECONDS_TO_STOP
+    stop_signals = StopSignals(seconds, f"interrupted; go on with --resume {run}")
+    with locked(run) if team.is_leader else contextlib.nullcontext(), stop_signals as stop:
+        data = place(dataset, config, where)
         total_steps = config.recipe.total_steps(len(data.train_split))
         session = Session(
             config=config,
             run=run,
-            device=device,
-            programs=build_programs(config.create_model(), config.recipe, device, total_steps),
-            keys=jax.device_put(train.Keys.from_seed(config.seed), device),
+            where=where,
+            programs=build_programs(config.create_model(), config.recipe, where, total_steps),
+            keys=put(train.Keys.from_seed(config.seed), everywhere(where)),
             data=data,
             checkpoints=Checkpoints(run, config.arch, config.recipe),
             stop=stop,
             observer=observer,
+            team=team,
         )
         with _compiling_ahead(session):
             snapshot, rows = begin(session)
+        team.barrier()
         observer.on_start(len(rows))
         while len(rows) < config.recipe.epochs:
             snapshot = train_epoch(session, snapshot, rows)
@@ -93,13 +104,17 @@ def _compiling_ahead(session: Session) -> Iterator[None]:
     """
     programs, keys, data = session.programs, session.keys, session.data
     shapes = jax.eval_shape(partial(programs.create_state, keys.init)), train.no_metrics()
-    state, metrics = abstract(shapes, session.device)
+    state, metrics = abstract(shapes, session.where)
 
     def compile_programs() -> None:
         with contextlib.suppress(Exception):
-            order = programs.epoch_order(keys.order, jnp.int32(0), data.train_split)
+            order = programs.epoch_order(keys.order, np.int32(0), data.train_split)
             arguments = state, metrics, data.images, data.labels, order, np.int32(0), np.int32(1), keys.step
             programs.train_chunk.lower(*arguments).compile()
+            # With several processes also what comes later: who has to wait for another's compiler gives up.
+            for order, _ in data.eval_splits.values() if session.team.size > 1 else ():
+                arguments = state, metrics, data.images, data.labels, order, np.int32(0), np.int32(1)
+                programs.evaluate_chunk.lower(*arguments).compile()
 
     thread = threading.Thread(target=compile_programs)
     thread.start()
@@ -114,7 +129,7 @@ def train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
     data, keys, batches, epoch = session.data, session.keys, session.batches, len(rows)
     state, metrics, seconds, _ = snapshot
     began = saved = time.perf_counter()
-    order = session.programs.epoch_order(keys.order, jnp.int32(epoch), data.train_split)
+    order = session.programs.epoch_order(keys.order, np.int32(epoch), data.train_split)
     done = int(state.step) - epoch * batches
     # One step first: progress shows at once, and its time tells how many make a chunk.
     steps = 1
@@ -128,14 +143,18 @@ def train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
         done += steps
         now = time.perf_counter()
         steps = max(1, round(CHUNK_SECONDS * steps / (now - chunk_began)))
+        steps, is_due = session.team.agree((steps, now - saved > SAVE_SECONDS))
         require_converging(session, sums, epoch)
         session.observer.on_progress(epoch + 1, done, batches, *means(sums))
         snapshot = Snapshot(state, metrics, seconds + now - began, list(rows))
-        if session.stop.requested is not None:
-            session.save_last(snapshot)
+        try:
             session.end_if_asked()
-        if now - saved > SAVE_SECONDS:
+        except InterruptedRunError:
+            session.save_last(snapshot)
+            raise
+        if is_due:
             with session.or_warning():
                 session.save(snapshot)
+            session.team.barrier()
             saved = now
     return snapshot

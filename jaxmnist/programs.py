@@ -5,10 +5,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+from jax.sharding import Mesh
 
 from jaxmnist import ops, train
 from jaxmnist.optim import make_optimizer
-from jaxmnist.parallel import Device
+from jaxmnist.parallel import Where, everywhere, first_device, on_mesh
 from jaxmnist.recipes import Recipe
 
 EVAL_BATCH = 64
@@ -33,8 +34,8 @@ class Programs(NamedTuple):
 
 
 @functools.lru_cache(maxsize=8)
-def build_programs(model: Any, recipe: Recipe, device: Device, total_steps: int | None = None) -> Programs:
-    """The functions of `jaxmnist.train` for a network of `jaxmnist.models`, a recipe and a device.
+def build_programs(model: Any, recipe: Recipe, where: Where, total_steps: int | None = None) -> Programs:
+    """The functions of `jaxmnist.train` for a network of `jaxmnist.models`, a recipe and a device or a mesh.
 
     `total_steps` is that of `jaxmnist.train.train_step`; without it, and with a recipe that needs it, nothing can be
     trained.
@@ -44,12 +45,24 @@ def build_programs(model: Any, recipe: Recipe, device: Device, total_steps: int 
     optimizer = make_optimizer(recipe, total_steps=total_steps)
     training = {"model": model, "optimizer": optimizer, "recipe": recipe, "total_steps": total_steps}
     evaluation = {"batch_size": EVAL_BATCH, "model": model, "recipe": recipe}
-    fast = partial(jax.jit, compiler_options=ops.compiler_options(device))
+
+    def fast(function: Any, **options: Any) -> Any:
+        return jitted(function, where, compiler_options=ops.compiler_options(first_device(where)), **options)
+
     return Programs(
-        create_state=jax.jit(partial(train.create_state, model=model, optimizer=optimizer, recipe=recipe)),
+        create_state=jitted(
+            partial(train.create_state, model=model, optimizer=optimizer, recipe=recipe), where
+        ),
         train_chunk=fast(partial(train.train_chunk, **training), donate_argnums=(0, 1)),
         epoch_step=fast(partial(train.epoch_step, **training), donate_argnums=(0, 1)),
         evaluate_chunk=fast(partial(train.evaluate_chunk, **evaluation), donate_argnums=1),
         classify=fast(partial(train.classify, **evaluation)),
         epoch_order=fast(partial(train.epoch_order, recipe=recipe)),
     )
+
+
+def jitted(function: Any, where: Where, **options: Any) -> Any:
+    """`jax.jit` of a function for a device or a mesh, on which every device gets the whole of the results."""
+    if isinstance(where, Mesh):
+        options = {"out_shardings": everywhere(where), **options}
+    return jax.jit(on_mesh(function, where), **options)

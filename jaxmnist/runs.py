@@ -24,6 +24,7 @@ from jaxmnist.config import RunConfig, read_json, updated
 from jaxmnist.data import Dataset
 from jaxmnist.durable import append, write_atomically
 from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened
+from jaxmnist.parallel import Where, where_text
 from jaxmnist.recipes import Recipe
 
 CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.json"
@@ -164,15 +165,15 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_atomically(path, json.dumps(values, indent=2) + "\n")
 
 
-def environment(device: Any) -> dict[str, Any]:
-    """What a number depends on besides the configuration: versions, machine, device, git revision."""
+def environment(where: Where) -> dict[str, Any]:
+    """What a number depends on besides the configuration: versions, machine, devices, git revision."""
     return {
         "python": platform.python_version(),
         "packages": versions(),
         "platform": platform.platform(),
         "processor": _processor(),
         "cpu_count": os.cpu_count(),
-        "device": f"{device.platform}: {device.device_kind}",
+        "device": where_text(where),
         "git_revision": _git_revision(),
         "command": sys.argv,
     }

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import jax
 import numpy as np
 from jaxtyping import Array, Int32, UInt8
 
@@ -17,7 +16,7 @@ from jaxmnist.config import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.data.splits import split_indices
 from jaxmnist.errors import InterruptedRunError, JaxmnistWarning, StorageError
-from jaxmnist.parallel import Device
+from jaxmnist.parallel import ALONE, Team, Where, everywhere, put, put_divided
 from jaxmnist.programs import EVAL_BATCH, Programs
 from jaxmnist.signals import StopSignals
 
@@ -70,13 +69,14 @@ class Session(NamedTuple):
 
     config: RunConfig
     run: Path
-    device: Device
+    where: Where
     programs: Programs
     keys: train.Keys
     data: Data
     checkpoints: Checkpoints
     stop: StopSignals
     observer: Observer
+    team: Team = ALONE
 
     @property
     def batches(self) -> int:
@@ -95,7 +95,9 @@ class Session(NamedTuple):
         Raises:
             StorageError: it cannot be written.
         """
-        with self.stop.saving():
+        if not self.team.is_leader:
+            return
+        with self.stop.saving(), self.team.writing():
             self.checkpoints.save(snapshot, len(snapshot.rows), score, meets_rule)
 
     def save_last(self, snapshot: Snapshot, score: float | None = None, meets_rule: bool = False) -> None:
@@ -119,28 +121,36 @@ class Session(NamedTuple):
             warnings.warn(message, JaxmnistWarning, stacklevel=4)
 
     def end_if_asked(self) -> None:
-        """Ends a session that a signal asked to end.
+        """Ends a session that a signal asked to end, in whichever of its processes.
 
         Raises:
             InterruptedRunError: one did.
         """
-        if self.stop.requested is not None:
-            raise InterruptedRunError(self.stop.requested, self.run)
+        signum = self.team.agree_on_signal(self.stop.requested)
+        if signum is not None:
+            raise InterruptedRunError(signum, self.run)
+
+    def placed(self, tree: Any) -> Any:
+        """A tree of arrays on every device of the session."""
+        return put(tree, everywhere(self.where))
 
 
-def place(dataset: Dataset, config: RunConfig, device: Device) -> Data:
-    """Puts the images and the splits of a run on a device."""
-    put = partial(jax.device_put, device=device)
+def place(dataset: Dataset, config: RunConfig, where: Where) -> Data:
+    """Puts the images and the splits of a run on a device, or a share of the images on each device of a mesh."""
+    put_everywhere = partial(put, sharding=everywhere(where))
     splits = split_indices(len(dataset.train_labels), len(dataset.test_labels), config.select_on)
     train_split = splits.pop("train")
     longest = max(map(len, splits.values()))
     longest += -longest % EVAL_BATCH
     return Data(
-        images=put(np.concatenate([dataset.train_images, dataset.test_images])),
-        labels=put(np.concatenate([dataset.train_labels, dataset.test_labels])),
-        train_split=put(train_split),
+        images=put_divided(np.concatenate([dataset.train_images, dataset.test_images]), where),
+        labels=put_everywhere(np.concatenate([dataset.train_labels, dataset.test_labels])),
+        train_split=put_everywhere(train_split),
         eval_splits={
-            name: (put(np.pad(index, (0, longest - len(index)), constant_values=train.PADDING)), len(index))
+            name: (
+                put_everywhere(np.pad(index, (0, longest - len(index)), constant_values=train.PADDING)),
+                len(index),
+            )
             for name, index in splits.items()
             if len(index)
         },

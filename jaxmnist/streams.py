@@ -64,6 +64,16 @@ def outlets() -> Iterator[Outlet]:
             error.flush()
 
 
+def keep_from_libraries() -> None:
+    """Leaves standard output to Python: what libraries in C print there is dropped from now on."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
+        sys.stdout = Outlet(os.fdopen(kept, "w", buffering=1))  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def _reopen_closed() -> None:
     # The next file to be opened, a checkpoint say, would get the number of a closed stream, and what C libraries
     # print there.

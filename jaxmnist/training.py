@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,16 @@ from jaxmnist.errors import JaxmnistWarning
 from jaxmnist.evaluate import evaluate_split
 from jaxmnist.fit import fit
 from jaxmnist.optim import make_optimizer
-from jaxmnist.parallel import Device, DeviceChoice, select_device, use_compile_cache
+from jaxmnist.parallel import (
+    ALONE,
+    DeviceChoice,
+    Team,
+    Where,
+    first_device,
+    select_device,
+    use_compile_cache,
+    where_text,
+)
 from jaxmnist.recipes import Recipe
 from jaxmnist.report.terminal import TrainingDisplay, print_setup
 from jaxmnist.session import Observer, Observers
@@ -117,7 +126,7 @@ def train_run(
     run, config = start_run(
         with_data(config, data), data, where, Path(runs), console, learning_rate == "auto"
     )
-    print_setup(console, config, data, where, run)
+    print_setup(console, config, data, where_text(where), run)
     train_in(run, config, data, where, console)
     return load(run, device=device)
 
@@ -156,7 +165,7 @@ def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
 def start_run(
     config: RunConfig,
     dataset: Dataset,
-    device: Device,
+    where: Where,
     root: Path,
     console: Console,
     find_rate: bool = False,
@@ -166,7 +175,7 @@ def start_run(
     Args:
         config: what to train.
         dataset: on what.
-        device: where.
+        where: a device, or a mesh of several, of which a range test takes one.
         root: the folder that gets the run folder.
         console: where messages go.
         find_rate: take the learning rate that a range test suggests, and keep its picture with the run.
@@ -175,14 +184,14 @@ def start_run(
         The run folder, and the configuration with that rate.
     """
     if not find_rate:
-        return runs.create_run(root, config, runs.environment(device)), config
+        return runs.create_run(root, config, runs.environment(where)), config
     from jaxmnist.lr_range import RangeTest, find_learning_rate
     from jaxmnist.report.lr_range import RangeDisplay, save_range
     from jaxmnist.report.plots import PLOTS, run_title
 
     settings, rate = RangeTest(), config.recipe.learning_rate
     with RangeDisplay(console, settings.steps) as display:
-        result = find_learning_rate(config, dataset, device, settings, display)
+        result = find_learning_rate(config, dataset, first_device(where), settings, display)
     if result.suggestion is None:
         message = f"the range test suggests no rate: {result.reason}; {rate:g} stays."
         warnings.warn(message, JaxmnistWarning, stacklevel=2)
@@ -190,19 +199,30 @@ def start_run(
         console.print(f"The range test suggests the learning rate {result.suggestion:.6g}.", highlight=False)
         recipe = changed_recipe(config.recipe, {"learning_rate": float(f"{result.suggestion:.6g}")})
         config = dataclasses.replace(config, recipe=recipe)
-    run = runs.create_run(root, config, runs.environment(device))
+    run = runs.create_run(root, config, runs.environment(where))
     (run / PLOTS).mkdir()
     save_range(result, run_title(config), run / PLOTS / "lr_range.png")
     return run, config
+
+
+def agree_on_run(team: Team, choose: Callable[[], tuple[Path, RunConfig]]) -> tuple[Path, RunConfig]:
+    """The run folder and the configuration that the leader of a team chooses."""
+    chosen = choose() if team.is_leader else None
+    if team.size == 1:
+        return chosen  # pyright: ignore[reportReturnType]
+    values = None if chosen is None else (str(chosen[0]), dataclasses.asdict(chosen[1]))
+    run, config = team.agree(values)
+    return Path(run), runs.config_of(config)
 
 
 def train_in(
     run: Path,
     config: RunConfig,
     dataset: Dataset,
-    device: Device,
+    where: Where,
     console: Console,
     tensorboard: bool = False,
+    team: Team = ALONE,
 ) -> dict[str, Any]:
     """Trains in a run folder to the last epoch, showing progress, and draws the curves.
 
@@ -210,15 +230,20 @@ def train_in(
         run: the folder.
         config: what to train.
         dataset: on what.
-        device: where.
+        where: a device, or a mesh of several.
         console: where progress is shown.
         tensorboard: write events for TensorBoard, too; see `jaxmnist.tensorboard`.
+        team: the processes that train it together; see `jaxmnist.fit.fit`.
 
     Returns:
         The contents of `results.json`; errors are those of `jaxmnist.fit.fit`.
     """
     with TrainingDisplay(console, config.recipe.epochs) as display:
-        results = fit(config, dataset, run, device, _with_events(display, run) if tensorboard else display)
+        tensorboard = tensorboard and team.is_leader
+        observer = _with_events(display, run) if tensorboard else display
+        results = fit(config, dataset, run, where, observer, team)
+    if not team.is_leader:
+        return results
     from jaxmnist.report.plots import save_curves  # matplotlib takes half a second to import
 
     try:
@@ -227,7 +252,7 @@ def train_in(
         message = f"the curves could not be drawn in {run} ({error.strerror})."
         warnings.warn(message, JaxmnistWarning, stacklevel=2)
     if tensorboard:
-        _add_confusion(run, dataset, device)
+        _add_confusion(run, dataset, first_device(where))
     return results
 
 
@@ -237,7 +262,7 @@ def _with_events(display: Observer, run: Path) -> Observer:
     return Observers(display, EventWriter(run))
 
 
-def _add_confusion(run: Path, dataset: Dataset, device: Device) -> None:
+def _add_confusion(run: Path, dataset: Dataset, device: Any) -> None:
     """What the best epoch takes for what, among the events: evaluated once, at the end, in some seconds."""
     from jaxmnist.report.mistakes import confusion_figure
     from jaxmnist.report.plots import as_png

@@ -16,6 +16,8 @@ SLOW = {
     "kill",
     "signals",
     "second-signal",
+    "kill-a-process",
+    "kill-a-process-in-a-save",
     "not-finite",
     "not-finite-resumed",
 }

@@ -21,7 +21,7 @@ from jaxmnist.checkpoints.states import (
 )
 from jaxmnist.durable import remove_tree
 from jaxmnist.errors import CheckpointError, JaxmnistWarning, StorageError
-from jaxmnist.parallel import Device
+from jaxmnist.parallel import Where, everywhere
 from jaxmnist.recipes import Recipe
 from jaxmnist.train import Metrics, TrainState
 
@@ -251,7 +251,7 @@ def _order(name: str) -> tuple[int, bool]:
     return int(step), not middle
 
 
-def abstract(tree: Any, device: Device) -> Any:
-    """Shapes and dtypes of a tree of arrays, placed on a device: a template for restoring."""
-    sharding = jax.sharding.SingleDeviceSharding(device)
+def abstract(tree: Any, where: Where) -> Any:
+    """Shapes and dtypes of a tree of arrays, placed on a device, or whole on all of a mesh: for restoring."""
+    sharding = everywhere(where)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)

@@ -78,6 +78,13 @@ class Command:
 
         return Console(stderr=self.json)
 
+    def no_console(self) -> Any:
+        """Where the messages of a process go whose messages another one shows."""
+        from rich.console import Console
+
+        # Not a terminal: a display that draws nothing would still catch what others print.
+        return Console(quiet=True, force_terminal=False)
+
 
 def load_or_fall_back(console: "Console", name: str | None, data_dir: Path | None) -> "Dataset":
     """The named dataset; without a name mnist, or where that cannot be had the digits, which a box announces."""

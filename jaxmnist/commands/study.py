@@ -14,6 +14,7 @@ from jaxmnist.errors import UsageError
 
 if TYPE_CHECKING:
     from jaxmnist.data import Dataset
+    from jaxmnist.parallel import Team
     from jaxmnist.study import Study as StudyFolder
 
 Rate = Annotated[float | None, tyro.conf.arg(aliases=["--lr"], metavar="FLOAT", help_behavior_hint="")]
@@ -70,34 +71,43 @@ class Study(TrainingCommand):
 
         # Around what has nothing to save; the training has its own.
         with StopSignals():
-            self._train()
+            team = self.join()
+            with team.together():
+                self._train(team)
 
-    def _train(self) -> None:
+    def _train(self, team: "Team") -> None:
         from jaxmnist import runs, study
         from jaxmnist.durable import locked
+        from jaxmnist.parallel import first_device, where_text
         from jaxmnist.report import study as report
 
-        console = self.console()
+        console = self.console() if team.is_leader else self.no_console()
         config, dataset = self.configure(console, None, self.learning_rate)
-        device = self.start()
-        if self.processes > 1 and device.platform != "cpu":
-            raise UsageError(
-                f"--processes shares out a CPU, not a {device.platform}; leave it out, or add --device cpu."
-            )
+        where = self.start_on(team, console)
+        device = first_device(where)
+        if self.processes > 1 and (device.platform != "cpu" or where != device):
+            what = f"a {device.platform}" if where == device else "several devices"
+            raise UsageError(f"--processes shares out a CPU, not {what}; leave it out, or add --device cpu.")
+        team.remedy = "what was saved is kept: give the same command again to all processes"
         name = f"{config.arch}-{config.recipe.name}-{config.dataset}-{config.select_on}"
         folder = self.out or Path("studies", name)
-        place = runs.environment(device)
-        opened = study.open_study(folder, config, place)
+        place = runs.environment(where)
         wanted = range(self.first_seed, self.first_seed + self.seeds)
+        if not team.is_leader:
+            # Everything else is done by the leader, which alone needs the folder.
+            self._train_seeds(study.Study(folder, config), [], dataset, where, _Nobody(), place, team)
+            return
+        opened = study.open_study(folder, config, place)
         with locked(folder):
             finished = [result.seed for result in study.read_seeds(opened)]
-            report.print_study_setup(console, opened.config, dataset, device, folder, opened.split, finished)
+            what = where_text(where, team.size)
+            report.print_study_setup(console, opened.config, dataset, what, folder, opened.split, finished)
             for seed in finished:  # where it was killed before the last of that
                 study.close_seed(opened, seed, self.keep_checkpoints)
             todo = [seed for seed in wanted if seed not in finished]
             with report.StudyDisplay(console, config.recipe.epochs) as display:
                 observer = _Recorder(display, opened, self.threshold)
-                self._train_seeds(opened, todo, dataset, device, observer, place)
+                self._train_seeds(opened, todo, dataset, where, observer, place, team)
             results = study.read_seeds(opened)
             try:
                 figures = study.write_results(opened, results, self.threshold)
@@ -117,17 +127,25 @@ class Study(TrainingCommand):
         opened: "StudyFolder",
         seeds: list[int],
         dataset: "Dataset",
-        device: Any,
+        where: Any,
         observer: Any,
         place: Any,
+        team: "Team",
     ) -> None:
+        from jaxmnist.parallel import first_device, mesh_shape
         from jaxmnist.study import train_seeds
         from jaxmnist.study.jobs import Job, Settings
         from jaxmnist.study.processes import train_in_processes
         from jaxmnist.study.together import train_together
 
-        together = self.together or (1 if device.platform == "cpu" else len(seeds))
-        arguments = opened, seeds, dataset, device, observer, place
+        arguments = opened, seeds, dataset, where, observer, place
+        if where != first_device(where):
+            # On a CPU no more than one for each part of the mesh: a saved epoch is one of the whole group.
+            most = mesh_shape(where).seed if first_device(where).platform == "cpu" else len(seeds)
+            together = team.agree(self.together or max(1, most))
+            train_together(*arguments, together, self.keep_checkpoints, team)
+            return
+        together = self.together or (1 if where.platform == "cpu" else len(seeds))
         if together > 1 and len(seeds) > 1:
             train_together(*arguments, together, self.keep_checkpoints)
             return
@@ -154,6 +172,14 @@ class Study(TrainingCommand):
             print(json.dumps(compared))
         else:
             print_difference(self.console(), compared)
+
+
+class _Nobody:
+    """An observer in a process whose progress another one shows."""
+
+    def on_progress(self, seed: int, epoch: int, done: int, total: int) -> None: ...
+    def on_epoch(self, seed: int, row: Any) -> None: ...
+    def on_seed(self, seed: int) -> None: ...
 
 
 class _Recorder:

@@ -3,13 +3,16 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from jaxmnist.commands.options import Command, OptionalFloat, OptionalFolder, OptionalInt
-from jaxmnist.commands.training import TrainingCommand
+from jaxmnist.commands.training import PLACES, TrainingCommand
 from jaxmnist.errors import UsageError
+
+if TYPE_CHECKING:
+    from jaxmnist.parallel import Team
 
 LearningRate = Annotated[
     float | Literal["auto"] | None,
@@ -39,36 +42,47 @@ class Train(TrainingCommand):
 
         # Around what has nothing to save; `fit` has its own.
         with StopSignals():
-            self._train()
+            team = self.join()
+            with team.together():
+                self._train(team)
 
-    def _train(self) -> None:
+    def _train(self, team: "Team") -> None:
         from jaxmnist import runs
         from jaxmnist.data import load_dataset
         from jaxmnist.errors import TargetMissedError
         from jaxmnist.models.structure import layers, totals
+        from jaxmnist.parallel import parse_mesh, where_text
         from jaxmnist.report import terminal
         from jaxmnist.report.summary import print_network
-        from jaxmnist.training import start_run, train_in
+        from jaxmnist.training import agree_on_run, start_run, train_in
 
-        console = self.console()
+        console = self.console() if team.is_leader else self.no_console()
+        if self.mesh is not None and parse_mesh(self.mesh).seed > 1:
+            raise UsageError(f"--mesh {self.mesh}: train has one seed; give data=N only, or use study.")
         if self.tensorboard:
             from jaxmnist.tensorboard import require_tensorboard
 
             require_tensorboard()
         if self.resume is not None:
             self._refuse_configuration()
-            run, config = self.resume, runs.read_config(self.resume)
+            resumed = self.resume
+            run, config = agree_on_run(team, lambda: (resumed, runs.read_config(resumed)))
             dataset = load_dataset(config.dataset, self.data_dir)
-            device = self.start()
+            where = self.start_on(team, console)
         else:
             config, dataset = self.configure(console, self.seed, self.learning_rate)
-            device = self.start()
+            where = self.start_on(team, console)
             find_rate = self.learning_rate == "auto"
-            run, config = start_run(config, dataset, device, self.runs, console, find_rate)
+            run, config = agree_on_run(
+                team, lambda: start_run(config, dataset, where, self.runs, console, find_rate)
+            )
+        team.remedy = f"what was saved is kept: start all processes again with --resume {run}"
         network = layers(config.create_model())
         print_network(console, config.arch, network, totals(network))
-        terminal.print_setup(console, config, dataset, device, run)
-        results = train_in(run, config, dataset, device, console, self.tensorboard)
+        terminal.print_setup(console, config, dataset, where_text(where, team.size), run)
+        results = train_in(run, config, dataset, where, console, self.tensorboard, team)
+        if not team.is_leader:
+            return
         if self.json:
             print(json.dumps(results | {"run": str(run)}))
         else:
@@ -88,6 +102,7 @@ class Train(TrainingCommand):
             "data_dir",
             "target_acc",
             "tensorboard",
+            *PLACES,
             *(field.name for field in dataclasses.fields(Command)),
         )
         given = [

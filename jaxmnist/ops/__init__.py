@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key, UInt32
 
 from jaxmnist.ops.convolution import conv2d
 from jaxmnist.ops.norm import batch_norm
-from jaxmnist.parallel import Device
+from jaxmnist.parallel import Device, is_on_mesh
 
 __all__ = [
     "batch_norm",
@@ -146,9 +146,20 @@ def random_words(
         shape: shape of the result.
     """
     first, second = jax.random.key_data(key)[:2]
-    words = (lax.iota(jnp.uint32, int(np.prod(shape))) ^ first) * np.uint32(0x9E3779B1)
+    # A flat index cannot be divided along the last axis; its parts can, and make the same words.
+    index = _index(shape) if is_on_mesh() else lax.iota(jnp.uint32, int(np.prod(shape)))
+    words = (index ^ first) * np.uint32(0x9E3779B1)
     # Both rounds follow the second word: with one, draws whose keys differ only there are correlated.
     words = (words ^ (words >> 16)) + second
     words = (words ^ (words >> 16)) * np.uint32(0x85EBCA6B)
     words = (words ^ (words >> 13)) * np.uint32(0xC2B2AE35)
     return (words ^ (words >> 16)).reshape(shape)
+
+
+def _index(shape: tuple[int, ...]) -> UInt32[Array, "..."]:
+    """Each element's index in the flat order."""
+    strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
+    parts = [
+        lax.broadcasted_iota(jnp.uint32, shape, axis) * np.uint32(strides[axis]) for axis in range(len(shape))
+    ]
+    return functools.reduce(jnp.add, parts)

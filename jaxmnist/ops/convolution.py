@@ -11,6 +11,8 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
+from jaxmnist.parallel import is_on_mesh
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv2d(
@@ -78,6 +80,8 @@ def _slices(x, kernel) -> int:
     """
     stacked = kernel.shape[1] * x.size * x.dtype.itemsize
     batch = x.shape[3]
+    if is_on_mesh():  # a part would not lie on all devices
+        return 1
     # An export for any number of images does not know it.
     whole = is_symbolic_dim(batch) or kernel.shape[1] == 1 or stacked <= _SLICE_BYTES or batch % _SLICE_IMAGES
     return 1 if whole else int(batch // _SLICE_IMAGES)
@@ -114,8 +118,7 @@ def _patch_conv(x, kernel, padding, dilation):
 
 def _patch_kernel_gradient(x, kernel, dy, padding, dilation):
     patches = _patches(x, kernel, padding, dilation)
-    flat = jnp.inner(patches.reshape(len(patches), -1), dy.reshape(len(dy), -1))
-    return flat.reshape(kernel.shape)
+    return _products_of_rows(patches, dy).reshape(kernel.shape)
 
 
 def _patches(x, kernel, padding, dilation):
@@ -165,9 +168,16 @@ def _matmul_conv_vjp(x, kernel, dy, padding, dilation):
     )
     height, width = x.shape[1:3]
     dx = d_padded[:, padding : padding + height, padding : padding + width]
-    # Flat, or XLA makes a transposed copy of `columns`: 10 % of the step, as the rows share a few cache sets.
-    d_matrix = jnp.inner(rows.reshape(kh * c_out, -1), columns.reshape(kw * c_in, -1))
+    d_matrix = _products_of_rows(rows, columns)
     return dx, d_matrix.reshape(kh, c_out, kw, c_in).transpose(0, 2, 3, 1)
+
+
+def _products_of_rows(x, y):
+    """Scalar products of each channel of a map with each of another: `[c_x, c_y]`."""
+    if is_on_mesh():  # flat, the batch could not be divided: every device would get the whole maps
+        return lax.dot_general(x, y, (((1, 2, 3), (1, 2, 3)), ((), ())))
+    # Flat, or XLA makes a transposed copy of `y`: 10 % of the step, as the rows share a few cache sets.
+    return jnp.inner(x.reshape(len(x), -1), y.reshape(len(y), -1))
 
 
 def _kernel_matrix(kernel):

@@ -77,7 +77,7 @@ def print_study_setup(
     console: Console,
     config: Any,
     dataset: Any,
-    device: Any,
+    place: str,
     folder: Path,
     split: str,
     finished: Sequence[int],
@@ -94,7 +94,7 @@ def print_study_setup(
         "recipe": f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, "
         f"learning rate {recipe.learning_rate:g}",
         "judged on": judged[config.select_on],
-        "device": f"{device.platform}: {device.device_kind}",
+        "device": place,
         "folder": str(folder),
     }
     if finished:

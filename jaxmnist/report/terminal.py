@@ -82,7 +82,7 @@ class TrainingDisplay:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def print_setup(console: Console, config: Any, dataset: Any, device: Any, run: object) -> None:
+def print_setup(console: Console, config: Any, dataset: Any, place: str, run: object) -> None:
     """What is about to be trained, on what and where (`jaxmnist.config.RunConfig`, `jaxmnist.data.Dataset`)."""
     recipe = config.recipe
     selects = {
@@ -95,7 +95,7 @@ def print_setup(console: Console, config: Any, dataset: Any, device: Any, run: o
         "recipe": f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, "
         f"learning rate {recipe.learning_rate:g}, seed {config.seed}",
         "selects": selects[config.select_on],
-        "device": f"{device.platform}: {device.device_kind}",
+        "device": place,
         "run folder": str(run),
     }
     for name, value in lines.items():

@@ -4,7 +4,17 @@ from importlib import import_module
 
 from tests.torture.battery import Attack
 
-_MODULES = ("interruptions", "damage", "guard", "disk", "folders", "repeats", "inputs", "surroundings")
+_MODULES = (
+    "interruptions",
+    "damage",
+    "guard",
+    "disk",
+    "folders",
+    "repeats",
+    "inputs",
+    "surroundings",
+    "processes",
+)
 
 ATTACKS: tuple[Attack, ...] = tuple(
     attack for module in _MODULES for attack in import_module(f"tests.torture.{module}").ATTACKS

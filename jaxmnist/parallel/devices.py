@@ -42,7 +42,7 @@ def select_device(choice: DeviceChoice = "auto") -> Device:
     if choice == "cpu":
         jax.config.update("jax_platforms", "cpu")
     if choice == "auto":
-        device = jax.devices()[0]
+        device = jax.local_devices()[0]
     else:
         device = next((found[0] for name in _PLATFORMS[choice] if (found := _devices(name))), None)
     if device is None:
@@ -65,7 +65,7 @@ def simulate_cpu_devices(count: int) -> None:
 
 def _devices(platform: str) -> list[Device]:
     try:
-        return jax.devices(platform)
+        return jax.local_devices(backend=platform)
     except RuntimeError:
         return []
 

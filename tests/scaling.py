@@ -1,0 +1,73 @@
+"""What a step carries between devices, and what it costs: `python -m tests.scaling ARCH DEVICES ...`.
+
+The devices are simulated: they share this machine's cores, so that times show what dividing costs, not what it
+gains. What is carried is read from the compiled program and holds for any devices.
+"""
+
+import sys
+import time
+
+import jax
+import numpy as np
+
+from jaxmnist import train
+from jaxmnist.data import load_dataset
+from jaxmnist.models import create_model
+from jaxmnist.parallel import (
+    Where,
+    everywhere,
+    parse_mesh,
+    put,
+    put_divided,
+    select_device,
+    select_mesh,
+    simulate_cpu_devices,
+    use_compile_cache,
+)
+from jaxmnist.programs import build_programs
+from jaxmnist.recipes import get_recipe
+from tests.on_meshes import collectives
+
+STEPS, REPEATS = 10, 5
+
+
+def main() -> None:
+    """A line for each number of devices."""
+    arch, *counts = sys.argv[1:]
+    simulate_cpu_devices(8)
+    device = select_device("cpu")
+    use_compile_cache()
+    print(f"{arch}, batch {get_recipe(arch).batch_size}: ms a step (least of {REPEATS} times {STEPS} steps)")
+    for count in map(int, counts):
+        where = device if count == 1 else select_mesh(jax.devices(), parse_mesh(f"data={count}"))
+        milliseconds, program, temporary = measured(arch, where)
+        kinds = collectives(program)
+        number = {kind: program.count(f" {kind}(") for kind in kinds}
+        parts = ", ".join(f"{number[kind]} {kind} {size:,} bytes" for kind, size in kinds.items())
+        print(
+            f"{count} devices  {milliseconds:.1f} ms  {temporary / 2**20:.1f} MiB a device  {parts}",
+            flush=True,
+        )
+
+
+def measured(arch: str, where: Where) -> tuple[float, str, int]:
+    """Milliseconds a step, the compiled program, and the bytes it needs on each device besides its arguments."""
+    digits, recipe = load_dataset("digits"), get_recipe(arch)
+    split = put(np.arange(len(digits.train_labels), dtype=np.int32), everywhere(where))
+    programs = build_programs(create_model(arch), recipe, where, recipe.total_steps(len(split)))
+    keys = put(train.Keys.from_seed(1), everywhere(where))
+    state, metrics = programs.create_state(keys.init), put(train.no_metrics(), everywhere(where))
+    data = put_divided(digits.train_images, where), put(digits.train_labels, everywhere(where))
+    order = programs.epoch_order(keys.order, np.int32(0), split)
+    chunk = *data, order, np.int32(0), np.int32(STEPS), keys.step
+    compiled = programs.train_chunk.lower(state, metrics, *chunk).compile()
+    times = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        state, metrics = jax.block_until_ready(programs.train_chunk(state, metrics, *chunk))
+        times.append(time.perf_counter() - began)
+    return 1000 * min(times) / STEPS, compiled.as_text(), compiled.memory_analysis().temp_size_in_bytes
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""One run in several processes, of which one is killed: the others end in time, and a restart loses nothing."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from tests.torture import program, states
+from tests.torture.battery import Attack, Trial
+from tests.torture.interruptions import assert_loads
+
+EPOCHS = 3
+NEW = ("--arch", "second", "--dataset", "digits", "--device", "cpu", "--epochs", str(EPOCHS))
+SECONDS_TO_END = 30.0
+LOST = 7
+
+
+def kill_in_training(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
+    """SIGKILL to one of two or three processes in turn, at a random time of training."""
+    yield from _kill(trials, folder, random, in_a_save=False)
+
+
+def kill_in_saving(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
+    """The same while a state is being written."""
+    yield from _kill(trials, folder, random, in_a_save=True)
+
+
+def _kill(trials: int, folder: Path, random: np.random.Generator, in_a_save: bool) -> Iterator[Trial]:
+    seconds = []
+    for trial in range(trials):
+
+        def kill(trial: int = trial) -> None:
+            count = 2 + trial % 4 // 2
+            place = folder / f"{trial}"
+            members = start(place, count, *NEW, "--runs", place / "runs")
+            run = _wait_for_first_epoch(members, place)
+            if in_a_save:
+                _wait_for_save(members, run)
+                time.sleep(random.uniform(0, 0.05))
+            else:
+                time.sleep(random.uniform(0, 2.0))
+            victim = members[trial % count]
+            if victim.poll() is not None:
+                raise RuntimeError("the run was over before the kill")
+            epochs = _epochs_saved(run)
+            victim.send_signal(signal.SIGKILL)
+            began = time.monotonic()
+            rest = [member for member in members if member is not victim]
+            codes = [program.exit_code(member.wait(timeout=120)) for member in rest]
+            seconds.append(time.monotonic() - began)
+            assert seconds[-1] < SECONDS_TO_END, f"{seconds[-1]:.1f} s until the others ended"
+            assert codes == [LOST] * len(rest), f"exit codes {codes}: {error_lines(place)}"
+            for rank in range(count):
+                errors = error_lines(place, rank)
+                expected = 0 if members[rank] is victim else 1
+                assert len(errors) == expected, f"process {rank} says {errors}"
+            assert_loads(run)
+            assert _epochs_saved(run) >= epochs, "an epoch was lost"
+            # With another number of processes, one among them.
+            again = 1 + trial % 2
+            members = start(place, again, "--device", "cpu", "--resume", run)
+            codes = [member.wait(timeout=600) for member in members]
+            assert codes == [0] * again, f"exit codes {codes}: {error_lines(place)}"
+            lines = program.rows(run)
+            assert [line["epoch"] for line in lines] == list(range(1, EPOCHS + 1)), "not every epoch once"
+            assert len(program.results(run)) > 0
+            states.read(run)
+
+        yield kill
+    if seconds:
+        print(f"the others ended within {max(seconds):.1f} s", file=sys.stderr, flush=True)
+
+
+def start(place: Path, count: int, *options: str | Path) -> list[subprocess.Popen[bytes]]:
+    """Starts the processes of a run; what process n prints goes to `n.out` and `n.err`."""
+    place.mkdir(parents=True, exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    members = []
+    for rank in range(count):
+        team = ("--coordinator", address, "--num-processes", count, "--process-id", rank) if count > 1 else ()
+        with (place / f"{rank}.out").open("wb") as out, (place / f"{rank}.err").open("wb") as errors:
+            command = [*map(str, (*program.TRAIN, *options, *team))]
+            members.append(subprocess.Popen(command, stdout=out, stderr=errors, env=dict(os.environ)))
+    return members
+
+
+def train(place: Path, count: int, *options: str | Path) -> Path:
+    """Trains from the beginning to the end; the run's folder."""
+    members = start(place, count, *NEW, "--runs", place / "runs", *options)
+    codes = [member.wait(timeout=600) for member in members]
+    assert codes == [0] * count, f"exit codes {codes}: {error_lines(place)}"
+    return program.only_run(place / "runs")
+
+
+def error_lines(place: Path, rank: int | None = None) -> list[str]:
+    """What the processes, or one, say on standard error, but for XLA's alarm where a machine is very busy."""
+    files = sorted(place.glob("*.err")) if rank is None else [place / f"{rank}.err"]
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    return [line for line in lines if line and not any(part in line for part in _ALARM)]
+
+
+_ALARM = ("slow_operation_alarm", "********", "Very slow compile")
+
+
+def _wait_for_first_epoch(members: list[subprocess.Popen[bytes]], place: Path) -> Path:
+    while all(member.poll() is None for member in members):
+        for run in (place / "runs").glob("*"):
+            if _epochs_saved(run):
+                return run
+        time.sleep(0.01)
+    raise RuntimeError(f"a process ended too early: {error_lines(place)}")
+
+
+def _wait_for_save(members: list[subprocess.Popen[bytes]], run: Path) -> None:
+    while all(member.poll() is None for member in members) and not list(
+        (run / "checkpoints").glob("*.partial")
+    ):
+        time.sleep(0.0005)
+
+
+def _epochs_saved(run: Path) -> int:
+    metrics = run / "metrics.jsonl"
+    return len(metrics.read_text().splitlines()) if metrics.exists() else 0
+
+
+ATTACKS = (
+    Attack("kill-a-process", 10, 1, kill_in_training),
+    Attack("kill-a-process-in-a-save", 10, 1, kill_in_saving),
+)
