@@ -210,7 +210,7 @@ def test_the_command_trains_in_processes_as_in_one_and_goes_on_after_a_kill(tmp_
         )
         return json.loads(out.stdout)["last_epoch"]
 
-    alone = figures("alone")
+    alone = figures("alone", "--processes", "1")
     process = subprocess.Popen(
         [*command, str(tmp_path / "two"), "--processes", "2"], stdout=subprocess.DEVNULL
     )

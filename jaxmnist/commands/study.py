@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from jaxmnist.commands.options import OptionalFolder
-from jaxmnist.commands.training import TrainingCommand
+from jaxmnist.commands.places import PlacedCommand
 from jaxmnist.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ TwoStudies = Annotated[tuple[Path, Path] | None, tyro.conf.arg(metavar="STUDY ST
 
 
 @dataclasses.dataclass(frozen=True)
-class Study(TrainingCommand):
+class Study(PlacedCommand):
     """Repeat a training over many seeds, for figures with an interval.
 
     The accuracy of the last epoch counts: on val, which leaves the test images out of sight, or with --select-on
@@ -36,8 +37,9 @@ class Study(TrainingCommand):
     """How many, counted from --first-seed; the statistics are over all that are finished in the folder."""
     first_seed: int = 1
     """The first of them."""
-    processes: int = 1
-    """Train so many seeds at a time, in processes of their own that share out the CPU's cores."""
+    processes: int = 0
+    """Train so many seeds at a time, in processes of their own that share out the CPU's cores; by default as many as
+    there are cores, as a training gains little from its second one."""
     together: int = 0
     """Train so many seeds in one program; by default one on a CPU, whose cores one keeps busy, elsewhere all."""
     threshold: float = 99.4
@@ -53,7 +55,7 @@ class Study(TrainingCommand):
         if self.compare is not None:
             self._compare(*self.compare)
             return
-        for option, least in (("seeds", 1), ("processes", 1), ("together", 0)):
+        for option, least in (("seeds", 1), ("processes", 0), ("together", 0)):
             if getattr(self, option) < least:
                 raise UsageError(
                     f"--{option} {getattr(self, option)} is out of range; choose a number from {least} on."
@@ -149,12 +151,19 @@ class Study(TrainingCommand):
         if together > 1 and len(seeds) > 1:
             train_together(*arguments, together, self.keep_checkpoints)
             return
-        if self.processes == 1 or len(seeds) < 2:
+        processes = min(self.processes or self._cores(where), len(seeds))
+        if processes < 2:
             train_seeds(*arguments, self.keep_checkpoints)
             return
         settings = Settings(self.data_dir, not self.no_compile_cache, self.keep_checkpoints)
         jobs = [Job(opened, seed, observer) for seed in seeds]
-        train_in_processes(jobs, min(self.processes, len(jobs)), settings)
+        train_in_processes(jobs, processes, settings)
+
+    def _cores(self, device: Any) -> int:
+        """How many seeds train at a time unless it is said: on a CPU one on each core that this process has."""
+        if device.platform != "cpu" or self.together == 1:
+            return 1
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def _draw(self, opened: "StudyFolder", figures: dict[str, Any], curves: list[Any]) -> list[Path]:
         from jaxmnist.report.study_plots import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jaxmnist.commands.options import Command, OptionalFloat, OptionalFolder, OptionalInt
-from jaxmnist.commands.training import PLACES, TrainingCommand
+from jaxmnist.commands.places import PLACES, PlacedCommand
 from jaxmnist.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ LearningRate = Annotated[
 
 
 @dataclasses.dataclass(frozen=True)
-class Train(TrainingCommand):
+class Train(PlacedCommand):
     """Train a network and keep metrics, checkpoints and plots in a run folder."""
 
     seed: OptionalInt = None

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from jaxmnist.config import RunConfig
     from jaxmnist.data import Dataset
-    from jaxmnist.parallel import MeshShape, Team, Where
 
 Norm = Annotated[
     Literal["batch", "layer", "group"] | None,
@@ -37,16 +36,10 @@ Schedule = Annotated[
     Literal["constant", "one_cycle", "linear"] | None,
     tyro.conf.arg(metavar="{constant,one_cycle,linear}", help_behavior_hint=""),
 ]
-Mesh = Annotated[str | None, tyro.conf.arg(metavar="seed=N,data=N", help_behavior_hint="")]
-Address = Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")]
 DecayOn = Annotated[
     Literal["everything", "kernels"] | None,
     tyro.conf.arg(metavar="{everything,kernels}", help_behavior_hint=""),
 ]
-
-
-PLACES = ("devices", "mesh", "coordinator", "num_processes", "process_id", "distributed")
-"""Options that say where to train, which a run may change from session to session."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,72 +79,6 @@ class TrainingCommand(Command):
     are trained on and the last epoch is kept, whatever its accuracy."""
     config: OptionalFile = None
     """JSON file with any of these settings, such as a run's config.json; options on this line come before it."""
-    devices: OptionalInt = None
-    """Divide every batch over so many devices, of all processes together. On a CPU they are simulated."""
-    mesh: Mesh = None
-    """The same for a grid of devices: batches are divided along data, the seeds of a study along seed."""
-    coordinator: Address = None
-    """Train in several processes, on one machine or many: the address of process 0, for all the same."""
-    num_processes: OptionalInt = None
-    """How many processes there are."""
-    process_id: OptionalInt = None
-    """Which of them this is, counted from 0."""
-    distributed: bool = False
-    """Take what of these three is not given from SLURM, Open MPI or Kubernetes."""
-
-    def join(self) -> "Team":
-        """The processes of which this is one; JAX has started as one of them."""
-        from jaxmnist.parallel import join, launch_of
-
-        self._shape(1)  # wrong options before others wait
-        return join(launch_of(self.coordinator, self.num_processes, self.process_id, self.distributed))
-
-    def start_on(self, team: "Team", console: "Console") -> "Where":
-        """The device, or the mesh that the options ask for: with several processes of all their devices, unless
-        less is asked for.
-
-        Raises:
-            UsageError: there are not as many devices, or they cannot be shared out among the processes.
-        """
-        import jax
-
-        from jaxmnist.parallel import MeshShape, select_mesh, simulate_cpu_devices
-
-        team.barrier()  # all have their data, wherever from
-        shape = self._shape(team.size)
-        if shape is not None and shape.devices > team.size:
-            simulate_cpu_devices(shape.devices // team.size)
-        device = self.start()
-        if shape is None and team.size == 1:
-            return device
-        everyones = jax.devices(device.platform)
-        shape = shape or MeshShape(data=len(everyones))
-        if shape.devices == 1:
-            return device
-        mesh = select_mesh(everyones, shape, team.size)
-        if device.platform == "cpu" and shape.devices > team.size:
-            console.print(
-                f"{shape.devices // team.size} devices are simulated: they share the processor's cores, and are no "
-                "faster than one.",
-                highlight=False,
-            )
-        return mesh
-
-    def _shape(self, processes: int) -> "MeshShape | None":
-        from jaxmnist.parallel import MeshShape, parse_mesh
-
-        if self.devices is not None and self.mesh is not None:
-            raise UsageError("--devices and --mesh both say how many devices there are; give one of them.")
-        if self.devices is not None and self.devices < 1:
-            raise UsageError(f"--devices {self.devices} is out of range; choose a number from 1 on.")
-        shape = MeshShape(data=self.devices) if self.devices else None
-        if self.mesh is not None:
-            shape = parse_mesh(self.mesh)
-        if shape is not None and shape.devices % processes:
-            raise UsageError(
-                f"{shape.devices} devices cannot be shared out evenly among {processes} processes; choose a multiple."
-            )
-        return shape
 
     def configure(
         self, console: "Console", seed: int | None, learning_rate: float | Literal["auto"] | None
