@@ -27,18 +27,19 @@ class Varied(NamedTuple):
     dropout: Float32[Array, " runs"] | None = None
 
 
-Loop = Callable[[Callable[[Any], Any], Any], Any]
-"""Applies a function of one run to all: (function, runs) -> results, both stacked along their first axis."""
+Loop = Callable[..., Any]
+"""Applies a function of one run to all: (function, runs, *shared) -> results, where runs and results are stacked along
+their first axis and the function takes a run and what all of them share."""
 
 
-def at_once(function: Callable[[Any], Any], runs: Any) -> Any:
+def at_once(function: Callable[..., Any], runs: Any, *shared: Any) -> Any:
     """All runs side by side, as one computation on larger arrays."""
-    return jax.vmap(function)(runs)
+    return jax.vmap(lambda run: function(run, *shared))(runs)
 
 
-def in_a_row(function: Callable[[Any], Any], runs: Any) -> Any:
+def in_a_row(function: Callable[..., Any], runs: Any, *shared: Any) -> Any:
     """One run after the other."""
-    return lax.map(function, runs)
+    return lax.map(lambda run: function(run, *shared), runs)
 
 
 def loop_for(where: Where) -> Loop:
@@ -111,7 +112,13 @@ def train_runs(
         total_steps: as for `jaxmnist.train.train_step`.
     """
 
-    def train_one(run: tuple[train.TrainState, train.Metrics, Array, Varied]) -> PyTree:
+    def train_one(
+        run: tuple[train.TrainState, train.Metrics, Array, Varied],
+        images: Array,
+        labels: Array,
+        start: Array,
+        steps: Array,
+    ) -> PyTree:
         state, sums, order, one = run
         return train.train_chunk(
             state,
@@ -128,7 +135,7 @@ def train_runs(
             total_steps=total_steps,
         )
 
-    return loop(train_one, (states, metrics, orders, varied))
+    return loop(train_one, (states, metrics, orders, varied), images, labels, start, steps)
 
 
 def _model(arch: Any, one: Varied) -> Any:

@@ -169,17 +169,17 @@ def over_data(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, PartitionSpec(DATA)), tree)
 
 
-def over_seeds(loop: Callable[[Callable[[Any], Any], Any], Any]) -> Callable[..., Any]:
+def over_seeds(loop: Callable[..., Any]) -> Callable[..., Any]:
     """A loop over runs (`jaxmnist.many.Loop`) of which each part of the axis `seed` does its own."""
 
-    def divided(function: Callable[[Any], Any], runs: Any) -> Any:
+    def divided(function: Callable[..., Any], runs: Any, *shared: Any) -> Any:
         part = jax.shard_map(
             functools.partial(loop, function),
-            in_specs=PartitionSpec(SEED),
+            in_specs=(PartitionSpec(SEED), *(PartitionSpec() for _ in shared)),
             out_specs=PartitionSpec(SEED),
             axis_names={SEED},
             check_vma=False,
         )
-        return part(runs)
+        return part(runs, *shared)
 
     return divided
