@@ -93,7 +93,7 @@ def test_a_mesh_trains_as_one_device_and_each_seed_on_it_as_by_itself():
         assert result["difference"] < 1e-9, mesh
 
 
-@pytest.mark.slow
+@pytest.mark.battery
 @pytest.mark.parametrize("arch", ["small", "second", "third"])
 def test_a_published_network_trains_on_a_mesh_as_on_one_device(arch):
     meshes = ["data=2", "data=3", "data=4", "data=8", "seed=2", "seed=2,data=2"]

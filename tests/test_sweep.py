@@ -500,7 +500,7 @@ def test_a_sweep_of_3_members_over_2_processes_killed_once_is_complete_with_each
     sweep_killed_once(tmp_path, members=3, kill_after=1)
 
 
-@pytest.mark.slow
+@pytest.mark.battery
 def test_a_sweep_of_24_members_over_2_processes_killed_once_is_complete_with_each_member_once(tmp_path):
     command, figures = sweep_killed_once(tmp_path, members=24, kill_after=9)
     before = finished_runs(tmp_path / "sweep")
