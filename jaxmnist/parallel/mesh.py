@@ -157,8 +157,8 @@ def on_mesh(function: Callable[..., Any], where: Where) -> Callable[..., Any]:
 
 
 def is_on_mesh() -> bool:
-    """Whether what is being traced is to be divided over several devices."""
-    return not jax.sharding.get_abstract_mesh().empty
+    """Whether what is being traced is to be divided over several devices of a mesh of `select_mesh`."""
+    return DATA in jax.sharding.get_abstract_mesh().axis_names
 
 
 def over_data(tree: Any) -> Any:
