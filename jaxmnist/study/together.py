@@ -161,7 +161,7 @@ def _train_epoch(
     # On the host, where taking apart needs no program for each seed and shape.
     parts = jax.device_get([(one.snapshot.state, one.snapshot.metrics) for one in runs_of])
     states, metrics = put(jax.tree.map(lambda *leaves: np.stack(leaves), *parts), by_seed)
-    orders = epoch_orders(varied, np.int32(epoch), data.train_split)
+    orders = epoch_orders(varied, session.placed(np.int32(epoch)), data.train_split)
     if team.size > 1:
         chunk = images, data.labels, orders, np.int32(0), np.int32(1)
         train_runs.lower(states, metrics, *chunk, varied).compile()
