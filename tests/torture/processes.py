@@ -51,6 +51,7 @@ def _kill(trials: int, folder: Path, random: np.random.Generator, in_a_save: boo
             epochs = _epochs_saved(run)
             victim.send_signal(signal.SIGKILL)
             began = time.monotonic()
+            victim.wait()
             rest = [member for member in members if member is not victim]
             codes = [program.exit_code(member.wait(timeout=120)) for member in rest]
             seconds.append(time.monotonic() - began)
