@@ -137,7 +137,7 @@ def load(
         path: folder that training made, or file of weights (`.npz`).
         checkpoint: which of a run's two.
         arch: network of a weights file; by default the one whose names and shapes the file has.
-        recipe: how a weights file's network wants images normalised; by default its own published recipe.
+        recipe: how a weights file's network wants images normalised; by default its own.
         device: where to compute; auto prefers any accelerator.
 
     Raises:

@@ -75,7 +75,7 @@ def train_run(
     Args:
         arch: name of the network.
         recipe: how to train: a name, a `Recipe`, or an object of a configuration file that changes fields of
-            one; by default the network's own published recipe.
+            one; by default the network's own.
         dataset: its name.
         data_dir: folder with the four IDX files, or with a subfolder named after the dataset.
         seed: of weights, order, augmentation and dropout; by default the recipe's own.

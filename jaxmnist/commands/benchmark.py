@@ -28,7 +28,7 @@ class Benchmark(Command):
     arch: _ArchOrAll = "third"
     """Network, or all of them one after the other."""
     recipe: OptionalRecipe = None
-    """What a step does; by default the network's own published recipe."""
+    """What a step does; by default the network's own."""
     batch_size: tuple[int, ...] = ()
     """Instead of the recipe's; several are measured one after the other."""
     tasks: tuple[Literal["train", "evaluate", "predict"], ...] = ("train", "evaluate", "predict")

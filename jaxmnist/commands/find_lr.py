@@ -32,7 +32,7 @@ class FindLr(Command):
     arch: Arch = "third"
     """Network."""
     recipe: OptionalRecipe = None
-    """Batch size, augmentation and normalisation; by default those of the network's own published recipe."""
+    """Batch size, augmentation and normalisation; by default those of the network's own recipe."""
     dataset: OptionalDataset = None
     """What to train on. Without this option mnist, or the embedded digits where mnist cannot be had."""
     data_dir: OptionalFolder = None

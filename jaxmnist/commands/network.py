@@ -20,7 +20,7 @@ class NetworkCommand(Command):
     arch: OptionalArch = None
     """Network of a weights file; by default the one whose names and shapes the file has."""
     recipe: OptionalRecipe = None
-    """How a weights file's network wants images normalised; by default its own published recipe."""
+    """How a weights file's network wants images normalised; by default its own."""
 
     def open_network(self) -> "Network":
         """The network, on the device of `start`.

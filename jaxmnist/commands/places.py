@@ -70,8 +70,7 @@ class PlacedCommand(TrainingCommand):
         mesh = select_mesh(everyones, shape, team.size)
         if device.platform == "cpu" and shape.devices > team.size:
             console.print(
-                f"{shape.devices // team.size} devices are simulated: they share the processor's cores, and are no "
-                "faster than one.",
+                f"{shape.devices // team.size} devices are simulated: they share the processor's cores.",
                 highlight=False,
             )
         return mesh

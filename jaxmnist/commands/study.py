@@ -39,7 +39,7 @@ class Study(PlacedCommand):
     """The first of them."""
     processes: int = 0
     """Train so many seeds at a time, in processes of their own that share out the CPU's cores; by default as many as
-    there are cores, as a training gains little from its second one."""
+    there are cores, which trains more seeds an hour than each on all cores."""
     together: int = 0
     """Train so many seeds in one program; by default one on a CPU, whose cores one keeps busy, elsewhere all."""
     threshold: float = 99.4

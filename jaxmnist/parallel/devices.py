@@ -58,7 +58,7 @@ def select_device(choice: DeviceChoice = "auto") -> Device:
 def simulate_cpu_devices(count: int) -> None:
     """Has JAX show the CPU as that many devices; call it before anything else uses JAX.
 
-    They share the processor's cores: what works on them works on several devices, no faster.
+    They share the processor's cores: times on them say little of several devices.
     """
     jax.config.update("jax_num_cpu_devices", count)
 
