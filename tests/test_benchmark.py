@@ -225,9 +225,11 @@ def beside_torch(result):
     row = result["train"]["jitted"] | {"trace_seconds": None, "compile_seconds": None}
     ours = result["train"]["chunked"] | {"over_torch": ratio, "over_pipeline": ratio}
     facts = {"version": "2.0", "threads": 2, "parameters": 42, "workers": 0, "transforms": "Pillow"}
-    evaluate = {"jax": result["evaluate"]["jax"] | {"over_torch": ratio}, "torch": result["evaluate"]["jax"]}
+    jax_row = result["evaluate"]["jax"]
+    evaluate = {"jax": jax_row | {"over_torch": ratio}, "torch": jax_row, "pipeline": jax_row}
     train = result["train"] | {"chunked": ours, "torch": row, "pipeline": row}
-    return result | {"train": train, "evaluate": evaluate, "torch": facts}
+    epoch = {name: ratio for name in ("jax", "torch", "pipeline", "over_torch", "over_pipeline")}
+    return result | {"train": train, "evaluate": evaluate, "torch": facts, "epoch": epoch}
 
 
 def test_table_compares_with_torch(beside_torch):
@@ -235,8 +237,21 @@ def test_table_compares_with_torch(beside_torch):
     assert "Chunked against PyTorch, in memory, plain: 2.00x (1.80-2.25)." in text
     assert "Chunked against PyTorch, Pillow in a DataLoader: 2.00x (1.80-2.25)." in text
     assert "PyTorch, eager" in text
+    assert "Pillow in a DataLoader 2.0 s, 2.00x (1.80-2.25)." in " ".join(text.split())
     assert "augmentation by Pillow, DataLoader workers 0" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_epoch_is_put_together_from_steps_and_an_evaluation():
+    train = {
+        name: {"count": 10, "seconds": [ours, 2 * ours]} for name, ours in (("chunked", 1.0), ("torch", 3.0))
+    }
+    train["pipeline"] = {"count": 5, "seconds": [2.0, 5.0]}
+    evaluate = {name: {"seconds": [10.0, 20.0]} for name in ("jax", "torch", "pipeline")}
+    epoch = bench._epoch(train, evaluate, steps=100)
+    assert epoch["jax"] == {"median": 30.0, "min": 20.0, "max": 40.0}
+    assert epoch["over_torch"] == {"median": 2.0, "min": 2.0, "max": 2.0}
+    assert epoch["over_pipeline"] == {"median": 2.75, "min": 2.5, "max": 3.0}
 
 
 def test_overview_has_a_line_for_each_case_and_fits_80_columns(beside_torch):
@@ -435,13 +450,15 @@ def test_torch_networks_match_the_fixtures():
 
 def test_torch_process_takes_turns():
     pytest.importorskip("torch")
+    from jaxmnist.pytorch.program import TASKS
+
     with TorchProcess("second", RECIPE, 64, "cpu") as torch:
         assert torch.facts["parameters"] == 5_048
         assert torch.facts["transforms"] in ("Pillow", "torchvision")
-        for task in ("train", "pipeline", "evaluate", "predict"):
+        for task in TASKS:
             assert torch.task(task).measure(2) > 0
             assert torch.task(task).measure(1) > 0
-        assert torch.facts.keys() >= {"workers", "evaluation_batch"}
+        assert torch.facts.keys() >= {"workers", "evaluation_workers", "evaluation_batch"}
         assert torch.task("train").peak_memory() > 50e6
 
 

@@ -30,6 +30,9 @@ UNJITTED_SHARE = 20
 PREDICTIONS = 200
 """Images in a repeat of predictions."""
 
+EPOCH_IMAGES = 60_000
+"""Images that an epoch trains on, as many as MNIST has for it."""
+
 PRODUCTS = 10
 """Matrix products in a repeat."""
 
@@ -73,9 +76,13 @@ def benchmark(
         which `peak_gflops` holds. `chunked` has `augmentation_share`, the part of its time that it takes
         longer than `unaugmented`.
 
-        Of `evaluate` and `predict` the variants are `jax` and `torch`. Ratios of speed, `over_unjitted`,
-        `over_torch` and so on, are taken repeat by repeat. `load_average` is the system's of the minute
-        before: on a busy machine no figure holds, PyTorch's least, as its threads wait actively.
+        Of `evaluate` and `predict` the variants are `jax` and `torch`, of `evaluate` also `pipeline`. Where all
+        of them were measured, `epoch` has the seconds of training with `EPOCH_IMAGES` and evaluating
+        `EVALUATED`: of `jax` (in chunks), `torch` and `pipeline`.
+
+        Ratios of speed, `over_unjitted`, `over_torch` and so on, are taken repeat by repeat. `load_average` is
+        the system's of the minute before: on a busy machine no figure holds, PyTorch's least, as its threads
+        wait actively.
 
     Raises:
         UsageError: a number is out of range, the arch is unknown, or PyTorch is asked for and cannot be had.
@@ -115,10 +122,14 @@ def benchmark(
                 turns = {"jax": Turn(build(arch, recipe, device), count)}
                 if torch is not None:
                     turns["torch"] = Turn(torch.task(task), count)
+                    if task == "evaluate":
+                        turns["pipeline"] = Turn(torch.task("pipeline_evaluate"), count)
                 rows = measure_in_turn(turns, repeats, lambda line, task=task: report(f"{task}: {line}"))
-                if torch is not None:
-                    rows["jax"]["over_torch"] = speed_ratio(rows["jax"], rows["torch"])
+                for other in [name for name in rows if name != "jax"]:
+                    rows["jax"][f"over_{other}"] = speed_ratio(rows["jax"], rows[other])
                 result[task] = rows
+        if torch is not None and {"train", "evaluate"} <= set(tasks):
+            result["epoch"] = _epoch(result["train"], result["evaluate"], EPOCH_IMAGES // recipe.batch_size)
         result["torch"] = torch and torch.facts
     return result | {"load_average": load_average, "environment": runs.environment(device)}
 
@@ -165,6 +176,22 @@ def _train(
         pairs = zip(rows["chunked"]["seconds"], rows["unaugmented"]["seconds"], strict=True)
         rows["chunked"]["augmentation_share"] = summary([1 - plain / whole for whole, plain in pairs])
     return rows
+
+
+def _epoch(train: dict[str, Row], evaluate: dict[str, Row], steps: int) -> dict[str, Any]:
+    """Seconds of so many steps and one evaluation, put together repeat by repeat, and their ratios."""
+    seconds = {}
+    for name, training in (("jax", "chunked"), ("torch", "torch"), ("pipeline", "pipeline")):
+        row = train[training]
+        pairs = zip(row["seconds"], evaluate[name]["seconds"], strict=True)
+        seconds[name] = [steps / row["count"] * training + evaluation for training, evaluation in pairs]
+    ratios = {
+        f"over_{name}": summary(
+            [theirs / ours for ours, theirs in zip(seconds["jax"], seconds[name], strict=True)]
+        )
+        for name in ("torch", "pipeline")
+    }
+    return {name: summary(values) for name, values in seconds.items()} | ratios
 
 
 def _with_arithmetic(rows: dict[str, Row], peak: Row, multiply_adds: int) -> dict[str, Row]:

@@ -38,8 +38,8 @@ class TorchProcess:
 
     facts: dict[str, Any]
     """What answers: `version`, `threads`, `parameters`, `transforms` (torchvision where it is installed, else
-    Pillow), and what it found to be fastest, as far as it has been asked: `workers` of the DataLoader and the
-    `evaluation_batch`."""
+    Pillow), and what it found to be fastest, as far as it has been asked: `workers` of the DataLoader,
+    `evaluation_workers` of the one without augmentation, and the `evaluation_batch`."""
 
     def __init__(self, arch: str, recipe: Recipe, images: int, platform: str) -> None:
         if importlib.util.find_spec("torch") is None:

@@ -26,10 +26,15 @@ class Digits(Dataset):
         labels: their labels.
         setup: `augmentation`, the fields of a `jaxmnist.recipes.Augmentation`, of which rotation, translation
             and perspective are known here; `mean` and `std`.
+        augmented: whether images are changed, or only normalised, as for evaluation.
     """
 
-    def __init__(self, images: torch.Tensor, labels: torch.Tensor, setup: dict[str, Any]) -> None:
+    def __init__(
+        self, images: torch.Tensor, labels: torch.Tensor, setup: dict[str, Any], augmented: bool
+    ) -> None:
         self.images, self.labels = images.numpy(), labels.tolist()
+        if not augmented:
+            setup = setup | {"augmentation": dict.fromkeys(setup["augmentation"], 0)}
         self.transform = _torchvision(setup) if TRANSFORMS == "torchvision" else _Pillow(setup)
 
     def __len__(self) -> int:
@@ -89,12 +94,17 @@ class _Pillow:
         ).tolist()
 
 
-def loader(images: torch.Tensor, labels: torch.Tensor, setup: dict[str, Any], workers: int) -> DataLoader:
-    """Shuffled batches of augmented images, from that many worker processes; 0 augments in this one."""
+def loader(
+    images: torch.Tensor, labels: torch.Tensor, setup: dict[str, Any], workers: int, training: bool
+) -> DataLoader:
+    """Batches of whole size, from that many worker processes; 0 makes them in this one.
+
+    For training shuffled and augmented, else in order and as they are.
+    """
     return DataLoader(
-        Digits(images, labels, setup),
+        Digits(images, labels, setup, augmented=training),
         batch_size=setup["batch_size"],
-        shuffle=True,
+        shuffle=training,
         drop_last=True,
         num_workers=workers,
         persistent_workers=workers > 0,

@@ -6,16 +6,19 @@ it took. What is measured of a network on random images:
 - `train`: steps on batches gathered from images in memory, normalised beforehand and never augmented;
 - `pipeline`: the same steps on batches of a DataLoader that augments image by image, as the sources do;
 - `evaluate`: images in evaluation mode, their loss and hits summed up;
+- `pipeline_evaluate`: the same with such a DataLoader, in the batches of training;
 - `predict`: images classified one at a time.
 """
 
 import itertools
 import json
+import math
 import os
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch  # pyright: ignore[reportMissingImports]
@@ -36,8 +39,13 @@ _OPTIMIZERS = {
     ),
 }
 
+TASKS = ("train", "pipeline", "evaluate", "pipeline_evaluate", "predict")
+
 EVALUATION_BATCHES = (64, 250, 1000)
 """Images at once in evaluation; the fastest on the machine is taken."""
+
+WORKERS = (0, os.cpu_count() or 1)
+"""Processes of a DataLoader; the faster number is taken."""
 
 
 class Benchmark:
@@ -60,11 +68,11 @@ class Benchmark:
         self.optimizer = _OPTIMIZERS[setup["optimizer"]](self.network.parameters(), setup)
         self.loss_sum, self.correct = torch.zeros(()), torch.zeros((), dtype=torch.long)
         self.choices: dict[str, int] = {}
-        """What was found to be the fastest: `workers` of the pipeline, `evaluation_batch`."""
+        """What was found to be the fastest: `workers` and `evaluation_workers` of the pipeline, `evaluation_batch`."""
 
     @property
     def tasks(self) -> dict[str, Callable[[int], None]]:
-        return {name: getattr(self, name) for name in ("train", "pipeline", "evaluate", "predict")}
+        return {name: getattr(self, name) for name in TASKS}
 
     def train(self, steps: int) -> None:
         for index in itertools.islice(self.batches, steps):
@@ -72,7 +80,7 @@ class Benchmark:
 
     def pipeline(self, steps: int) -> None:
         if "workers" not in self.choices:
-            self.loaded = self._fastest("workers", (0, os.cpu_count() or 1), self._augmented, self._advance)
+            self.loaded = self._fastest("workers", WORKERS, partial(self._load, True), self._advance)
         self._advance(self.loaded, steps)
 
     def evaluate(self, images: int) -> None:
@@ -84,6 +92,14 @@ class Benchmark:
                 use=lambda size, _: self._evaluate(size, 2 * max(EVALUATION_BATCHES)),
             )
         self._evaluate(self.choices["evaluation_batch"], images)
+
+    def pipeline_evaluate(self, images: int) -> None:
+        if "evaluation_workers" not in self.choices:
+            made = self._fastest(
+                "evaluation_workers", WORKERS, partial(self._load, False), self._evaluate_loaded
+            )
+            self.loaded_for_evaluation = made
+        self._evaluate_loaded(self.loaded_for_evaluation, math.ceil(images / self.setup["batch_size"]))
 
     def predict(self, images: int) -> None:
         self.network.eval()
@@ -106,15 +122,24 @@ class Benchmark:
         with torch.inference_mode():
             for start in range(0, images, batch):
                 index = torch.arange(start, min(start + batch, images)) % len(self.images)
-                log_probs, labels = self.network(self.images[index]), self.labels[index]
-                self._count(F.nll_loss(log_probs, labels, reduction="sum"), log_probs, labels)
+                self._judge(self.images[index], self.labels[index])
+
+    def _evaluate_loaded(self, batches: Iterator[Any], count: int) -> None:
+        self.network.eval()
+        with torch.inference_mode():
+            for images, labels in itertools.islice(batches, count):
+                self._judge(images, labels)
+
+    def _judge(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        log_probs = self.network(images)
+        self._count(F.nll_loss(log_probs, labels, reduction="sum"), log_probs, labels)
 
     def _count(self, loss_sum: torch.Tensor, log_probs: torch.Tensor, labels: torch.Tensor) -> None:
         self.loss_sum = self.loss_sum + loss_sum
         self.correct = self.correct + (log_probs.argmax(1) == labels).sum()
 
-    def _augmented(self, workers: int) -> Iterator[Any]:
-        batches = loader(self.raw, self.labels, self.setup, workers)
+    def _load(self, training: bool, workers: int) -> Iterator[Any]:
+        batches = loader(self.raw, self.labels, self.setup, workers, training)
         return itertools.chain.from_iterable(itertools.repeat(batches))
 
     def _advance(self, batches: Iterator[Any], steps: int) -> None:

@@ -19,6 +19,8 @@ LABELS = {
 }
 """Name of each variant of training, its second line a remark."""
 
+_WHO = {"jax": "JAX", "torch": "PyTorch, eager", "pipeline": "PyTorch, DataLoader"}
+
 
 def print_benchmark(console: Console, result: dict[str, Any]) -> None:
     """Tables of the variants, medians above their ranges, and what they were measured on; 80 columns do."""
@@ -34,6 +36,8 @@ def print_benchmark(console: Console, result: dict[str, Any]) -> None:
     lines = [f"Medians of {result['repeats']} repeats taken in turn, their ranges below."]
     if "train" in result:
         lines += _remarks_on_training(result)
+    if "epoch" in result:
+        lines.append(_epoch_sentence(result["epoch"]))
     for line in (*lines, *_conditions(result)):
         console.print(line, highlight=False, markup=False)
 
@@ -157,12 +161,13 @@ def _inference_table(result: dict[str, Any]) -> Table:
             whole = row["count"] if task == "evaluate" else 1
             milliseconds = {key: whole * value for key, value in row["milliseconds"].items()}
             cells = [
-                f"{label.format(count=row['count'])}\n{'JAX' if name == 'jax' else 'PyTorch, eager'}",
+                f"{label.format(count=row['count'])}\n{_WHO[name]}",
                 _median_over_range(row["images_per_second"], ",.0f"),
                 _median_over_range(milliseconds, ",.0f" if whole > 1 else ".2f"),
             ]
             if compared:
-                cells.append(_median_over_range(row["over_torch"], ".2f", "x") if "over_torch" in row else "")
+                ratio = row.get("over_torch")
+                cells.append(_median_over_range(ratio, ".2f", "x") if ratio else "")
             table.add_row(*cells)
     return table
 
@@ -199,6 +204,17 @@ def _remarks_on_training(result: dict[str, Any]) -> list[str]:
     return [*lines, f"Peak memory of the process when warm, MB: {', '.join(memory)}."]
 
 
+def _epoch_sentence(epoch: dict[str, Any]) -> str:
+    def against(name: str) -> str:
+        low, middle, high = (f"{epoch[f'over_{name}'][key]:.2f}" for key in ("min", "median", "max"))
+        return f"{epoch[name]['median']:.1f} s, {middle}x ({low}-{high})"
+
+    return (
+        f"Epoch of 60,000 images and evaluation of 10,000: {epoch['jax']['median']:.1f} s; PyTorch in memory "
+        f"{against('torch')}; Pillow in a DataLoader {against('pipeline')}."
+    )
+
+
 def _conditions(result: dict[str, Any]) -> list[str]:
     environment = result["environment"]
     packages = environment["packages"]
@@ -209,7 +225,11 @@ def _conditions(result: dict[str, Any]) -> list[str]:
         f"load average before the start {result['load_average']:.2f}.",
     ]
     if (torch := result["torch"]) is not None:
-        choices = {"workers": "DataLoader workers {}", "evaluation_batch": "evaluation in batches of {}"}
+        choices = {
+            "workers": "DataLoader workers {}",
+            "evaluation_workers": "{} in evaluation",
+            "evaluation_batch": "evaluation in batches of {}",
+        }
         found = [text.format(torch[name]) for name, text in choices.items() if name in torch]
         augments = f", augmentation by {torch['transforms']}" if "workers" in torch else ""
         lines.append(
