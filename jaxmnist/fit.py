@@ -22,6 +22,7 @@ from jaxmnist.parallel import ALONE, Team, Where, everywhere, put
 from jaxmnist.programs import build_programs
 from jaxmnist.session import Observer, Session, place
 from jaxmnist.signals import StopSignals
+from jaxmnist.teacher import open_teacher
 
 CHUNK_SECONDS = 0.4
 """Aimed length of a device call: progress moves, and a signal is honoured within a second."""
@@ -59,7 +60,7 @@ def fit(
         InterruptedRunError: SIGINT or SIGTERM arrived; the state was saved first.
         StorageError: the last state or the results could not be saved. While training goes on, a save that
             fails is no more than a warning.
-        CheckpointError: the run's checkpoint cannot be used.
+        CheckpointError: the run's checkpoint, or its teacher, cannot be used.
         DataError: the run began on other data.
         SelfCheckError: the processes of a team do not compute the same.
         UsageError: another process uses the run's folder, or it cannot be written to, or the disk is full.
@@ -74,7 +75,9 @@ def fit(
             config=config,
             run=run,
             where=where,
-            programs=build_programs(config.create_model(), config.recipe, where, total_steps),
+            programs=build_programs(
+                config.create_model(), config.recipe, where, total_steps, open_teacher(config)
+            ),
             keys=put(train.Keys.from_seed(config.seed), everywhere(where)),
             data=data,
             checkpoints=Checkpoints(run, config.arch, config.recipe),

@@ -228,6 +228,7 @@ def _range_recipe(recipe: Recipe) -> Recipe:
         nesterov=False,
         decay_on="everything",
         averaging=None,
+        distillation=None,
         augmentation=dataclasses.replace(recipe.augmentation, fade=0.0, fade_to=0.0),
     )
 

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float32, Int32, PyTree, UInt8
 
 from jaxmnist import train
+from jaxmnist.distillation import Teacher
 from jaxmnist.models import create_model
 from jaxmnist.optim import make_optimizer
 from jaxmnist.parallel import Where, first_device, over_seeds
@@ -98,6 +99,7 @@ def train_runs(
     recipe: Recipe,
     loop: Loop,
     total_steps: int | None = None,
+    teacher: Teacher | None = None,
 ) -> tuple[train.TrainState, train.Metrics]:
     """`jaxmnist.train.train_chunk` for each run, on the same images.
 
@@ -109,7 +111,7 @@ def train_runs(
         images, labels, start, steps: as for `train_chunk`.
         varied: what differs; the learning rates are in the states.
         arch, recipe, loop: as for `create_states`.
-        total_steps: as for `jaxmnist.train.train_step`.
+        total_steps, teacher: as for `jaxmnist.train.train_step`.
     """
 
     def train_one(
@@ -133,6 +135,7 @@ def train_runs(
             optimizer=_optimizer(recipe, one, total_steps),
             recipe=recipe,
             total_steps=total_steps,
+            teacher=teacher,
         )
 
     return loop(train_one, (states, metrics, orders, varied), images, labels, start, steps)

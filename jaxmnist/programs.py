@@ -8,6 +8,7 @@ import jax
 from jax.sharding import Mesh
 
 from jaxmnist import ops, train
+from jaxmnist.distillation import Teacher
 from jaxmnist.optim import make_optimizer
 from jaxmnist.parallel import Where, everywhere, first_device, on_mesh
 from jaxmnist.recipes import Recipe
@@ -34,16 +35,24 @@ class Programs(NamedTuple):
 
 
 @functools.lru_cache(maxsize=8)
-def build_programs(model: Any, recipe: Recipe, where: Where, total_steps: int | None = None) -> Programs:
+def build_programs(
+    model: Any, recipe: Recipe, where: Where, total_steps: int | None = None, teacher: Teacher | None = None
+) -> Programs:
     """The functions of `jaxmnist.train` for a network of `jaxmnist.models`, a recipe and a device or a mesh.
 
     `total_steps` is that of `jaxmnist.train.train_step`; without it, and with a recipe that needs it, nothing can be
-    trained.
+    trained. Likewise `teacher`.
 
     Cached, so that several runs in one process (seeds, say) share what has been compiled.
     """
     optimizer = make_optimizer(recipe, total_steps=total_steps)
-    training = {"model": model, "optimizer": optimizer, "recipe": recipe, "total_steps": total_steps}
+    training = {
+        "model": model,
+        "optimizer": optimizer,
+        "recipe": recipe,
+        "total_steps": total_steps,
+        "teacher": teacher,
+    }
     evaluation = {"batch_size": EVAL_BATCH, "model": model, "recipe": recipe}
 
     def fast(function: Any, **options: Any) -> Any:

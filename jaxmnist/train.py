@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int32, Key, PyTree, UInt8
 from jaxmnist.augment import augment, normalise, strength_at
 from jaxmnist.averaging import moved_average
 from jaxmnist.batches import PADDING, Batch, epoch_order, gather
+from jaxmnist.distillation import Teacher, distilled
 from jaxmnist.metrics import NO_BAD_STEP, Metrics, add, no_metrics, smoothed, sums_of
 from jaxmnist.optim import moments
 from jaxmnist.recipes import Recipe
@@ -54,6 +55,7 @@ def train_step(
     recipe: Recipe,
     draw: Int32[Array, ""] | None = None,
     total_steps: int | None = None,
+    teacher: Teacher | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One step: augment, normalise, differentiate, update.
 
@@ -66,17 +68,21 @@ def train_step(
         key: the run's `Keys.step`; what the step draws depends on it and on `draw` only.
         model: a network of `jaxmnist.models`.
         optimizer: what `jaxmnist.optim.make_optimizer` gives for the recipe.
-        recipe: augmentation, normalisation, label smoothing and averaging.
+        recipe: augmentation, normalisation, label smoothing, averaging and distillation.
         draw: number of the draws; `state.step` unless steps are to repeat draws.
         total_steps: of the whole training, see `Recipe.total_steps`; what fades or begins late needs it.
+        teacher: the one that the recipe names, where it does.
 
     Returns:
         The state after the step, and the sums over the batch as the network saw it, before the update.
     """
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step if draw is None else draw))
     strength = strength_at(recipe.augmentation, state.step, total_steps)
-    images = augment(augment_key, batch.images, recipe.augmentation, strength)
-    images = normalise(images, recipe.mean, recipe.std)
+    augmented = augment(augment_key, batch.images, recipe.augmentation, strength)
+    images = normalise(augmented, recipe.mean, recipe.std)
+    if recipe.distillation is not None and teacher is None:
+        raise ValueError("a recipe with a distillation needs its teacher")
+    teachers = None if teacher is None else teacher.outputs(augmented)
 
     def mean_loss(params: PyTree) -> tuple[Array, tuple[Metrics, PyTree]]:
         outputs, updated = model.apply(
@@ -91,6 +97,8 @@ def train_step(
         objective = metrics.loss_sum
         if recipe.label_smoothing:
             objective = smoothed(objective, outputs, batch, recipe.label_smoothing)
+        if recipe.distillation is not None and teachers is not None:
+            objective = distilled(objective, outputs, teachers, batch, recipe.distillation)
         return objective / batch.mask.sum(), (metrics, updated.get("batch_stats", {}))
 
     gradients, (metrics, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)
@@ -134,12 +142,13 @@ def epoch_step(
     optimizer: optax.GradientTransformation,
     recipe: Recipe,
     total_steps: int | None = None,
+    teacher: Teacher | None = None,
 ) -> tuple[TrainState, Metrics]:
     """The step of an epoch with its batch number `index`; arguments and results as for `train_chunk`."""
     batch = gather(images, labels, order, index, recipe.batch_size)
     draw = index if recipe.repeat_epochs else state.step
     setup = {"model": model, "optimizer": optimizer, "recipe": recipe, "total_steps": total_steps}
-    state, sums = train_step(state, batch, key=key, draw=draw, **setup)
+    state, sums = train_step(state, batch, key=key, draw=draw, teacher=teacher, **setup)
     return state, add(metrics, sums)
 
 
@@ -168,7 +177,7 @@ def train_chunk(
         start: batches of the epoch already done.
         steps: batches to do.
         key: the run's `Keys.step`.
-        **setup: `model`, `optimizer`, `recipe` and `total_steps` as for `train_step`.
+        **setup: `model`, `optimizer`, `recipe`, `total_steps` and `teacher` as for `train_step`.
 
     Returns:
         The state after the steps, and the sums of the epoch so far.

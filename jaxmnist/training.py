@@ -31,6 +31,7 @@ from jaxmnist.parallel import (
 from jaxmnist.recipes import Recipe
 from jaxmnist.report.terminal import TrainingDisplay, print_setup
 from jaxmnist.session import Observer, Observers
+from jaxmnist.teacher import open_teacher
 
 RUN_OPTIONS = ("arch", "dataset", "seed", "dropout", "norm", "select_on")
 """What may be chosen of a run's configuration, besides the recipe."""
@@ -154,6 +155,10 @@ def checked_config(values: Mapping[str, Any], options: Mapping[str, Any]) -> Run
     config = run_config(merged)
     config.create_model()
     make_optimizer(config.recipe)
+    if (distillation := config.recipe.distillation) is not None:
+        # Whoever goes on with the run may do it from another folder.
+        found = dataclasses.replace(distillation, teacher=str(Path(distillation.teacher).resolve()))
+        config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, distillation=found))
     return config
 
 
@@ -183,6 +188,7 @@ def start_run(
     Returns:
         The run folder, and the configuration with that rate.
     """
+    open_teacher(config)  # before there is a folder
     if not find_rate:
         return runs.create_run(root, config, runs.environment(where)), config
     from jaxmnist.lr_range import RangeTest, find_learning_rate

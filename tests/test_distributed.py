@@ -247,7 +247,7 @@ def test_the_reason_of_another_process_is_told_with_its_exit_code():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.battery)])
 def test_processes_train_one_run_that_goes_on_in_another_number(tmp_path, count):
     run = processes.train(tmp_path / "several", count)
     assert processes.error_lines(tmp_path / "several") == []

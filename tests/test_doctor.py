@@ -51,8 +51,12 @@ def fails(monkeypatch):
     monkeypatch.setattr(numerics, "check", check)
 
 
+OF_EACH_KIND = ("evolution_v1", "third", "challenge_ll", "flagship")
+
+
 @pytest.mark.parametrize(
-    "arch", [arch if arch == "evolution_v1" else pytest.param(arch, marks=pytest.mark.slow) for arch in ARCHS]
+    "arch",
+    [arch if arch in OF_EACH_KIND else pytest.param(arch, marks=pytest.mark.battery) for arch in ARCHS],
 )
 def test_the_numbers_are_far_within_the_tolerances_here(arch):
     found = numerics.check(arch, CPU)

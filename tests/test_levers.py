@@ -1,5 +1,6 @@
 """All levers of a recipe together: a run with them is as safe as one without."""
 
+import dataclasses
 import os
 import signal
 
@@ -15,7 +16,8 @@ from jaxmnist.config import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import InterruptedRunError
 from jaxmnist.fit import fit
-from jaxmnist.recipes import Augmentation, Averaging, Recipe, Schedule
+from jaxmnist.recipes import Augmentation, Averaging, Distillation, Recipe, Schedule
+from jaxmnist.teacher import open_teacher
 
 DEVICE = jax.devices()[0]
 RECIPE = Recipe(
@@ -46,12 +48,16 @@ class Watcher:
     def on_epoch(self, row): ...
 
 
-def test_a_run_with_every_lever_goes_on_from_the_middle_of_an_epoch_to_the_same_bytes(tmp_path, monkeypatch):
+def test_a_run_with_every_lever_goes_on_from_the_middle_of_an_epoch_to_the_same_bytes(
+    tmp_path, tiny_run, monkeypatch
+):
+    digits = load_dataset("digits")
+    recipe = dataclasses.replace(RECIPE, distillation=Distillation(str(tiny_run)))
+    config = RunConfig("second", recipe, "digits", 3, "last", digits.fingerprint, norm="layer")
+    open_teacher(config)  # while the arch is still its own network
     # A small network has no arch, and runs with another normalisation have no weights file, which needs one.
     monkeypatch.setattr("jaxmnist.config.create_model", lambda arch, **fields: Small())
     monkeypatch.setattr(fit_module, "CHUNK_SECONDS", 1e-6)
-    digits = load_dataset("digits")
-    config = RunConfig("second", RECIPE, "digits", 3, "last", digits.fingerprint, norm="layer")
 
     def interrupt(epoch, done):
         if (epoch, done) == (2, 7):

@@ -156,7 +156,9 @@ def test_dropout_draws_depend_on_the_key():
     assert not np.allclose(a, c)
 
 
-@pytest.mark.parametrize("arch", ["third", "challenge_ll", "step1"])
+@pytest.mark.parametrize(
+    "arch", ["challenge_ll", *(pytest.param(arch, marks=pytest.mark.battery) for arch in ("third", "step1"))]
+)
 def test_padding_a_batch_changes_neither_gradients_nor_statistics(arch):
     tensors, weights = parity(arch)
     variables = from_torch(arch, weights)

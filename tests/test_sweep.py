@@ -459,8 +459,8 @@ def finished_runs(folder):
     return {str(path.parent): path.stat().st_mtime_ns for path in folder.glob("*/s*/predictions.npz")}
 
 
-def sweep_killed_once(tmp_path, members, kill_after):
-    """Trains members over 2 processes with `kill -9` of the parent after so many; resumes, and checks each is once."""
+@pytest.mark.battery
+def test_a_sweep_of_24_members_over_2_processes_killed_once_is_complete_with_each_member_once(tmp_path):
     folder = tmp_path / "sweep"
     command = [sys.executable, str(ROOT / "scripts" / "sweep.py"), "--arch", "second", "--dataset", "digits"]
     command += [
@@ -471,39 +471,29 @@ def sweep_killed_once(tmp_path, members, kill_after):
         "--over",
         "augmentation.rotation=0:15",
     ]
-    command += ["--random", str(members), "--processes", "2", "--json", "--out", str(folder)]
+    command += ["--random", "24", "--processes", "2", "--json", "--out", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while len(finished_runs(folder)) < kill_after and process.poll() is None:
+    while len(finished_runs(folder)) < 9 and process.poll() is None:
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
-    assert (figures["members"], figures["members_begun"], figures["diverged"]) == (members, members, [])
+    assert (figures["members"], figures["members_begun"], figures["diverged"]) == (24, 24, [])
     rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-    assert sorted(row["number"] for row in rows) == list(range(1, members + 1))
-    assert [row["seeds"] for row in rows] == [[1]] * members
-    lines = [line.split() for line in done.stderr.splitlines() if f"/{members} " in line]
+    assert sorted(row["number"] for row in rows) == list(range(1, 25))
+    assert [row["seeds"] for row in rows] == [[1]] * 24
+    lines = [line.split() for line in done.stderr.splitlines() if "/24 " in line]
     trained = [line[1] for line in lines]
     # Those finished before the kill, or by the children that saw their parent gone, are not trained again.
-    assert len(trained) == len(set(trained)) <= members - kill_after
-    assert lines[-1][0] == f"{members}/{members}"
-    assert len(finished_runs(folder)) == members
+    assert len(trained) == len(set(trained)) <= 24 - 9
+    assert lines[-1][0] == "24/24"
+    assert len(finished_runs(folder)) == 24
     for row in rows:
         (metrics,) = runs.read_metrics(folder / row["study"] / "s1")
         assert metrics["val_accuracy"] == row["last_epoch"]["mean"]
-    return command, figures
-
-
-def test_a_sweep_of_3_members_over_2_processes_killed_once_is_complete_with_each_member_once(tmp_path):
-    sweep_killed_once(tmp_path, members=3, kill_after=1)
-
-
-@pytest.mark.battery
-def test_a_sweep_of_24_members_over_2_processes_killed_once_is_complete_with_each_member_once(tmp_path):
-    command, figures = sweep_killed_once(tmp_path, members=24, kill_after=9)
-    before = finished_runs(tmp_path / "sweep")
+    before = finished_runs(folder)
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(again.stdout) == figures
-    assert finished_runs(tmp_path / "sweep") == before
+    assert finished_runs(folder) == before

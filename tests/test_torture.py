@@ -17,7 +17,6 @@ SLOW = {
     "signals",
     "second-signal",
     "kill-a-process",
-    "kill-a-process-in-a-save",
     "not-finite",
     "not-finite-resumed",
 }

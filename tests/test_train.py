@@ -316,7 +316,7 @@ def test_label_smoothing_is_in_the_gradient_and_not_in_the_reported_loss(images,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arch", ["third", "dilated"])
+@pytest.mark.parametrize("arch", ["third", pytest.param("dilated", marks=pytest.mark.battery)])
 def test_training_as_it_is_compiled_computes_what_the_plain_step_does(images, labels, arch):
     """The compiler's options keep it from fusing as it likes: neither way may change more than rounding."""
     recipe = dataclasses.replace(get_recipe("third"), batch_size=16, learning_rate=1.0, momentum=0.0)

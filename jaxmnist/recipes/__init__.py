@@ -8,13 +8,14 @@ published ones follow section 4 of the sources' fact sheet; a value that a sourc
 import dataclasses
 
 from jaxmnist.errors import unknown_name
-from jaxmnist.recipes.parts import Augmentation, Averaging, Plateau, Schedule
+from jaxmnist.recipes.parts import Augmentation, Averaging, Distillation, Plateau, Schedule
 from jaxmnist.recipes.recipe import Recipe
 
 __all__ = [
     "RECIPES",
     "Augmentation",
     "Averaging",
+    "Distillation",
     "Plateau",
     "Recipe",
     "Schedule",

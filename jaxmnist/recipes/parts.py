@@ -1,4 +1,4 @@
-"""What recipes are made of: augmentation, schedules of the learning rate, averaging of weights."""
+"""What recipes are made of: augmentation, schedules of the learning rate, averaging of weights, a teacher."""
 
 import dataclasses
 from typing import Any, Literal
@@ -153,6 +153,31 @@ class Averaging:
             raise UsageError(f"the averaging has decay={self.decay!r}, which must be at least 0 and below 1.")
         if self.start_epoch < 0:
             raise UsageError(f"the averaging has start_epoch={self.start_epoch!r}, which must be at least 0.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Distillation:
+    """Learning from a trained network's scores as well as from labels (Hinton, Vinyals and Dean 2015).
+
+    The teacher sees the images that the step augments. Losses are reported without it.
+    """
+
+    teacher: str = ""
+    """Folder of the teacher's run, of which the best epoch's weights are taken."""
+    weight: float = 0.5
+    """Share of the teacher in the objective; the labels have the rest."""
+    temperature: float = 4.0
+    """Scores of both networks are divided by it before they become probabilities."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight <= 1:
+            raise UsageError(
+                f"the distillation has weight={self.weight!r}, which must be above 0 and at most 1."
+            )
+        if not 0.1 <= self.temperature <= 1000:
+            raise UsageError(
+                f"the distillation has temperature={self.temperature!r}, which must be from 0.1 to 1000."
+            )
 
 
 _MOST = 1e9  # divisors beyond are zero in effect

@@ -5,7 +5,7 @@ import math
 from typing import Literal
 
 from jaxmnist.errors import UsageError
-from jaxmnist.recipes.parts import Augmentation, Averaging, Plateau, Schedule
+from jaxmnist.recipes.parts import Augmentation, Averaging, Distillation, Plateau, Schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Recipe:
     initialiser: Literal["uniform", "he", "orthogonal"] = "uniform"
     """Initial kernels: uniform within 1 / sqrt(fan-in) as the sources', biases too; or He's normal ones or orthogonal
     ones, with biases 0."""
+    distillation: Distillation | None = None
+    """A teacher to learn from, too."""
 
     def __post_init__(self) -> None:
         def require(field: str, holds: bool, wanted: str) -> None:
@@ -92,6 +94,11 @@ class Recipe:
             raise UsageError(
                 f"recipe {self.name!r} begins to average after {self.averaging.start_epoch} epochs, which must be "
                 f"fewer than its {self.epochs}; lower averaging.start_epoch."
+            )
+        if self.distillation is not None and not self.distillation.teacher:
+            raise UsageError(
+                f"recipe {self.name!r} has a distillation without a teacher; set distillation.teacher to the folder of "
+                "a run."
             )
         require("optimizer", self.optimizer in ("sgd", "adam", "adamw"), "'sgd', 'adam' or 'adamw'")
 

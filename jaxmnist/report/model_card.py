@@ -114,7 +114,7 @@ def _recipe_table(recipe: Recipe) -> str:
     if not recipe.weight_decay:
         hidden |= {"decay_on"}
     del values["augmentation"]
-    parts = {name: values.pop(name) for name in ("schedule", "plateau", "averaging")}
+    parts = {name: values.pop(name) for name in ("schedule", "plateau", "averaging", "distillation")}
     rows = [(name, value) for name, value in values.items() if name not in hidden]
     rows += [(name, part and _phrase(part)) for name, part in parts.items()]
     active = {name: value for name, value in recipe.augmentation.in_effect.items() if value}

@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from jaxmnist import many, ops, runs, train
 from jaxmnist.checkpoints import Checkpoints, Snapshot
 from jaxmnist.data import Dataset
+from jaxmnist.distillation import Teacher
 from jaxmnist.durable import locked
 from jaxmnist.epochs import begin, close_epoch, finish, require_converging
 from jaxmnist.errors import InterruptedRunError
@@ -42,6 +43,7 @@ from jaxmnist.session import Session, place
 from jaxmnist.signals import StopSignals
 from jaxmnist.study.folder import Study, is_finished
 from jaxmnist.study.loop import GO_ON, RunObserver, SeedObserver, close_seed, predict, seed_config
+from jaxmnist.teacher import open_teacher
 
 
 class _Member:
@@ -109,7 +111,8 @@ def _train_group(
         images = put_divided(np.concatenate([dataset.train_images, dataset.test_images]), where)
     total_steps = recipe.total_steps(len(data.train_split))
     model = study.config.create_model()
-    programs = build_programs(model, recipe, single, total_steps)
+    teacher = open_teacher(study.config)
+    programs = build_programs(model, recipe, single, total_steps, teacher)
     seconds = SECONDS_TO_STOP if team is ALONE else TEAM_SECONDS_TO_STOP
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopSignals(seconds, f"interrupted, {GO_ON}"))
@@ -140,18 +143,19 @@ def _train_group(
         # A group that was interrupted between its seeds is not at one epoch.
         while (epoch := min(len(one.rows) for one in members)) < recipe.epochs:
             at_epoch = [one for one in members if len(one.rows) == epoch]
-            _train_epoch(at_epoch, epoch, model, total_steps, study.folder, where, images)
+            together = _build_programs(model, recipe, where, total_steps, teacher)
+            _train_epoch(at_epoch, epoch, together, study.folder, where, images)
         for one in members:
             finish(one.session, one.snapshot, one.rows)
 
 
 def _train_epoch(
-    members: list[_Member], epoch: int, model: Any, total_steps: int, folder: Path, where: Where, images: Any
+    members: list[_Member], epoch: int, programs: tuple[Any, Any], folder: Path, where: Where, images: Any
 ) -> None:
     """Takes the members, which have done as many epochs, through the next one."""
     session = members[0].session
-    data, recipe, team = session.data, session.config.recipe, session.team
-    train_runs, epoch_orders = _build_programs(model, recipe, where, total_steps)
+    data, team = session.data, session.team
+    train_runs, epoch_orders = programs
     # A whole number for each part of the mesh; the last run stands in for those that are missing.
     runs_of = [*members, *members[-1:] * (-len(members) % mesh_shape(where).seed)]
     by_seed = along(where, SEED)
@@ -190,7 +194,9 @@ def _train_epoch(
 
 
 @functools.lru_cache(maxsize=8)
-def _build_programs(model: Any, recipe: Recipe, where: Where, total_steps: int) -> tuple[Any, Any]:
+def _build_programs(
+    model: Any, recipe: Recipe, where: Where, total_steps: int, teacher: Teacher | None
+) -> tuple[Any, Any]:
     divided = {"out_shardings": along(where, SEED)} if isinstance(where, Mesh) else {}
     train_runs = jitted(
         partial(
@@ -199,6 +205,7 @@ def _build_programs(model: Any, recipe: Recipe, where: Where, total_steps: int) 
             recipe=recipe,
             loop=many.loop_for(where),
             total_steps=total_steps,
+            teacher=teacher,
         ),
         where,
         donate_argnums=(0, 1),
