@@ -82,6 +82,7 @@ class Study(PlacedCommand):
         from jaxmnist.durable import locked
         from jaxmnist.parallel import first_device, where_text
         from jaxmnist.report import study as report
+        from jaxmnist.teacher import open_teacher
 
         console = self.console() if team.is_leader else self.no_console()
         config, dataset = self.configure(console, None, self.learning_rate)
@@ -99,6 +100,7 @@ class Study(PlacedCommand):
             # Everything else is done by the leader, which alone needs the folder.
             self._train_seeds(study.Study(folder, config), [], dataset, where, _Nobody(), place, team)
             return
+        open_teacher(config)  # before there is a folder
         opened = study.open_study(folder, config, place)
         with locked(folder):
             finished = [result.seed for result in study.read_seeds(opened)]
