@@ -6,25 +6,16 @@ so `{"recipe": {"name": "third", "plateau": {"patience": 1}}}` is the recipe `th
 """
 
 import dataclasses
-import json
-import math
 import re
-import sys
-import types
-import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from jaxmnist.data.splits import SelectOn
 from jaxmnist.errors import UsageError, shortened, unknown_name
+from jaxmnist.json_values import read_json, shown, updated
 from jaxmnist.models import ARCHS, create_model
 from jaxmnist.recipes import RECIPES, Recipe, get_recipe, recipe_of
-
-_T = TypeVar("_T")
-
-MAX_FILE_BYTES = 2**18
-"""A hundred times what `config.json` of a run has; it holds no lists that grow."""
 
 _RECIPE_NAME = re.compile(r"[\w.+-]{1,100}")  # becomes part of the run folder's name
 
@@ -85,34 +76,6 @@ def read_file(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UsageError(f"--config {path} holds no JSON object; begin it with a brace.")
     return values
-
-
-def read_json(path: Path) -> Any:
-    """What a small JSON file holds; it is UTF-8 whatever the locale, and all numbers are finite.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is longer than `MAX_FILE_BYTES`, or not JSON.
-    """
-    with path.open("rb") as file:
-        content = file.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:
-        raise ValueError(f"it has more than {MAX_FILE_BYTES:,} bytes")
-    try:
-        return json.loads(content.decode(), parse_constant=_refuse_constant, parse_float=_finite)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if math.isinf(value):
-        raise ValueError(f"{shortened(digits)} is too large")
-    return value
 
 
 def run_config(values: Mapping[str, Any]) -> RunConfig:
@@ -200,83 +163,8 @@ def changed_recipe(base: Recipe, changes: Any) -> Recipe:
     recipe = updated(known, changes, "recipe")
     if not _RECIPE_NAME.fullmatch(recipe.name):
         raise UsageError(
-            f"recipe.name is {_shown(recipe.name)}, which must be up to 100 letters, digits and characters of ._+-."
+            f"recipe.name is {shown(recipe.name)}, which must be up to 100 letters, digits and characters of ._+-."
         )
     if name in RECIPES and recipe != known:
         return dataclasses.replace(recipe, name=f"{name}-modified")
     return recipe
-
-
-def updated(base: _T, changes: Any, place: str = "") -> _T:
-    """A frozen dataclass with the changes of a JSON object merged in.
-
-    Args:
-        base: the dataclass.
-        changes: the object; its keys are fields, and it need not name them all.
-        place: where the object stands in the file, for error messages.
-
-    Raises:
-        UsageError: a key is unknown, which is answered with the nearest one, or a value is of another type.
-    """
-    if not isinstance(changes, Mapping):
-        raise UsageError(f"{place or 'the whole'} is {_shown(changes)}, which must be a JSON object.")
-    types_of = typing.get_type_hints(type(base))
-    values = {}
-    for key, value in changes.items():
-        path = f"{place}.{key}" if place else key
-        if key not in types_of:
-            raise unknown_name(f"key in {place}" if place else "key", key, types_of)
-        values[key] = _value(types_of[key], getattr(base, key), value, path)
-    return dataclasses.replace(base, **values)  # pyright: ignore[reportArgumentType, reportCallIssue]
-
-
-_WORDS = {
-    str: "a string",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    type(None): "null",
-}
-
-
-def _value(wanted: Any, current: Any, value: Any, path: str) -> Any:
-    """A JSON value as a field's type, or an error that says what it must be."""
-    is_union = typing.get_origin(wanted) in (types.UnionType, typing.Union)
-    choices = typing.get_args(wanted) if is_union else (wanted,)
-    words = []
-    for choice in choices:
-        if isinstance(choice, type) and dataclasses.is_dataclass(choice):
-            if isinstance(value, Mapping):
-                return updated(choice() if current is None else current, value, path)
-            words.append("an object")
-        elif typing.get_origin(choice) is Literal:
-            if value in typing.get_args(choice):
-                return value
-            words += map(repr, typing.get_args(choice))
-        elif choice is float and type(value) in (int, float):
-            if abs(value) > sys.float_info.max:
-                raise UsageError(f"{path} is {_shown(value)}, which is too large for a number.")
-            return float(value)
-        elif type(value) is choice:
-            if choice is int and abs(value) >= 2**63:
-                raise UsageError(f"{path} is {_shown(value)}, which is too large for a whole number.")
-            return value
-        else:
-            words.append(_WORDS[choice])
-    raise UsageError(f"{path} is {_shown(value)}, which must be {' or '.join(words)}.")
-
-
-def _shown(value: Any) -> str:
-    return shortened(json.dumps(value)) if _depth(value) < 50 else "nested deeply"
-
-
-def _depth(value: Any) -> int:
-    level, depth = [value], 0
-    while level := [
-        inner
-        for outer in level
-        if isinstance(outer, (list, dict))
-        for inner in (outer.values() if isinstance(outer, dict) else outer)
-    ]:
-        depth += 1
-    return depth

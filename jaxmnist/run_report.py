@@ -10,11 +10,12 @@ from typing import Any
 from jaxmnist import runs
 from jaxmnist.checkpoints import Checkpoints, restore_run
 from jaxmnist.comparison import ComparedRun, read_run
-from jaxmnist.config import RunConfig, read_json
+from jaxmnist.config import RunConfig
 from jaxmnist.data import Dataset, load_dataset
 from jaxmnist.errors import CheckpointError, DataError
 from jaxmnist.evaluate import evaluate_split, wilson_interval
 from jaxmnist.inference import Network
+from jaxmnist.json_values import read_json
 from jaxmnist.models import ARCHS, create_model
 from jaxmnist.models.structure import layers, totals
 from jaxmnist.parallel import Device

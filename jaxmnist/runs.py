@@ -20,10 +20,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmnist.config import RunConfig, read_json, updated
+from jaxmnist.config import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.durable import append, write_atomically
 from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened
+from jaxmnist.json_values import read_json, updated
 from jaxmnist.parallel import Where, where_text
 from jaxmnist.recipes import Recipe
 

@@ -6,6 +6,7 @@ compared is measured in turn, see `jaxmnist.benchmark.turns`.
 
 import contextlib
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -129,7 +130,9 @@ def benchmark(
                     rows["jax"][f"over_{other}"] = speed_ratio(rows["jax"], rows[other])
                 result[task] = rows
         if torch is not None and {"train", "evaluate"} <= set(tasks):
-            result["epoch"] = _epoch(result["train"], result["evaluate"], EPOCH_IMAGES // recipe.batch_size)
+            result["epoch"] = _epoch(
+                result["train"], result["evaluate"], math.ceil(EPOCH_IMAGES / recipe.batch_size)
+            )
         result["torch"] = torch and torch.facts
     return result | {"load_average": load_average, "environment": runs.environment(device)}
 
@@ -181,17 +184,15 @@ def _train(
 def _epoch(train: dict[str, Row], evaluate: dict[str, Row], steps: int) -> dict[str, Any]:
     """Seconds of so many steps and one evaluation, put together repeat by repeat, and their ratios."""
     seconds = {}
-    for name, training in (("jax", "chunked"), ("torch", "torch"), ("pipeline", "pipeline")):
-        row = train[training]
+    for name, variant in (("jax", "chunked"), ("torch", "torch"), ("pipeline", "pipeline")):
+        row = train[variant]
         pairs = zip(row["seconds"], evaluate[name]["seconds"], strict=True)
         seconds[name] = [steps / row["count"] * training + evaluation for training, evaluation in pairs]
-    ratios = {
-        f"over_{name}": summary(
-            [theirs / ours for ours, theirs in zip(seconds["jax"], seconds[name], strict=True)]
-        )
-        for name in ("torch", "pipeline")
-    }
-    return {name: summary(values) for name, values in seconds.items()} | ratios
+    parts: dict[str, Any] = {name: summary(values) for name, values in seconds.items()}
+    for name in ("torch", "pipeline"):
+        pairs = zip(seconds["jax"], seconds[name], strict=True)
+        parts[f"over_{name}"] = summary([theirs / ours for ours, theirs in pairs])
+    return parts | {"images": EPOCH_IMAGES, "evaluated": EVALUATED}
 
 
 def _with_arithmetic(rows: dict[str, Row], peak: Row, multiply_adds: int) -> dict[str, Row]:

@@ -12,7 +12,6 @@ it took. What is measured of a network on random images:
 
 import itertools
 import json
-import math
 import os
 import resource
 import sys
@@ -99,7 +98,8 @@ class Benchmark:
                 "evaluation_workers", WORKERS, partial(self._load, False), self._evaluate_loaded
             )
             self.loaded_for_evaluation = made
-        self._evaluate_loaded(self.loaded_for_evaluation, math.ceil(images / self.setup["batch_size"]))
+        # Whole batches: what is left out of the last one is in PyTorch's favour.
+        self._evaluate_loaded(self.loaded_for_evaluation, max(1, images // self.setup["batch_size"]))
 
     def predict(self, images: int) -> None:
         self.network.eval()

@@ -210,7 +210,8 @@ def _epoch_sentence(epoch: dict[str, Any]) -> str:
         return f"{epoch[name]['median']:.1f} s, {middle}x ({low}-{high})"
 
     return (
-        f"Epoch of 60,000 images and evaluation of 10,000: {epoch['jax']['median']:.1f} s; PyTorch in memory "
+        f"Epoch of {epoch['images']:,} images and evaluation of {epoch['evaluated']:,}: "
+        f"{epoch['jax']['median']:.1f} s; PyTorch in memory "
         f"{against('torch')}; Pillow in a DataLoader {against('pipeline')}."
     )
 

@@ -23,9 +23,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxmnist import runs
-from jaxmnist.config import RunConfig, read_json
+from jaxmnist.config import RunConfig
 from jaxmnist.durable import write_atomically
 from jaxmnist.errors import CheckpointError, StorageError, UsageError
+from jaxmnist.json_values import read_json
 from jaxmnist.statistics import share_settled, summarise
 
 STUDY, SEEDS, SUMMARY, PREDICTIONS = "study.json", "results.jsonl", "summary.json", "predictions.npz"

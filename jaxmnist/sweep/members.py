@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmnist.config import RunConfig, changed_recipe, updated
+from jaxmnist.config import RunConfig, changed_recipe
 from jaxmnist.errors import UsageError
+from jaxmnist.json_values import updated
 from jaxmnist.optim import make_optimizer
 from jaxmnist.sweep.axes import OF_RUN, Axis
 

@@ -1,0 +1,122 @@
+"""JSON files as values: read within limits, and merged into frozen dataclasses with every type checked."""
+
+import dataclasses
+import json
+import math
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from jaxmnist.errors import UsageError, shortened, unknown_name
+
+_T = TypeVar("_T")
+
+MAX_FILE_BYTES = 2**18
+"""A hundred times what `config.json` of a run has; it holds no lists that grow."""
+
+
+def read_json(path: Path) -> Any:
+    """What a small JSON file holds; it is UTF-8 whatever the locale, and all numbers are finite.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is longer than `MAX_FILE_BYTES`, or not JSON.
+    """
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError(f"it has more than {MAX_FILE_BYTES:,} bytes")
+    try:
+        return json.loads(content.decode(), parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"{shortened(digits)} is too large")
+    return value
+
+
+def updated(base: _T, changes: Any, place: str = "") -> _T:
+    """A frozen dataclass with the changes of a JSON object merged in.
+
+    Args:
+        base: the dataclass.
+        changes: the object; its keys are fields, and it need not name them all.
+        place: where the object stands in the file, for error messages.
+
+    Raises:
+        UsageError: a key is unknown, which is answered with the nearest one, or a value is of another type.
+    """
+    if not isinstance(changes, Mapping):
+        raise UsageError(f"{place or 'the whole'} is {shown(changes)}, which must be a JSON object.")
+    types_of = typing.get_type_hints(type(base))
+    values = {}
+    for key, value in changes.items():
+        path = f"{place}.{key}" if place else key
+        if key not in types_of:
+            raise unknown_name(f"key in {place}" if place else "key", key, types_of)
+        values[key] = _value(types_of[key], getattr(base, key), value, path)
+    return dataclasses.replace(base, **values)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+_WORDS = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
+
+
+def _value(wanted: Any, current: Any, value: Any, path: str) -> Any:
+    """A JSON value as a field's type, or an error that says what it must be."""
+    is_union = typing.get_origin(wanted) in (types.UnionType, typing.Union)
+    choices = typing.get_args(wanted) if is_union else (wanted,)
+    words = []
+    for choice in choices:
+        if isinstance(choice, type) and dataclasses.is_dataclass(choice):
+            if isinstance(value, Mapping):
+                return updated(choice() if current is None else current, value, path)
+            words.append("an object")
+        elif typing.get_origin(choice) is Literal:
+            if value in typing.get_args(choice):
+                return value
+            words += map(repr, typing.get_args(choice))
+        elif choice is float and type(value) in (int, float):
+            if abs(value) > sys.float_info.max:
+                raise UsageError(f"{path} is {shown(value)}, which is too large for a number.")
+            return float(value)
+        elif type(value) is choice:
+            if choice is int and abs(value) >= 2**63:
+                raise UsageError(f"{path} is {shown(value)}, which is too large for a whole number.")
+            return value
+        else:
+            words.append(_WORDS[choice])
+    raise UsageError(f"{path} is {shown(value)}, which must be {' or '.join(words)}.")
+
+
+def shown(value: Any) -> str:
+    """A value as an error message quotes it."""
+    return shortened(json.dumps(value)) if _depth(value) < 50 else "nested deeply"
+
+
+def _depth(value: Any) -> int:
+    level, depth = [value], 0
+    while level := [
+        inner
+        for outer in level
+        if isinstance(outer, (list, dict))
+        for inner in (outer.values() if isinstance(outer, dict) else outer)
+    ]:
+        depth += 1
+    return depth
