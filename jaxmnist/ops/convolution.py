@@ -148,28 +148,60 @@ def _matmul_conv(x, kernel, padding, dilation):
 
 
 def _matmul_conv_vjp(x, kernel, dy, padding, dilation):
-    """The transpose of each step of `_matmul_conv`; both products share the stacked row shifts of `dy`."""
+    """The transpose of each step of `_matmul_conv`, by itself for each band of the map's rows."""
     kh, kw, c_in, c_out = kernel.shape
-    overhang_h, overhang_w = (kh - 1) * dilation, (kw - 1) * dilation
-    columns = _stack_column_shifts(_pad_map(x, padding), kw, dilation)
-    rows = jnp.concatenate(
-        [jnp.pad(dy, ((0, 0), (i * dilation, overhang_h - i * dilation), (0, 0), (0, 0))) for i in range(kh)]
-    )
-    d_columns = lax.dot_general(_kernel_matrix(kernel), rows, (((0,), (0,)), ((), ())))
-    d_padded = functools.reduce(
-        jnp.add,
-        [
-            jnp.pad(
-                d_columns[j * c_in : (j + 1) * c_in],
-                ((0, 0), (0, 0), (j * dilation, overhang_w - j * dilation), (0, 0)),
-            )
-            for j in range(kw)
-        ],
-    )
     height, width = x.shape[1:3]
-    dx = d_padded[:, padding : padding + height, padding : padding + width]
-    d_matrix = _products_of_rows(rows, columns)
+    x = _pad_map(x, padding)
+    bands = [
+        _band_vjp(
+            x[:, top:bottom],
+            kernel,
+            jnp.concatenate([_rows(dy, top - i * dilation, bottom - i * dilation) for i in range(kh)]),
+            dilation,
+        )
+        for top, bottom in _bands(x.shape[1])
+    ]
+    d_maps, d_matrices = zip(*bands, strict=True)
+    dx = jnp.concatenate(d_maps, axis=1)[:, padding : padding + height, padding : padding + width]
+    d_matrix = functools.reduce(jnp.add, d_matrices)
     return dx, d_matrix.reshape(kh, c_out, kw, c_in).transpose(0, 2, 3, 1)
+
+
+_BAND_ROWS = 4
+
+
+def _bands(height: int) -> list[tuple[int, int]]:
+    """First and last (exclusive) rows of the bands that a map is differentiated in.
+
+    The library divides what a product gives and not what it sums over, so a kernel's gradient runs on one
+    thread; two of half the pixels run side by side. Their sums must not read the same copies, or they wait.
+    """
+    if height < 2 * _BAND_ROWS or is_on_mesh():  # on a mesh each device has a thread of its own
+        return [(0, height)]
+    return [(0, height // 2), (height // 2, height)]
+
+
+def _band_vjp(x, kernel, rows, dilation):
+    """Gradients of a band and, as `[kh * c_out, kw * c_in]`, of the kernel, from the stacked rows of `dy`."""
+    kw, c_in = kernel.shape[1:3]
+    overhang = (kw - 1) * dilation
+    d_columns = lax.dot_general(_kernel_matrix(kernel), rows, (((0,), (0,)), ((), ())))
+    shifts = [
+        jnp.pad(
+            d_columns[j * c_in : (j + 1) * c_in],
+            ((0, 0), (0, 0), (j * dilation, overhang - j * dilation), (0, 0)),
+        )
+        for j in range(kw)
+    ]
+    return functools.reduce(jnp.add, shifts), _products_of_rows(rows, _stack_column_shifts(x, kw, dilation))
+
+
+def _rows(x, top, bottom):
+    """Rows `top` to `bottom` (exclusive) of a map, with zeros for those that it does not have."""
+    inside = x[:, max(top, 0) : max(bottom, 0)]
+    above = min(max(-top, 0), bottom - top)
+    below = bottom - top - above - inside.shape[1]
+    return jnp.pad(inside, ((0, 0), (above, below), (0, 0), (0, 0)))
 
 
 def _products_of_rows(x, y):
