@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 FIXTURES = Path(__file__).parent / "fixtures"
+
+_OF_EACH_KIND = ("evolution_v1", "third", "challenge_ll", "flagship_small")
+
+
+def one_of_each_kind(archs: Sequence[str]) -> list[Any]:
+    """Parameters of a test that takes long: a network of each kind, and with `-m battery` the others."""
+    return [
+        arch if arch in _OF_EACH_KIND else pytest.param(arch, marks=pytest.mark.battery) for arch in archs
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from conftest import one_of_each_kind
 
 from jaxmnist import cli, ops
 from jaxmnist.doctor import QUICK, numerics, reference, remedies, survey
@@ -51,13 +52,7 @@ def fails(monkeypatch):
     monkeypatch.setattr(numerics, "check", check)
 
 
-OF_EACH_KIND = ("evolution_v1", "third", "challenge_ll", "flagship")
-
-
-@pytest.mark.parametrize(
-    "arch",
-    [arch if arch in OF_EACH_KIND else pytest.param(arch, marks=pytest.mark.battery) for arch in ARCHS],
-)
+@pytest.mark.parametrize("arch", one_of_each_kind(ARCHS))
 def test_the_numbers_are_far_within_the_tolerances_here(arch):
     found = numerics.check(arch, CPU)
     assert found.passed
