@@ -167,7 +167,7 @@ def _matmul_conv_vjp(x, kernel, dy, padding, dilation):
     return dx, d_matrix.reshape(kh, c_out, kw, c_in).transpose(0, 2, 3, 1)
 
 
-_BAND_ROWS = 4
+_BAND_ROWS = 8
 
 
 def _bands(height: int) -> list[tuple[int, int]]:
@@ -175,6 +175,7 @@ def _bands(height: int) -> list[tuple[int, int]]:
 
     The library divides what a product gives and not what it sums over, so a kernel's gradient runs on one
     thread; two of half the pixels run side by side. Their sums must not read the same copies, or they wait.
+    Small maps gain less than their longer program costs to compile.
     """
     if height < 2 * _BAND_ROWS or is_on_mesh():  # on a mesh each device has a thread of its own
         return [(0, height)]
