@@ -26,12 +26,16 @@ def library_conv(x, kernel, padding, dilation):
     )
 
 
-@pytest.mark.parametrize("channels", [1, 4])
+# Maps of 7 rows, and up to 4 of padding: in two bands or whole.
+@pytest.mark.parametrize(("channels", "band_rows"), [(1, 2), (4, 2), (4, 8)])
 @pytest.mark.parametrize(
     ("size", "padding", "dilation"), [(3, 0, 1), (3, 1, 1), (1, 0, 1), (3, 1, 2), (5, 2, 1), (2, 0, 3)]
 )
-def test_convolution_and_its_gradients_equal_those_of_the_library(size, padding, dilation, channels):
-    x, kernel = normal(0, channels, 11, 9, 6), normal(1, size, size, channels, 5)
+def test_convolution_and_its_gradients_equal_those_of_the_library(
+    monkeypatch, size, padding, dilation, channels, band_rows
+):
+    monkeypatch.setattr(convolution, "_BAND_ROWS", band_rows)
+    x, kernel = normal(0, channels, 7, 9, 6), normal(1, size, size, channels, 5)
 
     def both(conv):
         out, vjp = jax.vjp(lambda x, kernel: conv(x, kernel, padding, dilation), x, kernel)
