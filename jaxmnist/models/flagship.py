@@ -1,7 +1,8 @@
 """The project's own networks, one below 8,000 parameters and one below 5,340.
 
 Chosen for few multiply-adds: few channels where maps are large, more where they are small, a single pooling, and a
-gate before the classifier. `docs/accuracy.md` has what is known of their accuracy.
+gate before the classifier. The small one uses two kernels twice: more layers for the same parameters.
+`docs/accuracy.md` has what is known of their accuracy.
 """
 
 from functools import partial
