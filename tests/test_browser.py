@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chromium import EXECUTABLE, Chromium
-from conftest import one_of_each_kind
 from exported_networks import made, network_of, write_page
 from strokes import DIGITS
 
@@ -62,7 +61,7 @@ def read(browser):
     return np.array(pixels, np.uint8).reshape(28, 28), np.array(probabilities, np.float32)
 
 
-@pytest.mark.parametrize("arch", one_of_each_kind(ARCHS))
+@pytest.mark.parametrize("arch", ARCHS)
 def test_ten_drawn_digits_get_the_probabilities_of_jax(arch, drawn, browser):
     draw = drawn(arch)
     images, given = zip(*(draw(strokes) for strokes in DIGITS), strict=True)

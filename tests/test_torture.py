@@ -14,8 +14,11 @@ from tests.torture.battery import Attack, run_attack, table  # noqa: E402
 
 SLOW = {
     "kill",
+    "signals",
     "second-signal",
+    "kill-a-process",
     "not-finite",
+    "not-finite-resumed",
 }
 """These start processes, or compile several programs."""
 

@@ -89,9 +89,9 @@ def layers(model: nn.Module) -> list[Layer]:
     field: int | None = 1
     jump: int | None = 1
     found: list[Layer] = []
-    used = set[str | None]()
     for name, (module, size, shape) in zip(names, calls, strict=True):
         params = leaves("params", module)
+        counts = name == module.name  # not at a second use
         on_main_path = not name.startswith("skip")
         if on_main_path:
             field, jump = _receptive_field(module, size, field, jump)
@@ -100,14 +100,13 @@ def layers(model: nn.Module) -> list[Layer]:
                 name=name,
                 kind=type(module).__name__,
                 output_shape=shape,
-                parameters=0 if module.name in used else _elements(params),
-                statistics=_elements(leaves("batch_stats", module)),
+                parameters=_elements(params) if counts else 0,
+                statistics=_elements(leaves("batch_stats", module)) if counts else 0,
                 multiply_adds=params["kernel"].size * shape[1] * shape[2] if "kernel" in params else 0,
                 receptive_field=field if on_main_path else None,
                 jump=jump if on_main_path else None,
             )
         )
-        used.add(module.name)
     return found
 
 

@@ -228,6 +228,6 @@ ATTACKS = (
     Attack("mixed-state", 30, 6, mixed_states),
     Attack("nothing-intact", 5, 1, nothing_intact),
     Attack("damaged-metrics", 4, 0, damaged_metrics),
-    Attack("resume-at-every-step", steps.TOTAL, 2, resume_at_every_step),
+    Attack("resume-at-every-step", steps.TOTAL, 4, resume_at_every_step),
     Attack("other-schema", 8, 8, other_schemas),
 )

@@ -142,7 +142,7 @@ def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 ATTACKS = (
-    Attack("full-disk", 20, 2, full_at_each_write),
+    Attack("full-disk", 20, 4, full_at_each_write),
     Attack("file-size-limit", 20, 0, limited_file_size),
     Attack("small-file-system", 20, 0, small_file_system),
 )

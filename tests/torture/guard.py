@@ -174,6 +174,6 @@ _CHANGES = {
 }
 
 ATTACKS = (
-    Attack("not-finite", 12, 1, not_finite),
-    Attack("not-finite-resumed", 3, 0, not_finite_across_a_resume),
+    Attack("not-finite", 12, 2, not_finite),
+    Attack("not-finite-resumed", 3, 1, not_finite_across_a_resume),
 )

@@ -144,6 +144,6 @@ def _wait_for_save(process: subprocess.Popen[str], run: Path) -> None:
 
 ATTACKS = (
     Attack("kill", 100, 1, kill_at_random_times),
-    Attack("signals", 50, 0, signals_at_random_times),
+    Attack("signals", 50, 1, signals_at_random_times),
     Attack("second-signal", 10, 1, second_signal),
 )

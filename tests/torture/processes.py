@@ -132,6 +132,6 @@ def _epochs_saved(run: Path) -> int:
 
 
 ATTACKS = (
-    Attack("kill-a-process", 10, 0, kill_in_training),
+    Attack("kill-a-process", 10, 1, kill_in_training),
     Attack("kill-a-process-in-a-save", 10, 0, kill_in_saving),
 )

@@ -202,6 +202,6 @@ def _ends(code: int, command: list[str], redirection: str, words: str = "") -> N
 
 
 ATTACKS = (
-    Attack("odd-folders", 18, 0, odd_folders),
+    Attack("odd-folders", 18, 1, odd_folders),
     Attack("odd-surroundings", 11, 1, odd_surroundings),
 )
