@@ -18,7 +18,7 @@ from jaxmnist.data import Dataset
 from jaxmnist.durable import locked
 from jaxmnist.epochs import begin, close_epoch, finish, means, require_converging
 from jaxmnist.errors import InterruptedRunError
-from jaxmnist.parallel import ALONE, Team, Where, everywhere, put
+from jaxmnist.parallel import ALONE, Team, Where, everywhere, put, return_freed_memory
 from jaxmnist.programs import build_programs
 from jaxmnist.session import Observer, Session, place
 from jaxmnist.signals import StopSignals
@@ -125,6 +125,7 @@ def _compiling_ahead(session: Session) -> Iterator[None]:
         yield
     finally:
         thread.join()
+        return_freed_memory()
 
 
 def train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> Snapshot:

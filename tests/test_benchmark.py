@@ -22,7 +22,7 @@ from small_network import Small
 
 from jaxmnist import benchmark as bench
 from jaxmnist import cli, many
-from jaxmnist.benchmark import growth, inference, profile, training, turns
+from jaxmnist.benchmark import growth, inference, profile, start, training, turns
 from jaxmnist.benchmark.torch_process import TORCH_ARCHS, TorchProcess
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS, create_model
@@ -403,6 +403,27 @@ def test_growth_starts_from_one_network(monkeypatch, capsys):
 def test_command_refuses_a_missing_folder_before_it_measures(monkeypatch, capsys, tmp_path):
     assert run_command(monkeypatch, "--out", str(tmp_path / "none" / "out.json")) == 2
     assert "make the folder" in capsys.readouterr().err
+
+
+def test_starts_are_measured_in_processes_with_and_without_a_compile_cache(monkeypatch):
+    monkeypatch.setattr(start, "IMAGES", {"train": 960, "t10k": 100})
+    lines = []
+    measured = bench.benchmark(
+        "second", RECIPE, CPU, tasks=("start",), repeats=1, report=lambda line: lines.append(line)
+    )
+    cold, warm = measured["start"]["cold"], measured["start"]["warm"]
+    assert 0.5 < warm["seconds"][0] < cold["seconds"][0] == cold["first_progress_seconds"]["median"]
+    assert 100e6 < warm["peak_memory_bytes"][0] < 4e9
+    assert lines[-1].startswith("start: repeat 1/1: cold ")
+    text = printed(json.loads(json.dumps(measured)))
+    assert f"first progress after {cold['seconds'][0]:.2f} s" in " ".join(text.split())
+
+
+def test_a_start_that_fails_is_told_with_its_last_line(monkeypatch):
+    monkeypatch.setattr(start, "IMAGES", {"train": 1, "t10k": 1})
+    monkeypatch.setattr(start, "_TRAIN", "raise SystemExit('nothing here')")
+    with pytest.raises(UsageError, match=r"failed \(nothing here\); repair that first"):
+        start.starts("third", RECIPE, "cpu", 1)
 
 
 def test_without_torch_the_comparison_ends_with_a_sentence(monkeypatch, capsys):

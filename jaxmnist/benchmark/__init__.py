@@ -14,6 +14,7 @@ from typing import Any, Literal
 from jaxmnist import runs
 from jaxmnist.benchmark.inference import EVALUATED, evaluation, prediction
 from jaxmnist.benchmark.machine import PRODUCT_FLOP, matrix_products
+from jaxmnist.benchmark.start import starts
 from jaxmnist.benchmark.torch_process import TorchProcess
 from jaxmnist.benchmark.training import IMAGES, seeds_together, trainings
 from jaxmnist.benchmark.turns import Row, Turn, measure_in_turn, no_compile_cache, speed_ratio, summary
@@ -23,7 +24,7 @@ from jaxmnist.models.structure import layers, totals
 from jaxmnist.parallel import Device
 from jaxmnist.recipes import Recipe
 
-Task = Literal["train", "evaluate", "predict"]
+Task = Literal["start", "train", "evaluate", "predict"]
 
 UNJITTED_SHARE = 20
 """The un-jitted step is tens of times slower, so a repeat of it has this many times fewer steps."""
@@ -77,6 +78,8 @@ def benchmark(
         which `peak_gflops` holds. `chunked` has `augmentation_share`, the part of its time that it takes
         longer than `unaugmented`.
 
+        `start` is what `jaxmnist.benchmark.start.starts` returns.
+
         Of `evaluate` and `predict` the variants are `jax` and `torch`, of `evaluate` also `pipeline`. Where all
         of them were measured, `epoch` has the seconds of training with `EPOCH_IMAGES` and evaluating
         `EVALUATED`: of `jax` (in chunks), `torch` and `pipeline`.
@@ -100,8 +103,12 @@ def benchmark(
         "multiply_adds": size.multiply_adds,
         "recipe": dataclasses.asdict(recipe),
         "repeats": repeats,
-        "data": f"{IMAGES} random uint8 images on the device",
+        "data": f"random uint8 images, {IMAGES:,} for steps",
     }
+    if "start" in tasks:
+        result["start"] = starts(
+            arch, recipe, device.platform, repeats, lambda line: report(f"start: {line}")
+        )
     with contextlib.ExitStack() as stack:
         torch = None
         if with_torch:

@@ -12,6 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
+MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
+"""In what the system counts the resident memory of a process."""
+
 
 @runtime_checkable
 class Variant(Protocol):
@@ -38,8 +41,7 @@ class Timed:
         return time.perf_counter() - began
 
     def peak_memory(self) -> int:
-        # The system counts in kilobytes, except a Mac's.
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES
 
 
 @dataclasses.dataclass(frozen=True)

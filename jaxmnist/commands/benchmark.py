@@ -31,8 +31,9 @@ class Benchmark(Command):
     """What a step does; by default the network's own."""
     batch_size: tuple[int, ...] = ()
     """Instead of the recipe's; several are measured one after the other."""
-    tasks: tuple[Literal["train", "evaluate", "predict"], ...] = ("train", "evaluate", "predict")
-    """What to measure: training steps, the evaluation of 10,000 images, the prediction of one."""
+    tasks: tuple[Literal["start", "train", "evaluate", "predict"], ...] = ("train", "evaluate", "predict")
+    """What to measure: the start of `train` with the memory that an epoch takes, training steps, the evaluation of
+    10,000 images, the prediction of one."""
     repeats: int = 7
     """Times that each variant is measured, in turn; the table gives medians and ranges."""
     steps: int = 100

@@ -1,5 +1,6 @@
 """Where the program runs: device selection, and what JAX needs to know before its first array."""
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -88,6 +89,15 @@ def _keep_freed_memory() -> None:
         return
     for parameter, size in ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, (1 << 31) - 1)):
         mallopt(parameter, size)
+
+
+def return_freed_memory() -> None:
+    """Gives the system back what lies free, where the C library is glibc: what compiling took, 200 MB and more.
+
+    For once, after compiling; what a program frees is kept, see `select_device`.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def use_compile_cache() -> Path | None:

@@ -34,6 +34,8 @@ def print_benchmark(console: Console, result: dict[str, Any]) -> None:
     if "evaluate" in result or "predict" in result:
         console.print(_inference_table(result))
     lines = [f"Medians of {result['repeats']} repeats taken in turn, their ranges below."]
+    if "start" in result:
+        lines += _remarks_on_starts(result["start"])
     if "train" in result:
         lines += _remarks_on_training(result)
     if "epoch" in result:
@@ -47,7 +49,7 @@ def print_overview(console: Console, results: Sequence[dict[str, Any]]) -> None:
     first = results[0]
     table = Table(box=SIMPLE, title="Networks and batch sizes", title_justify="left", title_style="bold")
     table.add_column("network", no_wrap=True)
-    columns = {
+    figures = {
         "batch": lambda result: f"{result['recipe']['batch_size']}",
         "images/s": lambda result: _figure(result, "train", "chunked", "images_per_second", ",.0f"),
         "ms/step": lambda result: _figure(result, "train", "chunked", "milliseconds", ",.1f"),
@@ -57,19 +59,19 @@ def print_overview(console: Console, results: Sequence[dict[str, Any]]) -> None:
         "evaluation": lambda result: _figure(result, "evaluate", "jax", "images_per_second", ",.0f"),
         "one, ms": lambda result: _figure(result, "predict", "jax", "milliseconds", ".2f"),
     }
-    rows = [{name: value(result) for name, value in columns.items()} for result in results]
-    shown = [name for name in columns if any(row[name] for row in rows)]
+    rows = [{name: value(result) for name, value in figures.items()} for result in results]
+    shown = [name for name in figures if any(row[name] for row in rows)]
     for name in shown:
         table.add_column(name, justify="right")
     for result, row in zip(results, rows, strict=True):
         table.add_row(result["arch"], *(row[name] for name in shown))
     console.print(table)
-    lines = [
-        f"Medians of {first['repeats']} repeats; training in chunks with augmentation, evaluation in images/s,",
-        "one image from array to digit in ms. GFLOP/s count convolutions and linear layers, a step as three",
-        "forward passes; their peak is that of large matrix products in the same minutes.",
-    ]
-    for line in (*lines, *_conditions(first)):
+    columns = (
+        f"Medians of {first['repeats']} repeats; training in chunks with augmentation, evaluation in images/s, "
+        "one image from array to digit in ms. GFLOP/s count convolutions and linear layers, a step as three "
+        "forward passes; their peak is that of large matrix products in the same minutes."
+    )
+    for line in (columns, *_conditions(first)):
         console.print(line, highlight=False, markup=False)
 
 
@@ -170,6 +172,19 @@ def _inference_table(result: dict[str, Any]) -> Table:
                 cells.append(_median_over_range(ratio, ".2f", "x") if ratio else "")
             table.add_row(*cells)
     return table
+
+
+def _remarks_on_starts(rows: dict[str, Any]) -> list[str]:
+    whats = {"cold": "nothing compiled yet", "warm": "with the compile cache of an earlier run"}
+    lines = []
+    for name, what in whats.items():
+        seconds, size = rows[name]["first_progress_seconds"], rows[name]["peak_megabytes"]
+        lines.append(
+            f"Start of train, {what}: first progress after {seconds['median']:.2f} s "
+            f"({seconds['min']:.2f}-{seconds['max']:.2f}); an epoch takes up to {size['median']:,.0f} MB "
+            f"({size['min']:,.0f}-{size['max']:,.0f})."
+        )
+    return lines
 
 
 def _remarks_on_training(result: dict[str, Any]) -> list[str]:
