@@ -10,6 +10,7 @@ import io
 import json
 import statistics
 import sys
+import time
 from pathlib import Path
 
 import chex
@@ -50,6 +51,7 @@ RECIPE = Recipe(name="quick", batch_size=8, augmentation=Augmentation(translatio
 def use_small_network(patch):
     for room in (bench, training, inference, many, growth):
         patch.setattr(room, "create_model", lambda arch: Small())
+    patch.setattr(turns, "RUN_IN_SECONDS", 0.001)
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +100,24 @@ def test_every_variant_has_all_fields(result):
     assert result["torch"] is None
     assert result["environment"]["packages"]["jax"] == jax.__version__
     assert result["load_average"] >= 0
+
+
+def test_a_variant_works_for_a_while_before_it_is_measured(monkeypatch):
+    monkeypatch.setattr(turns, "RUN_IN_SECONDS", 0.05)
+    calls = []
+
+    def work(count):
+        calls.append(count)
+        time.sleep(0.02)
+
+    rows = turns.measure_in_turn({"only": turns.Turn(turns.Timed(work), 7)}, repeats=2)
+    assert calls == [1, 7, *[7] * (len(calls) - 2)]
+    assert len(calls) - 2 in (
+        4,
+        6,
+        8,
+    )  # each repeat 0.05 s of 0.02 s, as measured when it was warm, and then once
+    assert rows["only"]["milliseconds"]["min"] >= 20 / 7
 
 
 def test_seeds_together_take_the_steps_of_each():
@@ -480,7 +500,7 @@ def test_torch_process_takes_turns():
         assert torch.facts["transforms"] in ("Pillow", "torchvision")
         for task in TASKS:
             assert torch.task(task).measure(2) > 0
-            assert torch.task(task).measure(1) > 0
+            assert torch.task(task).measure(1, untimed=2) > 0
         assert torch.facts.keys() >= {"workers", "evaluation_workers", "evaluation_batch"}
         assert torch.task("train").peak_memory() > 50e6
 

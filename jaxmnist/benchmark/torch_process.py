@@ -85,10 +85,10 @@ class TorchProcess:
         """One of the tasks of `jaxmnist.pytorch.program` as something to measure."""
         return TorchTask(self, name)
 
-    def measure(self, task: str, count: int) -> float:
-        """Seconds that a task takes with that count, by the clock of that process."""
+    def measure(self, task: str, count: int, untimed: int) -> float:
+        """Seconds that a task takes with that count, by the clock of that process, once it was done `untimed` times."""
         with contextlib.suppress(BrokenPipeError):  # the process is gone: what it said last is raised below
-            print(json.dumps([task, count]), file=self._process.stdin, flush=True)
+            print(json.dumps([task, count, untimed]), file=self._process.stdin, flush=True)
         answer = self._answer()
         self.peak_memory = answer["peak_memory_bytes"]
         self.facts |= answer["choices"]
@@ -120,9 +120,9 @@ class TorchTask:
     def __init__(self, process: TorchProcess, name: str) -> None:
         self._process, self._name = process, name
 
-    def measure(self, count: int) -> float:
-        """Seconds that the task takes with that count."""
-        return self._process.measure(self._name, count)
+    def measure(self, count: int, untimed: int = 0) -> float:
+        """Seconds that the task takes with that count, once it was done `untimed` times."""
+        return self._process.measure(self._name, count, untimed)
 
     def peak_memory(self) -> int:
         """Largest resident size of the process in bytes, as of its last turn."""

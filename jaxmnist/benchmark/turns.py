@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import resource
 import statistics
 import sys
@@ -20,8 +21,11 @@ MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 class Variant(Protocol):
     """One way to do some work."""
 
-    def measure(self, count: int) -> float:
-        """Does the work so many times, waits for the last result and returns the seconds it took."""
+    def measure(self, count: int, untimed: int = 0) -> float:
+        """Does the work so many times, waits for the last result and returns the seconds it took.
+
+        Before that, without a pause, it does all of it `untimed` times over.
+        """
         ...
 
     def peak_memory(self) -> int:
@@ -35,7 +39,9 @@ class Timed:
     def __init__(self, work: Callable[[int], Any]) -> None:
         self._work = work
 
-    def measure(self, count: int) -> float:
+    def measure(self, count: int, untimed: int = 0) -> float:
+        for _ in range(untimed):
+            jax.block_until_ready(self._work(count))
         began = time.perf_counter()
         jax.block_until_ready(self._work(count))
         return time.perf_counter() - began
@@ -56,11 +62,15 @@ class Turn:
 
 Row = dict[str, Any]
 
+RUN_IN_SECONDS = 0.5
+"""How long a variant works before it is measured. Cores that have been idle, while another process had its turn or a
+fifth of a second in between, take up to twice as long for the first tenths of a second; a training never idles."""
+
 
 def measure_in_turn(
     turns: Mapping[str, Turn], repeats: int, report: Callable[[str], None] = lambda line: None
 ) -> dict[str, Row]:
-    """Warms every variant up and measures it so many times.
+    """Warms every variant up and measures it so many times, each time after `RUN_IN_SECONDS` of the same work.
 
     Returns:
         For each variant `count`, `images` (in one unit), `first_seconds` (the very first unit),
@@ -68,11 +78,12 @@ def measure_in_turn(
         `median`, `min` and `max`, `images_per_second` and `milliseconds` for one unit.
     """
     rows: dict[str, Row] = {}
+    untimed: dict[str, int] = {}
     # In reverse: the un-jitted variant stands first, and its hundreds of little programs take most of the
     # memory. Peaks never fall, so it is warmed up last.
     for name, turn in reversed(list(turns.items())):
         first = turn.variant.measure(1)
-        turn.variant.measure(turn.count)
+        untimed[name] = math.ceil(RUN_IN_SECONDS / turn.variant.measure(turn.count))
         peak = turn.variant.peak_memory()
         rows[name] = {
             "count": turn.count,
@@ -84,7 +95,7 @@ def measure_in_turn(
         report(f"{name} is warm")
     for repeat in range(1, repeats + 1):
         for name, turn in turns.items():
-            rows[name]["seconds"].append(turn.variant.measure(turn.count))
+            rows[name]["seconds"].append(turn.variant.measure(turn.count, untimed[name]))
         last = (f"{name} {rows[name]['seconds'][-1] / turn.count * 1e3:,.2f}" for name, turn in turns.items())
         report(f"repeat {repeat}/{repeats}: {', '.join(last)} ms")
     for name, turn in turns.items():
