@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from jaxmnist.errors import CheckpointError, InterruptedRunError, UsageError
-from jaxmnist.parallel import ALONE, Launch, Team, launch_of
+from jaxmnist.parallel import ALONE, Launch, Team, join, launch_of
+from jaxmnist.parallel import processes as joining
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -114,6 +115,39 @@ def test_what_is_given_comes_before_what_is_detected(monkeypatch):
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
     assert launch_of("10.0.0.7:1234", detect=True) == Launch("10.0.0.7:1234", 6, 5, gpus=(1,))
+
+
+def test_a_taken_port_is_named_before_jax_crashes_on_it():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=rf"process 0 cannot use port {port} .* name another one"):
+            join(Launch(f"127.0.0.1:{port}", 2, 0))
+
+
+def test_a_process_leaves_the_port_of_process_0_free(monkeypatch):
+    create_server = socket.create_server
+    first = create_server(("127.0.0.1", 0))
+    port = first.getsockname()[1]
+    offered = [first]
+    monkeypatch.setattr(
+        socket, "create_server", lambda address: offered.pop() if offered else create_server(address)
+    )
+    relay = joining._Relay("127.0.0.1", port)
+    assert offered == []
+    assert relay.address != f"127.0.0.1:{port}"
+    assert first.fileno() == -1, "the port is still taken"
+
+
+def test_a_connection_with_itself_is_none_with_process_0(monkeypatch):
+    both = socket.socket()
+    both.bind(("127.0.0.1", 0))
+    both.connect(both.getsockname())
+    monkeypatch.setattr(joining.socket, "create_connection", lambda address, timeout: both)
+    relay = joining._Relay("127.0.0.1", 1)
+    with socket.socket() as client:
+        client.settimeout(10)
+        client.connect(("127.0.0.1", int(relay.address.rpartition(":")[2])))
+        assert client.recv(1) == b""
 
 
 def test_no_cluster_is_said():

@@ -99,6 +99,8 @@ def join(launch: Launch | None) -> Team:
     if launch is None:
         return ALONE
     host, _, port = launch.coordinator.rpartition(":")
+    if launch.process_id == 0:
+        _require_free(int(port))
     keep_from_libraries()  # Gloo prints its connections
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # Others must be able to end in order when process 0 does not: see `_Relay`.
@@ -118,6 +120,20 @@ def join(launch: Launch | None) -> Team:
         raise UsageError(
             f"process {launch.process_id} of {launch.num_processes} found no way to the others at "
             f"{launch.coordinator} within {START_SECONDS} s ({reason}); start all of them, with the same address."
+        ) from error
+
+
+def _require_free(port: int) -> None:
+    # JAX's service would crash.
+    both = socket.has_dualstack_ipv6()
+    try:
+        socket.create_server(
+            ("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both
+        ).close()
+    except OSError as error:
+        raise UsageError(
+            f"process 0 cannot use port {port} of this machine ({error.strerror}); name another one in --coordinator, "
+            "the same for all processes."
         ) from error
 
 
@@ -146,7 +162,7 @@ class _Relay:
 
     def __init__(self, host: str, port: int) -> None:
         self._far = host, port
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = _server_elsewhere(port)
         self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -155,12 +171,26 @@ class _Relay:
             near, _ = self._server.accept()
             try:
                 far = socket.create_connection(self._far, timeout=5)
+                if (
+                    far.getsockname() == far.getpeername()
+                ):  # of a free port of this machine TCP makes both ends
+                    far.close()
+                    raise ConnectionRefusedError
             except OSError:
                 near.close()  # process 0 is not there yet: JAX tries again
                 continue
             far.settimeout(None)
             threading.Thread(target=_pass_on, args=(near, far, True), daemon=True).start()
             threading.Thread(target=_pass_on, args=(far, near, False), daemon=True).start()
+
+
+def _server_elsewhere(port: int) -> socket.socket:
+    """A server on a port that the system chooses and that is not `port`, which process 0 may be about to use here."""
+    server = socket.create_server(("127.0.0.1", 0))
+    if server.getsockname()[1] != port:
+        return server
+    with server:
+        return _server_elsewhere(port)
 
 
 def _pass_on(source: socket.socket, sink: socket.socket, ends: bool) -> None:
