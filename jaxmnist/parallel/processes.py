@@ -1,6 +1,7 @@
 """Several processes, on one machine or on many, as one program: their start through `jax.distributed`."""
 
 import contextlib
+import os
 import socket
 import threading
 import warnings
@@ -132,8 +133,8 @@ def _require_free(port: int) -> None:
         ).close()
     except OSError as error:
         raise UsageError(
-            f"process 0 cannot use port {port} of this machine ({error.strerror}); name another one in --coordinator, "
-            "the same for all processes."
+            f"process 0 cannot use port {port} of this machine ({os.strerror(error.errno or 0)}); name another one in "
+            "--coordinator, the same for all processes."
         ) from error
 
 
