@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxmnist.benchmark.torch_process import last_line
 from jaxmnist.benchmark.turns import MAXRSS_BYTES, summary
 from jaxmnist.errors import UsageError
 from jaxmnist.recipes import Recipe
@@ -104,10 +105,8 @@ def _measure(command: list[str], place: Path) -> tuple[float, int]:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode or seconds is None:
-            errors.seek(0)
-            words = errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
             raise UsageError(
-                f"the training whose start was to be measured failed ({words[0]}); repair that first."
+                f"the training whose start was to be measured failed ({last_line(errors)}); repair that first."
             )
         return seconds, usage.ru_maxrss * MAXRSS_BYTES
 

@@ -105,11 +105,9 @@ class TorchProcess:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            self._errors.seek(0)
-            words = self._errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
             raise UsageError(
-                f"PyTorch's process ended early ({words[0]}); repair the installation in {sys.executable}, "
-                "or leave out --torch."
+                f"PyTorch's process ended early ({last_line(self._errors)}); repair the installation in "
+                f"{sys.executable}, or leave out --torch."
             )
         return json.loads(line)
 
@@ -127,3 +125,10 @@ class TorchTask:
     def peak_memory(self) -> int:
         """Largest resident size of the process in bytes, as of its last turn."""
         return self._process.peak_memory
+
+
+def last_line(errors: IO[bytes]) -> str:
+    """What a process that failed said last, from the file that took its standard error."""
+    errors.seek(0)
+    lines = errors.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no message"
