@@ -51,7 +51,7 @@ def fails(monkeypatch):
     monkeypatch.setattr(numerics, "check", check)
 
 
-OF_EACH_KIND = ("evolution_v1", "third", "challenge_ll", "flagship", "flagship_small")
+OF_EACH_KIND = ("evolution_v1", "third", "challenge_ll", "flagship")
 
 
 @pytest.mark.parametrize(

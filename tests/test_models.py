@@ -31,8 +31,9 @@ COUNTS = {
     "challenge_final": 6_972,
     "step1": 257_354,
     "step3": 7_216,
-    "flagship": 7_918,
-    "flagship_small": 5_147,
+    "flagship": 7_836,
+    "flagship_small": 5_245,
+    "flagship_large": 20_832,
 }
 DROPOUT = {
     "first": 0.03,
@@ -47,8 +48,7 @@ DROPOUT = {
     "challenge_final": 0.0,
     "step1": 0.0,
     "step3": 0.05,
-    "flagship": 0.0,
-    "flagship_small": 0.0,
+    **dict.fromkeys(("flagship", "flagship_small", "flagship_large"), 0.0),
 }
 
 

@@ -154,7 +154,7 @@ class GlobalAverage(nn.Module):
 def conv_block(
     x: FeatureMap,
     name: str,
-    features: int | Conv,
+    features: int,
     *,
     order: Literal["activation, norm", "norm, activation"],
     activation: Callable[[Array], Array] | None = nn.relu,
@@ -172,7 +172,7 @@ def conv_block(
     Args:
         x: feature map.
         name: of the convolution; the normalisation of `conv1` is called `bn1`, that of `head` `head_bn`.
-        features: channels of the result, or a convolution of the network, to use it once more.
+        features: channels of the result.
         order: what follows the convolution first; dropout always comes last.
         activation: function of each value; None leaves it out.
         norm: normalisation by batch statistics, or per image over all channels or two groups of them; None
@@ -196,10 +196,7 @@ def conv_block(
     def activate(x: FeatureMap) -> FeatureMap:
         return x if activation is None else Activation(activation)(x)
 
-    conv = features
-    if not isinstance(conv, Conv):
-        conv = Conv(conv, kernel_size, padding, dilation, use_bias, name=name)
-    x = conv(x)
+    x = Conv(features, kernel_size, padding, dilation, use_bias, name=name)(x)
     x = normalise(activate(x)) if order == "activation, norm" else activate(normalise(x))
     return x if _is_zero(dropout) else Dropout(dropout)(x, train=train)
 

@@ -21,14 +21,13 @@ class Layer(NamedTuple):
     """One layer as it ran."""
 
     name: str
-    """Its name in the parameter tree, `conv4 (2)` for its second use; `relu2`, `pool1`, ... for layers
-    without parameters."""
+    """Its name in the parameter tree; `relu2`, `pool1`, ... for layers without parameters."""
     kind: str
     """Its class: `Conv`, `BatchNorm`, ..."""
     output_shape: tuple[int, int, int]
     """Channels, height and width of what it gives."""
     parameters: int
-    """Trainable parameters; none at a second use, where they are counted already."""
+    """Trainable parameters."""
     statistics: int
     """Running statistics, which are not trained."""
     multiply_adds: int
@@ -38,11 +37,6 @@ class Layer(NamedTuple):
     after a global average or in a linear layer, where a value depends on every pixel anyhow."""
     jump: int | None
     """Input pixels between neighbouring values; None where there is one value only."""
-
-    @property
-    def has_weights(self) -> bool:
-        """Whether it computes with parameters, its own or those of an earlier use."""
-        return self.parameters > 0 or self.multiply_adds > 0
 
 
 class Totals(NamedTuple):
@@ -82,16 +76,15 @@ def layers(model: nn.Module) -> list[Layer]:
         images = jax.ShapeDtypeStruct((1, *IMAGE_SHAPE), jnp.float32)
         variables: Any = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)), images)
 
-    def leaves(collection: str, module: nn.Module) -> dict[str, Any]:
-        return variables.get(collection, {}).get(module.name, {})
+    def leaves(collection: str, name: str) -> dict[str, Any]:
+        return variables.get(collection, {}).get(name, {})
 
     names = _names([module for module, _, _ in calls], variables["params"])
     field: int | None = 1
     jump: int | None = 1
     found: list[Layer] = []
     for name, (module, size, shape) in zip(names, calls, strict=True):
-        params = leaves("params", module)
-        counts = name == module.name  # not at a second use
+        params = leaves("params", name)
         on_main_path = not name.startswith("skip")
         if on_main_path:
             field, jump = _receptive_field(module, size, field, jump)
@@ -100,8 +93,8 @@ def layers(model: nn.Module) -> list[Layer]:
                 name=name,
                 kind=type(module).__name__,
                 output_shape=shape,
-                parameters=_elements(params) if counts else 0,
-                statistics=_elements(leaves("batch_stats", module)) if counts else 0,
+                parameters=_elements(params),
+                statistics=_elements(leaves("batch_stats", name)),
                 multiply_adds=params["kernel"].size * shape[1] * shape[2] if "kernel" in params else 0,
                 receptive_field=field if on_main_path else None,
                 jump=jump if on_main_path else None,
@@ -142,7 +135,7 @@ def totals(layers: Sequence[Layer]) -> Totals:
         receptive_field_of_average=averages[0] if averages else None,
         input_bytes=input_bytes,
         activation_bytes=activations,
-        weight_layer_activation_bytes=activation_bytes([layer for layer in layers if layer.has_weights]),
+        weight_layer_activation_bytes=activation_bytes([layer for layer in layers if layer.parameters]),
         parameter_bytes=_BYTES * parameters,
         total_bytes=input_bytes + activations + _BYTES * parameters,
     )
@@ -173,10 +166,7 @@ def _names(modules: Sequence[nn.Module], params: Any) -> list[str]:
     names = []
     for name in plain:
         seen[name] += 1
-        if name in params:
-            names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-        else:
-            names.append(f"{name}{seen[name]}" if several[name] > 1 else name)
+        names.append(f"{name}{seen[name]}" if several[name] > 1 else name)
     return names
 
 

@@ -24,8 +24,8 @@ _COSTS: _Columns = {
 
 
 def print_network(console: Console, name: str, layers: Sequence[Layer], totals: Totals) -> None:
-    """The layers with weights, and how many parameters there are."""
-    console.print(_table(name, [layer for layer in layers if layer.has_weights], totals, _SIZES))
+    """The layers with parameters, and how many parameters there are."""
+    console.print(_table(name, [layer for layer in layers if layer.parameters], totals, _SIZES))
     line = f"{totals.parameters:,} trainable parameters, {totals.statistics:,} running statistics\n"
     console.print(line, highlight=False)
 
@@ -49,8 +49,8 @@ def _table(name: str, layers: Sequence[Layer], totals: Totals, columns: _Columns
     for heading in columns:
         table.add_column(heading, justify="left" if heading in ("layer", "kind") else "right", no_wrap=True)
     for layer in layers:
-        # Layers without weights recede, so that the eye runs down those that have some.
-        table.add_row(*(cell(layer) for cell in columns.values()), style=None if layer.has_weights else "dim")
+        # Layers without parameters recede, so that the eye runs down those that have some.
+        table.add_row(*(cell(layer) for cell in columns.values()), style=None if layer.parameters else "dim")
     table.add_section()
     sums = {
         "layer": "total",
