@@ -51,7 +51,7 @@ def fails(monkeypatch):
     monkeypatch.setattr(numerics, "check", check)
 
 
-OF_EACH_KIND = ("evolution_v1", "third", "challenge_ll", "flagship")
+OF_EACH_KIND = ("evolution_v1", "third", "challenge_ll", "flagship", "flagship_small")
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,8 @@ COUNTS = {
     "challenge_final": 6_972,
     "step1": 257_354,
     "step3": 7_216,
-    "flagship": 7_836,
+    "flagship": 7_918,
     "flagship_small": 5_245,
-    "flagship_large": 20_832,
 }
 DROPOUT = {
     "first": 0.03,
@@ -48,7 +47,8 @@ DROPOUT = {
     "challenge_final": 0.0,
     "step1": 0.0,
     "step3": 0.05,
-    **dict.fromkeys(("flagship", "flagship_small", "flagship_large"), 0.0),
+    "flagship": 0.0,
+    "flagship_small": 0.0,
 }
 
 

@@ -68,8 +68,8 @@ def test_every_arch_has_its_family_s_recipe():
     assert families["challenge_ll"] == families["challenge_final"] == "challenge"
     own = ("first", "second", "third", "dilated", "step1", "step3")
     assert all(families[arch] == arch for arch in own)
-    assert families["flagship"] == families["flagship_small"] == families["flagship_large"] == "flagship"
-    assert len(families) == 15
+    assert families["flagship"] == families["flagship_small"] == "flagship"
+    assert len(families) == 14
 
 
 def test_the_project_s_own_recipes_look_at_nothing_and_use_no_dropout():

@@ -24,7 +24,6 @@ _CLASSES = {
     "step3": "steps.Step3",
     "flagship": "flagship.Flagship",
     "flagship_small": "flagship.FlagshipSmall",
-    "flagship_large": "flagship.FlagshipLarge",
 }
 
 ARCHS: tuple[str, ...] = tuple(_CLASSES)
