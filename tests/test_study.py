@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from small_network import Small
 
-from jaxmnist import runs
+from jaxmnist import cli, runs
 from jaxmnist.config import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.data.splits import SelectOn
@@ -24,6 +24,7 @@ from jaxmnist.report import study as report
 from jaxmnist.report.study_plots import save_study_pictures
 from jaxmnist.study import (
     compare_studies,
+    compare_with_first,
     open_study,
     read_seeds,
     read_study,
@@ -186,6 +187,61 @@ def test_studies_are_compared_over_seeds_and_over_images(make, digits):
     # Of the seeds that both have.
     assert compared["differences"]["by_seed"]["mean"] == pytest.approx(100 * 15 / 297)
     assert [study["seeds"] for study in compared["studies"]] == [[1, 2], [1, 2, 3]]
+
+
+def test_more_than_two_studies_are_held_against_the_first(make, whole, digits):
+    labels = digits.test_labels
+    studies = [make(f"rung {rate}", "last", learning_rate=rate) for rate in (0.11, 0.12, 0.13)]
+    for study, right in zip(studies, ((290, 280), (270, 272), (285, 285)), strict=True):
+        invent(study, dict(enumerate(right, 1)), labels)
+    compared = compare_with_first(studies)
+    first, second, third = compared["studies"]
+    assert (compared["split"], first["difference"]) == ("test", None)
+    assert second["difference"]["mean"] == pytest.approx(100 * (271 - 285) / 297)
+    assert second["difference"] == compare_studies(studies[1], studies[0])["differences"]["between_seeds"]
+    assert third["accuracies"] == [pytest.approx(100 * 285 / 297)] * 2
+    assert third["difference"]["mean"] == pytest.approx(0)
+    # Studies that were really trained have losses as well.
+    trained = compare_with_first([whole, whole, whole])["studies"][2]["last_loss"]
+    rows = [runs.read_metrics(whole.run(seed)) for seed in (1, 2)]
+    assert trained["mean"] == pytest.approx(np.mean([row[-1]["val_loss"] for row in rows]))
+
+    with pytest.raises(UsageError, match=r"is judged on test and .* on val"):
+        compare_with_first([*studies, whole])
+
+
+def test_the_comparison_of_several_studies_is_printed_and_kept(make, digits, tmp_path, monkeypatch, capsys):
+    names = [f"step {rate}" for rate in (0.11, 0.12, 0.13)]
+    studies = [make(name, "last", learning_rate=float(name.split()[1])) for name in names]
+    for study, right in zip(studies, ((290, 280), (270, 272), (285, 285)), strict=True):
+        invent(study, dict(enumerate(right, 1)), digits.test_labels)
+    folders = [study.folder for study in studies]
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["study", "--compare", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main("study")
+        return end.value.code, *capsys.readouterr()
+
+    code, out, _ = call(*folders, "--out", tmp_path / "kept")
+    (line,) = [line for line in out.splitlines() if "step 0.12" in line]
+    assert (code, line.split()[3]) == (0, f"{100 * 271 / 297:.3f}")
+    assert f"{100 * -14 / 297:+.3f} ± " in line
+    kept = json.loads((tmp_path / "kept" / "ladder.json").read_text())
+    assert kept == compare_with_first([read_study(folder) for folder in folders])
+    assert (tmp_path / "kept" / "ladder.png").stat().st_size > 10_000
+    _, out, _ = call(*folders, "--json")
+    assert json.loads(out) == kept
+
+    (tmp_path / "file").touch()
+    for arguments, sentence in (
+        ((*folders, "--out", tmp_path / "file"), "cannot be written to"),
+        (folders[:1], "names one study; name what to compare it with, too."),
+        ((*folders[:2], "--out", tmp_path / "two"), "leave it out for two."),
+    ):
+        code, _, message = call(*arguments)
+        assert (code, message.count("\n")) == (2, 1)
+        assert sentence in message
 
 
 def test_studies_that_cannot_be_compared_are_refused(make, whole):

@@ -1,6 +1,7 @@
 """The `study` command."""
 
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from jaxmnist.study import Study as StudyFolder
 
 Rate = Annotated[float | None, tyro.conf.arg(aliases=["--lr"], metavar="FLOAT", help_behavior_hint="")]
-TwoStudies = Annotated[tuple[Path, Path] | None, tyro.conf.arg(metavar="STUDY STUDY", help_behavior_hint="")]
+Studies = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="STUDY STUDY ...", help_behavior_hint="")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +49,13 @@ class Study(PlacedCommand):
     """Keep the checkpoints of finished seeds, which are deleted otherwise; weights, metrics, predictions stay."""
     out: OptionalFolder = None
     """Folder of the study; by default studies/ARCH-RECIPE-DATASET-SELECT_ON."""
-    compare: TwoStudies = None
-    """Train nothing; test the difference of two studies on the same images."""
+    compare: Studies = ()
+    """Train nothing; test the difference of two studies on the same images.
+    Of more than two each is held against the first, and --out keeps the table and a picture."""
 
     def run(self) -> None:
-        if self.compare is not None:
-            self._compare(*self.compare)
+        if self.compare:
+            self._compare()
             return
         for option, least in (("seeds", 1), ("processes", 0), ("together", 0)):
             if getattr(self, option) < least:
@@ -174,15 +176,39 @@ class Study(PlacedCommand):
 
         return save_study_pictures(opened.folder, figures, curves)
 
-    def _compare(self, first: Path, second: Path) -> None:
-        from jaxmnist.report.study import print_difference
-        from jaxmnist.study import compare_studies, read_study
+    def _compare(self) -> None:
+        from jaxmnist.report.study import print_difference, print_ladder
+        from jaxmnist.study import compare_studies, compare_with_first, read_study
 
-        compared = compare_studies(read_study(first), read_study(second))
+        if len(self.compare) < 2:
+            raise UsageError("--compare names one study; name what to compare it with, too.")
+        studies = [read_study(folder) for folder in self.compare]
+        if len(studies) == 2:
+            if self.out is not None:
+                raise UsageError("--out keeps the comparison of more than two studies; leave it out for two.")
+            compared, show = compare_studies(*studies), print_difference
+        else:
+            compared = compare_with_first(studies)
+            show = functools.partial(print_ladder, files=self._keep(compared))
         if self.json:
             print(json.dumps(compared))
         else:
-            print_difference(self.console(), compared)
+            show(self.console(), compared)
+
+    def _keep(self, compared: dict[str, Any]) -> list[Path]:
+        """The files of a comparison in --out; none without it."""
+        from jaxmnist.report.study_plots import save_ladder
+        from jaxmnist.runs import write_json
+
+        if self.out is None:
+            return []
+        try:
+            picture = save_ladder(self.out, compared)
+            write_json(self.out / "ladder.json", compared)
+        except OSError as error:
+            message = f"--out {self.out} cannot be written to ({error.strerror}); name another folder."
+            raise UsageError(message) from error
+        return [self.out / "ladder.json", picture]
 
 
 class _Nobody:

@@ -168,9 +168,38 @@ def print_difference(console: Console, compared: Mapping[str, Any]) -> None:
         if found is None:
             continue
         interval = "-" if found["low"] is None else f"{found['low']:+.3f} to {found['high']:+.3f}"
-        p_value = "-" if found["p_value"] is None else f"{found['p_value']:.2g}"
-        table.add_row(name.format(found["count"]), f"{found['mean']:+.3f}", interval, p_value)
+        table.add_row(name.format(found["count"]), f"{found['mean']:+.3f}", interval, _p_value(found))
     console.print(table)
+
+
+def print_ladder(console: Console, compared: Mapping[str, Any], files: Sequence[Path]) -> None:
+    """What `jaxmnist.study.compare_with_first` gives, and where it lies."""
+    table = Table(
+        title=f"{compared['split']} accuracy of the last epoch (%)",
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("study", overflow="fold")
+    for heading in ("seeds", "mean", "loss", "minus the first", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for study in compared["studies"]:
+        loss, difference = study["last_loss"], study["difference"]
+        table.add_row(
+            Path(study["study"]).name,
+            str(len(study["seeds"])),
+            _with_half(study["last_epoch"], ".3f"),
+            "-" if loss is None else f"{loss['mean']:.4f}",
+            *(("", "") if difference is None else (_with_half(difference, "+.3f"), _p_value(difference))),
+        )
+    console.print(table)
+    console.print(
+        "After each mean half of its 95 % interval over seeds: Student's t, for differences Welch's. Each stands "
+        "alone: of twenty differences one is expected to look real by chance.",
+        highlight=False,
+    )
+    for file in files:
+        console.print(f"Written: {file}", highlight=False, markup=False, soft_wrap=True)
 
 
 _QUESTIONS = {
@@ -178,6 +207,15 @@ _QUESTIONS = {
     "by_seed": "seeds in {} pairs, paired t: the same, seed by seed",
     "over_images": "images ({} answered differently), random signs: would other images show it, too?",
 }
+
+
+def _with_half(found: Mapping[str, Any], form: str) -> str:
+    half = "" if found["high"] is None else f" ± {found['high'] - found['mean']:.3f}"
+    return f"{found['mean']:{form}}{half}"
+
+
+def _p_value(found: Mapping[str, Any]) -> str:
+    return "-" if found["p_value"] is None else f"{found['p_value']:.2g}"
 
 
 def _cells(summary: Mapping[str, Any], digits: int) -> list[str]:

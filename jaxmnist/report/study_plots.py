@@ -1,7 +1,7 @@
 """Pictures of a study: how its seeds are distributed, and their curves."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,34 @@ def save_study_pictures(
         ),
         save_figure(_curves(figures, curves), folder / PLOTS / "curves.png"),
     ]
+
+
+def save_ladder(folder: Path, compared: Mapping[str, Any]) -> Path:
+    """Draws `ladder.png` into a folder: the mean of each study with its interval, and each seed.
+
+    Args:
+        folder: made where it is missing.
+        compared: what `jaxmnist.study.compare_with_first` gives; its studies stand from top to bottom.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    studies = compared["studies"]
+    figure = Figure(figsize=(8, 1.2 + 0.32 * len(studies)), layout="constrained")
+    axes = figure.subplots()
+    for row, study in enumerate(studies):
+        last = study["last_epoch"]
+        axes.plot(study["accuracies"], [row] * len(study["accuracies"]), ".", color="tab:grey", alpha=0.6)
+        ends = [
+            [last["mean"] - (last["low"] or last["mean"])],
+            [(last["high"] or last["mean"]) - last["mean"]],
+        ]
+        axes.errorbar(last["mean"], row, xerr=ends, fmt="o", color="tab:blue", capsize=3)
+    axes.axvline(studies[0]["last_epoch"]["mean"], color="tab:orange", linewidth=1)
+    axes.set_yticks(range(len(studies)), [Path(study["study"]).name for study in studies])
+    axes.invert_yaxis()
+    axes.ticklabel_format(axis="x", useOffset=False)
+    axes.set_xlabel(f"{compared['split']} accuracy of the last epoch (%): seeds, mean and its 95 % interval")
+    axes.grid(axis="x", alpha=0.3)
+    return save_figure(figure, folder / "ladder.png")
 
 
 def _distribution(figures: dict[str, Any], values: list[float]) -> Figure:

@@ -1,6 +1,6 @@
 """Studies: the same training over many seeds, with statistics."""
 
-from jaxmnist.study.difference import compare_studies
+from jaxmnist.study.difference import compare_studies, compare_with_first
 from jaxmnist.study.folder import (
     SUMMARY,
     SeedResult,
@@ -20,6 +20,7 @@ __all__ = [
     "Study",
     "close_seed",
     "compare_studies",
+    "compare_with_first",
     "open_study",
     "read_seeds",
     "read_study",

@@ -1,13 +1,14 @@
-"""Two studies on the same images: by how much they differ, and whether that is more than chance."""
+"""Studies on the same images: by how much they differ, and whether that is more than chance."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxmnist.errors import UsageError
 from jaxmnist.statistics import between_seeds, by_seed, over_images, summarise
-from jaxmnist.study.folder import Study, read_predictions, read_seeds
+from jaxmnist.study.folder import SeedResult, Study, read_predictions, read_seeds
 
 
 def compare_studies(first: Study, second: Study) -> dict[str, Any]:
@@ -25,21 +26,7 @@ def compare_studies(first: Study, second: Study) -> dict[str, Any]:
         UsageError: the studies cannot be compared: they judge on other images, or one has no finished seed.
         CheckpointError: files are damaged.
     """
-    for field in ("dataset", "data_fingerprint"):
-        mine, other = (getattr(study.config, field) for study in (first, second))
-        if mine != other:
-            raise UsageError(
-                f"{first.folder} and {second.folder} are on other data: {mine[:12]} and {other[:12]}."
-            )
-    if first.split != second.split:
-        raise UsageError(
-            f"{first.folder} is judged on {first.split} and {second.folder} on {second.split}; "
-            "compare studies with the same --select-on."
-        )
-    results = [read_seeds(study) for study in (first, second)]
-    for study, found in zip((first, second), results, strict=True):
-        if not found:
-            raise UsageError(f"{study.folder} has no finished seed; run its study command again.")
+    results = _comparable_seeds((first, second))
     last = [{result.seed: result.last for result in found} for found in results]
     common = sorted(last[0].keys() & last[1].keys())
     differences = {
@@ -51,19 +38,65 @@ def compare_studies(first: Study, second: Study) -> dict[str, Any]:
     }
     return {
         "split": first.split,
-        "studies": [
-            {
-                "study": str(study.folder),
-                "arch": study.config.arch,
-                "recipe": study.config.recipe.name,
-                "seeds": list(of),
-                "last_epoch": dataclasses.asdict(summarise(list(of.values()))),
-            }
-            for study, of in zip((first, second), last, strict=True)
-        ],
+        "studies": [_named(*pair) for pair in zip((first, second), results, strict=True)],
         "differences": {
             name: None if found is None else dataclasses.asdict(found) for name, found in differences.items()
         },
+    }
+
+
+def compare_with_first(studies: Sequence[Study]) -> dict[str, Any]:
+    """Each study's last epoch, and by how much its accuracy differs from the first one's, as plain JSON values.
+
+    `difference` is the study minus the first, by Welch's t as `between_seeds` of `compare_studies`; null for the
+    first itself. Each interval stands alone: of twenty differences one is expected to miss zero by chance.
+
+    Raises:
+        UsageError: the studies cannot be compared: they judge on other images, or one has no finished seed.
+        CheckpointError: files are damaged.
+    """
+    results = _comparable_seeds(studies)
+    first, *_ = last = [[result.last for result in found] for found in results]
+    rows: list[dict[str, Any]] = []
+    for study, found, values in zip(studies, results, last, strict=True):
+        losses = [result.last_loss for result in found if result.last_loss is not None]
+        loss = dataclasses.asdict(summarise(losses)) if losses else None
+        difference = dataclasses.asdict(between_seeds(values, first)) if rows else None
+        rows.append(
+            {**_named(study, found), "accuracies": values, "last_loss": loss, "difference": difference}
+        )
+    return {"split": studies[0].split, "studies": rows}
+
+
+def _comparable_seeds(studies: Sequence[Study]) -> list[list[SeedResult]]:
+    """The finished seeds of each study, which all judge on the same images."""
+    first, *others = studies
+    for second in others:
+        for field in ("dataset", "data_fingerprint"):
+            mine, other = (getattr(study.config, field) for study in (first, second))
+            if mine != other:
+                raise UsageError(
+                    f"{first.folder} and {second.folder} are on other data: {mine[:12]} and {other[:12]}."
+                )
+        if first.split != second.split:
+            raise UsageError(
+                f"{first.folder} is judged on {first.split} and {second.folder} on {second.split}; "
+                "compare studies with the same --select-on."
+            )
+    results = [read_seeds(study) for study in studies]
+    for study, found in zip(studies, results, strict=True):
+        if not found:
+            raise UsageError(f"{study.folder} has no finished seed; run its study command again.")
+    return results
+
+
+def _named(study: Study, found: Sequence[SeedResult]) -> dict[str, Any]:
+    return {
+        "study": str(study.folder),
+        "arch": study.config.arch,
+        "recipe": study.config.recipe.name,
+        "seeds": [result.seed for result in found],
+        "last_epoch": dataclasses.asdict(summarise([result.last for result in found])),
     }
 
 

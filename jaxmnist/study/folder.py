@@ -63,6 +63,8 @@ class SeedResult:
     parameters: int
     plain_last: float | None = None
     """In the last epoch without the averaging of weights, where there is one."""
+    last_loss: float | None = None
+    """In the last epoch."""
 
     @property
     def last(self) -> float:
@@ -163,11 +165,13 @@ def read_seed(study: Study, seed: int) -> SeedResult:
         rows = runs.read_metrics(run)
         accuracies = tuple(float(row[f"{study.split}_accuracy"]) for row in rows)
         plain = rows[-1].get(f"plain_{study.split}_accuracy")
+        loss = rows[-1].get(f"{study.split}_loss")
         if len(rows) != study.config.recipe.epochs or not all(map(math.isfinite, accuracies)):
             raise ValueError(f"{len(rows)} epochs")
     with _damage_named(run / runs.RESULTS):
         results = json.loads((run / runs.RESULTS).read_text())
-        return SeedResult(seed, accuracies, float(results["seconds"]), int(results["parameters"]), plain)
+        seconds, parameters = float(results["seconds"]), int(results["parameters"])
+        return SeedResult(seed, accuracies, seconds, parameters, plain, loss)
 
 
 def write_predictions(study: Study, seed: int, predictions: np.ndarray, labels: np.ndarray) -> None:
