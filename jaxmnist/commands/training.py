@@ -49,7 +49,7 @@ class TrainingCommand(Command):
     arch: OptionalArch = None
     """Network; by default third."""
     recipe: OptionalRecipe = None
-    """How to train; by default the network's own."""
+    """How to train; by default the network's own. Takes the place of the whole recipe in a file for --config."""
     dataset: OptionalDataset = None
     """What to train on. Without this option mnist, or the embedded digits where mnist cannot be had."""
     data_dir: OptionalFolder = None
