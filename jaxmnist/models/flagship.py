@@ -1,7 +1,7 @@
 """The project's own networks, one below 8,000 parameters and one below 5,340.
 
-Chosen on held-out training images for few multiply-adds: few channels where maps are large, more where they are
-small, a single pooling. `docs/accuracy.md` has the search.
+Few channels where maps are large, more where they are small, a single pooling: few multiply-adds.
+`docs/accuracy.md` tells how they were chosen.
 """
 
 from functools import partial
