@@ -227,9 +227,9 @@ def test_the_comparison_of_several_studies_is_printed_and_kept(make, digits, tmp
     (line,) = [line for line in out.splitlines() if "step 0.12" in line]
     assert (code, line.split()[3]) == (0, f"{100 * 271 / 297:.3f}")
     assert f"{100 * -14 / 297:+.3f} ± " in line
-    kept = json.loads((tmp_path / "kept" / "ladder.json").read_text())
+    kept = json.loads((tmp_path / "kept" / "comparison.json").read_text())
     assert kept == compare_with_first([read_study(folder) for folder in folders])
-    assert (tmp_path / "kept" / "ladder.png").stat().st_size > 10_000
+    assert (tmp_path / "kept" / "comparison.png").stat().st_size > 10_000
     _, out, _ = call(*folders, "--json")
     assert json.loads(out) == kept
 

@@ -177,7 +177,7 @@ class Study(PlacedCommand):
         return save_study_pictures(opened.folder, figures, curves)
 
     def _compare(self) -> None:
-        from jaxmnist.report.study import print_difference, print_ladder
+        from jaxmnist.report.study import print_against_first, print_difference
         from jaxmnist.study import compare_studies, compare_with_first, read_study
 
         if len(self.compare) < 2:
@@ -189,7 +189,7 @@ class Study(PlacedCommand):
             compared, show = compare_studies(*studies), print_difference
         else:
             compared = compare_with_first(studies)
-            show = functools.partial(print_ladder, files=self._keep(compared))
+            show = functools.partial(print_against_first, files=self._keep(compared))
         if self.json:
             print(json.dumps(compared))
         else:
@@ -197,18 +197,18 @@ class Study(PlacedCommand):
 
     def _keep(self, compared: dict[str, Any]) -> list[Path]:
         """The files of a comparison in --out; none without it."""
-        from jaxmnist.report.study_plots import save_ladder
+        from jaxmnist.report.study_plots import save_comparison
         from jaxmnist.runs import write_json
 
         if self.out is None:
             return []
         try:
-            picture = save_ladder(self.out, compared)
-            write_json(self.out / "ladder.json", compared)
+            picture = save_comparison(self.out, compared)
+            write_json(self.out / "comparison.json", compared)
         except OSError as error:
             message = f"--out {self.out} cannot be written to ({error.strerror}); name another folder."
             raise UsageError(message) from error
-        return [self.out / "ladder.json", picture]
+        return [self.out / "comparison.json", picture]
 
 
 class _Nobody:

@@ -172,7 +172,7 @@ def print_difference(console: Console, compared: Mapping[str, Any]) -> None:
     console.print(table)
 
 
-def print_ladder(console: Console, compared: Mapping[str, Any], files: Sequence[Path]) -> None:
+def print_against_first(console: Console, compared: Mapping[str, Any], files: Sequence[Path]) -> None:
     """What `jaxmnist.study.compare_with_first` gives, and where it lies."""
     table = Table(
         title=f"{compared['split']} accuracy of the last epoch (%)",

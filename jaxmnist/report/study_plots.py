@@ -38,8 +38,8 @@ def save_study_pictures(
     ]
 
 
-def save_ladder(folder: Path, compared: Mapping[str, Any]) -> Path:
-    """Draws `ladder.png` into a folder: the mean of each study with its interval, and each seed.
+def save_comparison(folder: Path, compared: Mapping[str, Any]) -> Path:
+    """Draws `comparison.png` into a folder: the mean of each study with its interval, and each seed.
 
     Args:
         folder: made where it is missing.
@@ -63,7 +63,7 @@ def save_ladder(folder: Path, compared: Mapping[str, Any]) -> Path:
     axes.ticklabel_format(axis="x", useOffset=False)
     axes.set_xlabel(f"{compared['split']} accuracy of the last epoch (%): seeds, mean and its 95 % interval")
     axes.grid(axis="x", alpha=0.3)
-    return save_figure(figure, folder / "ladder.png")
+    return save_figure(figure, folder / "comparison.png")
 
 
 def _distribution(figures: dict[str, Any], values: list[float]) -> Figure:
