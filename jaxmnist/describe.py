@@ -45,6 +45,7 @@ def describe(network: Network, dataset: Dataset) -> dict[str, Any]:
         "recipe": network.recipe.name,
         "mean": network.recipe.mean,
         "std": network.recipe.std,
+        "deskew": network.recipe.deskew,
         "side": INK_SIDE.get(learned, 20),
         "trained_on": config.dataset if config else None,
         "dataset": dataset.name,

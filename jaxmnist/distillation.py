@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Float32
 
 from jaxmnist.augment import normalise
 from jaxmnist.batches import Batch
-from jaxmnist.recipes import Distillation
+from jaxmnist.recipes import Distillation, Recipe
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,14 +20,13 @@ class Teacher:
     """A network of `jaxmnist.models`."""
     variables: Any
     """Its weights and running statistics, NumPy arrays."""
-    mean: float
-    """How it wants images normalised."""
-    std: float
+    recipe: Recipe
+    """The one that says how it wants images normalised."""
 
     def outputs(self, images: Array) -> Float[Array, "batch 10"]:
         """Its scores in evaluation mode of raw images, which may be augmented already."""
         variables = jax.tree.map(jnp.asarray, self.variables)
-        outputs = self.model.apply(variables, normalise(images, self.mean, self.std))
+        outputs = self.model.apply(variables, normalise(images, self.recipe))
         return jax.lax.stop_gradient(outputs)
 
 

@@ -24,7 +24,7 @@ from jaxmnist.interop.tensors import from_safetensors, to_npz, to_safetensors
 from jaxmnist.interop.torch import from_torch, to_torch
 from jaxmnist.models.structure import layers
 from jaxmnist.report.model_card import CardFile, model_card
-from jaxmnist.weights import read_weights
+from jaxmnist.weights import DESKEW, read_weights
 
 CHECKED_IMAGES = 100
 LARGEST_DIFFERENCE = 1e-4
@@ -151,6 +151,7 @@ def _metadata(about: Mapping[str, Any]) -> dict[str, str]:
         "classes": ", ".join(about["classes"]),
         "input": "28x28 grey pixels, 0 ground, 255 ink",
         "normalisation": f"(pixel / 255 - {about['mean']}) / {about['std']}",
+        DESKEW: str(about["deskew"]),
         "accuracy": about["accuracy_text"],
         "training": about["training_text"],
         "made_by": f"jaxmnist {importlib.metadata.version('jaxmnist')}",

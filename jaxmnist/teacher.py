@@ -47,4 +47,4 @@ def _open(run: Path, changed: int) -> tuple[Teacher, RunConfig]:
     restored = restore_run(run, "best", jax.local_devices()[0])
     network = restored.network
     variables = jax.device_get(network.variables)
-    return Teacher(network.model, variables, network.recipe.mean, network.recipe.std), restored.config
+    return Teacher(network.model, variables, network.recipe), restored.config

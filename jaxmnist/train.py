@@ -79,7 +79,7 @@ def train_step(
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step if draw is None else draw))
     strength = strength_at(recipe.augmentation, state.step, total_steps)
     augmented = augment(augment_key, batch.images, recipe.augmentation, strength)
-    images = normalise(augmented, recipe.mean, recipe.std)
+    images = normalise(augmented, recipe)
     if recipe.distillation is not None and teacher is None:
         raise ValueError("a recipe with a distillation needs its teacher")
     teachers = None if teacher is None else teacher.outputs(augmented)
@@ -125,7 +125,7 @@ def eval_step(
     state: TrainState, batch: Batch, *, model: Any, recipe: Recipe
 ) -> tuple[Metrics, Float[Array, "batch 10"]]:
     """Sums over a batch in evaluation mode, and the network's outputs (garbage where the mask is 0)."""
-    outputs = model.apply(state.variables, normalise(batch.images, recipe.mean, recipe.std))
+    outputs = model.apply(state.variables, normalise(batch.images, recipe))
     return sums_of(outputs, batch), outputs
 
 
@@ -225,7 +225,7 @@ def classify(
     """
 
     def outputs_of(batch: Array) -> Array:
-        return model.apply(variables, normalise(batch, recipe.mean, recipe.std))
+        return model.apply(variables, normalise(batch, recipe))
 
     batches = images.reshape(-1, min(batch_size, len(images)), *images.shape[1:])
     outputs = lax.map(outputs_of, batches)

@@ -43,6 +43,7 @@ RECIPE_OPTIONS = (
     "weight_decay",
     "decay_on",
     "averaging",
+    "deskew",
 )
 """What may be chosen in place of a recipe's own, besides `schedule`, which puts its plateau aside."""
 
@@ -62,6 +63,7 @@ def train_run(
     weight_decay: float | None = None,
     decay_on: Literal["everything", "kernels"] | None = None,
     averaging: float | None = None,
+    deskew: bool | None = None,
     dropout: float | None = None,
     norm: Literal["batch", "layer", "group"] | None = None,
     select_on: SelectOn = "val",
@@ -86,6 +88,7 @@ def train_run(
         nesterov, weight_decay, decay_on: instead of the recipe's.
         averaging: use the average of weights and running statistics over the steps, which keeps this share of
             itself at a step; see `Averaging`.
+        deskew: make images upright by their moments before the network sees them, or do not.
         dropout: instead of the recipe's and the network's own rates; 0 turns dropout off.
         norm: normalisation of evolution_v2 and evolution_v3.
         select_on: what drives the plateau and picks the best checkpoint; with "last" nothing, all training
@@ -113,6 +116,7 @@ def train_run(
         "weight_decay": weight_decay,
         "decay_on": decay_on,
         "averaging": averaging,
+        "deskew": deskew,
         "dropout": dropout,
         "norm": norm,
         "select_on": select_on,

@@ -1,6 +1,7 @@
 """Weights in files: the arrays of a PyTorch `state_dict`, saved by NumPy under their names."""
 
-import io
+import dataclasses
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from jaxmnist.config import RunConfig
 from jaxmnist.durable import write_atomically
 from jaxmnist.errors import CheckpointError, unknown_name
 from jaxmnist.inference import Network
+from jaxmnist.interop.tensors import METADATA, to_npz
 from jaxmnist.interop.torch import find_faults, from_torch, to_torch
 from jaxmnist.models import ARCHS, create_model
 from jaxmnist.parallel import Device
@@ -22,6 +24,9 @@ from jaxmnist.train import TrainState
 MAX_BYTES = 64 * 2**20
 """Larger files are refused unread: the largest network has 1 MB of weights, in float64 twice that."""
 
+DESKEW = "deskew"
+"""Key in the metadata of weights, which says `True` or `False`: whether they take images made upright."""
+
 _PATTERN = "*-epoch*-*.npz"
 _REMEDY = "give a .npz file that numpy.savez made of a state_dict, a float array under each of its names"
 
@@ -30,11 +35,13 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
     """Opens a file of weights for inference.
 
     Args:
-        path: a `.npz` file with arrays keyed `conv1.weight`, `bn1.running_mean`, ...; texts in it and a
-            `state_dict`'s `num_batches_tracked` counters are passed over. Nothing in it is ever unpickled.
+        path: a `.npz` file with arrays keyed `conv1.weight`, `bn1.running_mean`, ...; a `state_dict`'s
+            `num_batches_tracked` counters are passed over, and texts but for what files of this project say of
+            `deskew`. Nothing in it is ever unpickled.
         device: where the weights go.
         arch: the network; without it the one whose names and shapes are those of the arrays.
-        recipe: name of the recipe that says how images are normalised; without it the arch's own.
+        recipe: name of the recipe that says how images are normalised; without it the arch's own, with the file's
+            `deskew`.
 
     Raises:
         UsageError: there is no such arch or recipe.
@@ -44,11 +51,13 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
     if arch is not None and arch not in ARCHS:
         raise unknown_name("arch", arch, ARCHS)
     named_recipe = get_recipe(recipe) if recipe else None
-    arrays = _read_arrays(path)
+    arrays, deskew = _read_arrays(path)
     arch = _require_arch(path, arrays, arch) if arch else _recognise(path, arrays)
     _require_finite(path, arrays)
     variables = jax.device_put(from_torch(arch, arrays), device)
-    return Network(arch, create_model(arch), named_recipe or recipe_of(arch), variables, device)
+    own = recipe_of(arch)
+    own = own if deskew is None else dataclasses.replace(own, deskew=deskew)
+    return Network(arch, create_model(arch), named_recipe or own, variables, device)
 
 
 def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str, Any]) -> None:
@@ -72,15 +81,16 @@ def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str,
     variables = jax.device_get(state.variables)
     chosen = "" if config.select_on == "last" else f"{row[f'{config.select_on}_accuracy']:.2f}"
     file = run / f"{config.arch}-epoch{row['epoch']}-{config.select_on}{chosen}.npz"
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **to_torch(config.arch, variables))
+    metadata = {"recipe": config.recipe.name, DESKEW: str(config.recipe.deskew)}
+    content = to_npz(to_torch(config.arch, variables), metadata)
     earlier = [path for path in run.glob(_PATTERN) if path != file and not path.name.startswith(".")]
-    write_atomically(file, content.getvalue())
+    write_atomically(file, content)
     for path in earlier:
         path.unlink()
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], bool | None]:
+    """The arrays of a file, and what it says of `deskew`, if it does."""
     arrays = {}
     try:
         if not path.is_file():
@@ -101,7 +111,16 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds
         reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path} cannot be read ({reason[:200]}); {_REMEDY}.") from error
-    return {name: array for name, array in arrays.items() if array.dtype.kind not in "US"}
+    deskew = _deskew(str(arrays.get(METADATA, "")))
+    return {name: array for name, array in arrays.items() if array.dtype.kind not in "US"}, deskew
+
+
+def _deskew(metadata: str) -> bool | None:
+    try:
+        said = json.loads(metadata)[DESKEW]
+    except (ValueError, KeyError, TypeError, RecursionError):  # the text of someone else
+        return None
+    return said == str(True) if said in (str(True), str(False)) else None
 
 
 def _read_array(path: Path, archive: Any, name: str) -> np.ndarray:

@@ -31,7 +31,7 @@ COUNTS = {
     "challenge_final": 6_972,
     "step1": 257_354,
     "step3": 7_216,
-    "flagship": 7_918,
+    "flagship": 7_836,
     "flagship_small": 5_245,
 }
 DROPOUT = {

@@ -302,7 +302,7 @@ def test_label_smoothing_is_in_the_gradient_and_not_in_the_reported_loss(images,
     def objective(params):
         """The smoothed cross-entropy from its definition, on the images alone."""
         variables = {"params": params, "batch_stats": state.batch_stats}
-        shown = normalise(images[:40], 0.1307, 0.3081)
+        shown = normalise(images[:40], get_recipe("second"))
         model = create_model("second", dropout=0.0)
         log_probs, _ = model.apply(variables, shown, train=True, mutable=["batch_stats"])
         target = 0.7 * jax.nn.one_hot(labels[:40], 10) + 0.03

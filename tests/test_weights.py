@@ -1,5 +1,6 @@
 """Weights files: the network of the run they come from, arch recognised, faults named, nothing unpickled."""
 
+import dataclasses
 import json
 import os
 import zipfile
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import FIXTURES
+from exported_networks import network_of
 from PIL import Image
 from test_interop import weights_of
 
@@ -19,6 +21,7 @@ from jaxmnist.commands import Evaluate, Predict
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError, UsageError
 from jaxmnist.evaluate import evaluate_split, splits_of
+from jaxmnist.export import export
 from jaxmnist.inference import classify
 from jaxmnist.interop import to_torch
 from jaxmnist.models import ARCHS
@@ -52,6 +55,28 @@ def file(trained, tmp_path_factory):
 def saved(path: Path, arrays) -> Path:
     np.savez(path / "changed.npz", **arrays)
     return path / "changed.npz"
+
+
+@pytest.mark.parametrize("deskew", [True, False])
+@pytest.mark.parametrize("arch", ["second", "flagship_small"])
+def test_a_file_of_this_project_says_whether_its_images_are_made_upright(tmp_path, arch, deskew):
+    recipe = dataclasses.replace(recipe_of(arch), deskew=deskew)
+    network = network_of(arch)._replace(recipe=recipe)
+    export(network, load_dataset("digits"), ["npz"], tmp_path)
+    assert read_weights(tmp_path / f"{arch}.npz", CPU).recipe == recipe
+    assert read_weights(tmp_path / f"{arch}.npz", CPU, recipe="fast").recipe == get_recipe("fast")
+
+
+def test_a_run_s_file_says_it_as_well(tiny_run):
+    (file,) = tiny_run.glob("*.npz")
+    with np.load(file) as archive:
+        assert json.loads(str(archive["metadata"]))["deskew"] == "False"
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", '{"deskew": 1}', '{"other": "True"}'])
+def test_what_another_text_says_of_it_does_not_count(file, tmp_path, text):
+    arrays = dict(np.load(file)) | {"metadata": np.array(text)}
+    assert read_weights(saved(tmp_path, arrays), CPU).recipe == recipe_of("second")
 
 
 def refusal(path: Path, arch: str | None = None) -> str:

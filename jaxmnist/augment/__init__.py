@@ -16,7 +16,7 @@ from jaxtyping import Array, Float32, Int32, PRNGKeyArray, UInt8
 from jaxmnist import ops
 from jaxmnist.augment import bilinear, nearest
 from jaxmnist.augment.nearest import SIDE
-from jaxmnist.recipes import Augmentation
+from jaxmnist.recipes import Augmentation, Recipe
 
 # An image's uniform draws are, in this order: angle, shift to the right, shift down, scale, shear, whether its
 # perspective changes, and eight moves of corners. A field needs as many of them as stand here. Fewer draws are
@@ -204,10 +204,14 @@ def elastic(
 
 
 def normalise(
-    images: UInt8[Array, "batch 28 28"] | Float32[Array, "batch 28 28"], mean: float, std: float
+    images: UInt8[Array, "batch 28 28"] | Float32[Array, "batch 28 28"], recipe: Recipe
 ) -> Float32[Array, "batch 28 28 1"]:
-    """What networks take: pixels scaled to [0, 1], less `mean`, divided by `std`, with a channel axis."""
-    return ((images.astype(jnp.float32) / 255 - mean) / std)[..., None]
+    """What networks take: images made upright if `recipe.deskew`, their pixels scaled to [0, 1], less `recipe.mean`,
+    divided by `recipe.std`; with a channel axis."""
+    pixels = images.astype(jnp.float32)
+    if recipe.deskew:
+        pixels = ops.deskew(pixels)
+    return ((pixels / 255 - recipe.mean) / recipe.std)[..., None]
 
 
 def _uniform(key: PRNGKeyArray, batch: int, count: int) -> Float32[Array, "batch count"]:

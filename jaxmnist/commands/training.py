@@ -69,6 +69,8 @@ class TrainingCommand(Command):
     """What weight decay pulls: everything, or kernels only."""
     averaging: OptionalFloat = None
     """Use the average of weights and running statistics over the steps, of which a step keeps this share; 0.999."""
+    deskew: bool = False
+    """Make images upright by their moments before the network sees them."""
     dropout: OptionalFloat = None
     """Instead of the recipe's and the network's own rates; 0 turns dropout off."""
     norm: Norm = None
@@ -99,7 +101,8 @@ class TrainingCommand(Command):
 
         names = (*RUN_OPTIONS, *RECIPE_OPTIONS, "recipe", "schedule")
         options = {name: getattr(self, name) for name in names if name not in ("seed", "learning_rate")}
-        options |= {"seed": seed, "learning_rate": learning_rate, "nesterov": self.nesterov or None}
+        options |= {"seed": seed, "learning_rate": learning_rate}
+        options |= {"nesterov": self.nesterov or None, "deskew": self.deskew or None}
         values = {} if self.config is None else read_file(self.config)
         try:
             config = checked_config(values, options)

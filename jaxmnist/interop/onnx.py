@@ -20,6 +20,8 @@ _SAME = {
     "mul": "Mul",
     "div": "Div",
     "max": "Max",
+    "min": "Min",
+    "abs": "Abs",
     "exp": "Exp",
     "log": "Log",
     "erf": "Erf",
@@ -110,6 +112,12 @@ def _slice(step: Step, inputs: list[str], output: str, add: Any, constant: Any) 
     add("Slice", [*inputs, *(constant(_integers(list(bound))) for bound in bounds)], output)
 
 
+def _pad(step: Step, inputs: list[str], output: str, add: Any, constant: Any) -> None:
+    array, value = inputs
+    pads = constant(_integers([*step.attributes["before"], *step.attributes["after"]]))
+    add("Pad", [array, pads, value], output)
+
+
 def _rsqrt(step: Step, inputs: list[str], output: str, add: Any, constant: Any) -> None:
     add("Sqrt", inputs, f"{output}_root")
     add("Reciprocal", [f"{output}_root"], output)
@@ -126,6 +134,7 @@ _OTHERS: dict[str, Callable[[Step, list[str], str, Any, Any], None]] = {
     "reduce_max": lambda step, inputs, output, add, constant: add(
         "ReduceMax", inputs, output, axes=step.attributes["axes"], keepdims=0
     ),
+    "pad": _pad,
     "concatenate": lambda step, inputs, output, add, constant: add(
         "Concat", inputs, output, axis=step.attributes["axis"]
     ),

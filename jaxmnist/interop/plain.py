@@ -32,7 +32,7 @@ def predictor(
         apply: maps normalised images to the outputs of a network, log-probabilities or logits.
         recipe: the one that says how images are normalised.
     """
-    return lambda images: jax.nn.softmax(apply(normalise(images, recipe.mean, recipe.std)))
+    return lambda images: jax.nn.softmax(apply(normalise(images, recipe)))
 
 
 def plain(function: Callable[[Any], Array]) -> Callable[[Any], Array]:

@@ -31,8 +31,9 @@ class Step(NamedTuple):
     """One operation. Elementwise ones stretch sides of length 1, as NumPy does."""
 
     op: str
-    """`conv`, `dot`, `add`, `sub`, `mul`, `div`, `max`, `exp`, `log`, `erf`, `logistic`, `rsqrt`, `reduce_sum`,
-    `reduce_max`, `slice`, `concatenate`, `reshape`, `transpose` or `float`, which makes floats of bytes."""
+    """`conv`, `dot`, `add`, `sub`, `mul`, `div`, `max`, `min`, `abs`, `exp`, `log`, `erf`, `logistic`, `rsqrt`,
+    `reduce_sum`, `reduce_max`, `slice`, `pad`, `concatenate`, `reshape`, `transpose` or `float`, which makes floats of
+    bytes."""
     inputs: tuple[int, ...]
     """Numbers of the values it takes."""
     output: int
@@ -41,7 +42,7 @@ class Step(NamedTuple):
     """Of what it gives."""
     attributes: Mapping[str, Any]
     """Plain numbers and lists: `padding` and `dilation` of `conv`; `axes`; `axis`; `starts`, `limits` (None
-    where that is the end) and `strides`; `permutation`."""
+    where that is the end) and `strides`; `before` and `after`, how many `pad` adds; `permutation`."""
 
 
 class Program(NamedTuple):
@@ -111,7 +112,7 @@ def run(
     return values[program.output]
 
 
-_ELEMENTWISE = ("add", "sub", "mul", "div", "max", "exp", "log", "erf", "logistic", "rsqrt")
+_ELEMENTWISE = ("add", "sub", "mul", "div", "max", "min", "abs", "exp", "log", "erf", "logistic", "rsqrt")
 
 
 def _operation(equation: Any, shapes: list[tuple[int, ...]]) -> tuple[str, dict[str, Any]]:
@@ -135,6 +136,9 @@ def _operation(equation: Any, shapes: list[tuple[int, ...]]) -> tuple[str, dict[
         limits = [None if limit == BATCH else limit for limit in _shape(params["limit_indices"])]
         strides = params["strides"] or (1,) * len(limits)
         return name, {"starts": list(params["start_indices"]), "limits": limits, "strides": list(strides)}
+    if name == "pad" and all(inside == 0 for _, _, inside in params["padding_config"]):
+        before, after, _ = zip(*params["padding_config"], strict=True)
+        return name, {"before": list(map(int, before)), "after": list(map(int, after))}
     if name == "dot_general" and params["dimension_numbers"] == (((1,), (0,)), ((), ())):
         return "dot", {}
     if name == "conv_general_dilated" and _is_plain_convolution(params):
@@ -181,6 +185,11 @@ def _slice(x: np.ndarray, step: Step) -> np.ndarray:
     return x[tuple(slice(*side) for side in sides)]
 
 
+def _pad(x: np.ndarray, value: np.ndarray, step: Step) -> np.ndarray:
+    sides = zip(step.attributes["before"], step.attributes["after"], strict=True)
+    return np.pad(x, list(sides), constant_values=value)
+
+
 def _erf(x: np.ndarray, _: Step) -> np.ndarray:
     from scipy.special import erf
 
@@ -195,6 +204,8 @@ _MEANINGS: dict[str, Callable[..., np.ndarray]] = {
     "mul": lambda x, y, _: x * y,
     "div": lambda x, y, _: x / y,
     "max": lambda x, y, _: np.maximum(x, y),
+    "min": lambda x, y, _: np.minimum(x, y),
+    "abs": lambda x, _: np.abs(x),
     "exp": lambda x, _: np.exp(x),
     "log": lambda x, _: np.log(x),
     "erf": _erf,
@@ -203,6 +214,7 @@ _MEANINGS: dict[str, Callable[..., np.ndarray]] = {
     "reduce_sum": lambda x, step: x.sum(tuple(step.attributes["axes"])),
     "reduce_max": lambda x, step: x.max(tuple(step.attributes["axes"])),
     "slice": _slice,
+    "pad": _pad,
     "concatenate": lambda *arguments: np.concatenate(arguments[:-1], arguments[-1].attributes["axis"]),
     "reshape": lambda x, step: x.reshape(step.shape),
     "transpose": lambda x, step: x.transpose(step.attributes["permutation"]),

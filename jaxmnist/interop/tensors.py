@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxmnist.errors import CheckpointError
 
-_METADATA = "metadata"
+METADATA = "metadata"
+"""Name in a `.npz` file of a text beside the weights: a JSON object of texts."""
 
 
 def to_safetensors(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
@@ -36,5 +37,5 @@ def from_safetensors(file: bytes) -> dict[str, np.ndarray]:
 def to_npz(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
     """The contents of a `.npz` file that `jaxmnist.weights.read_weights` takes; `metadata` in it is JSON."""
     file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **arrays, **{_METADATA: np.array(json.dumps(dict(metadata)))})
+    np.savez(file, allow_pickle=False, **arrays, **{METADATA: np.array(json.dumps(dict(metadata)))})
     return file.getvalue()

@@ -16,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float, Key, UInt32
 
 from jaxmnist.ops.convolution import conv2d
+from jaxmnist.ops.deskew import deskew
 from jaxmnist.ops.norm import batch_norm
 from jaxmnist.parallel import Device, is_on_mesh
 
@@ -23,6 +24,7 @@ __all__ = [
     "batch_norm",
     "compiler_options",
     "conv2d",
+    "deskew",
     "map_mean",
     "max_pool2",
     "random_words",

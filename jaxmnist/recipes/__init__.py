@@ -84,6 +84,7 @@ _flagship = Recipe(
     schedule=Schedule(),
     averaging=Averaging(),
     dropout=0.0,
+    deskew=True,
     augmentation=Augmentation(rotation=10.0, translation=0.04, scale=0.1, interpolation="bilinear"),
 )
 _OWN = (_flagship, dataclasses.replace(_flagship, name="fast", epochs=5))

@@ -34,6 +34,9 @@ class Recipe:
     """Random changes to the training images."""
     repeat_epochs: bool = False
     """Every epoch repeats the first one's order and random draws: augmentation and dropout as well."""
+    deskew: bool = False
+    """Make images upright by their moments, in training after the augmentation and wherever the network is used; see
+    `jaxmnist.ops.deskew`."""
     mean: float = 0.1307
     """Subtracted from pixels scaled to [0, 1]."""
     std: float = 0.3081

@@ -16,6 +16,28 @@ class CardFile(NamedTuple):
     """Largest difference of a probability from JAX's."""
 
 
+DESKEW = """import numpy as np
+
+def deskew(image):  # [28, 28]
+    ink, at = image.astype(float), np.arange(28.0)
+    mass = max(ink.sum(), 1e-6)
+    y, x = at - ink.sum(1) @ at / mass, at - ink.sum(0) @ at / mass
+    slope = y @ ink @ x / max(ink.sum(1) @ y**2, 1e-6)
+    places = at + np.clip(slope * y, -10, 10)[:, None]
+    return np.stack([np.interp(*row, left=0, right=0) for row in zip(places, [at] * 28, ink)])
+"""
+"""What weights alone need whose recipe has `deskew`, for an image, in NumPy."""
+
+
+_UPRIGHT = f"""
+Upright means that the principal axis of the ink is: rows are shifted by the image's moments, as by
+
+```python
+{DESKEW.rstrip()}
+```
+"""
+
+
 def model_card(about: dict[str, Any], recipe: Recipe, files: Sequence[CardFile], checked: int) -> str:
     """The card, in Markdown.
 
@@ -27,6 +49,7 @@ def model_card(about: dict[str, Any], recipe: Recipe, files: Sequence[CardFile],
     """
     mean, std, side = about["mean"], about["std"], about["side"]
     normalisation = f"(pixel / 255 - {mean}) / {std}"
+    first = " of an image that is made upright first" if recipe.deskew else ""
     rows = [f"| `{file.name}` | {_USES[file.format]} | {file.difference:.1e} |" for file in files]
     example = "\n\n".join(
         _EXAMPLES[file.format].format(file=file.name) for file in files if file.format in _EXAMPLES
@@ -51,9 +74,10 @@ pixels shows: {", ".join(about["classes"])}. It gives a probability for each.
 ## Input and files
 
 An image is light ink (255) on a dark ground (0), as MNIST has it: the ink scaled to fit into {side}x{side} pixels with
-its proportions kept, its centre of mass in the middle of the 28x28. The network computes with {normalisation}; the
-files html, onnx and stablehlo do that themselves and take bytes, who uses the weights alone has to do it.
-
+its proportions kept, its centre of mass in the middle of the 28x28. The network computes with
+{normalisation}{first}; the files html, onnx and stablehlo do that themselves and take bytes, who uses the weights
+alone has to do it.
+{_UPRIGHT if recipe.deskew else ""}
 | file | what it is | largest difference |
 |---|---|---|
 {chr(10).join(rows)}

@@ -86,7 +86,16 @@ const OPERATIONS = {
       }
     };
   },
+  min: (step, result, shape, [x, y], shapes) => {
+    const [a, b] = stretched(shapes, shape);
+    return () => {
+      for (let i = 0; i < result.length; i++) result[i] = Math.min(x[a[i]], y[b[i]]);
+    };
+  },
 
+  abs: (step, result, shape, [x]) => () => {
+    for (let i = 0; i < result.length; i++) result[i] = Math.abs(x[i]);
+  },
   exp: (step, result, shape, [x]) => () => {
     for (let i = 0; i < result.length; i++) result[i] = Math.exp(x[i]);
   },
@@ -120,6 +129,15 @@ const OPERATIONS = {
     };
   },
 
+  pad: (step, result, shape, [x, value], [from]) => {
+    const strides = stridesOf(shape);
+    const first = strides.reduce((sum, stride, axis) => sum + step.before[axis] * stride, 0);
+    const target = positions(from, strides, first);
+    return () => {
+      result.fill(value[0]);
+      for (let i = 0; i < x.length; i++) result[target[i]] = x[i];
+    };
+  },
   slice: (step, result, shape, [x], [from]) => {
     const strides = stridesOf(from);
     const first = strides.reduce((sum, stride, axis) => sum + step.starts[axis] * stride, 0);

@@ -1,0 +1,50 @@
+"""Images made upright by their moments."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Float32
+
+_REACH = 10  # pixels that a row moves at most
+_TINY = 1e-6  # keeps blank images, and those of a single row, from dividing by zero
+
+
+def deskew(images: Float32[Array, "batch h w"]) -> Float32[Array, "batch h w"]:
+    """Shears each image horizontally, about its centre of mass, until the principal axis of its ink is upright.
+
+    A row moves by the slope of that axis times its distance from the centre, at most ten pixels; pixels are read
+    between their two neighbours, and 0 comes in from outside.
+
+    Args:
+        images: ink, from 0 on a ground of 0.
+
+    Source: the deslanting of LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document
+    recognition, 1998, section III.A.
+    """
+    ink = images.transpose(1, 2, 0)
+    width = ink.shape[1]
+    offsets = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
+    shares = jnp.maximum(1 - jnp.abs(offsets[None, :, None] - _shifts(ink)[:, None]), 0)
+    wide = jnp.pad(ink, ((0, 0), (_REACH, _REACH), (0, 0)))
+    # Left alone, XLA computes the shares anew for each pixel of a row: 3 ms for a batch of 64 instead of 0.2.
+    shares, wide = lax.platform_dependent(
+        shares, wide, cpu=lambda *both: lax.optimization_barrier(both), default=lambda *both: both
+    )
+    upright = jnp.zeros((), jnp.float32)
+    for k in range(len(offsets)):
+        pixels = lax.slice_in_dim(wide, k, k + width, axis=1)
+        upright = upright + pixels * lax.slice_in_dim(shares, k, k + 1, axis=1)
+    return upright.transpose(2, 0, 1)
+
+
+def _shifts(ink: Float[Array, "h w batch"]) -> Float[Array, "h batch"]:
+    """How many pixels further right, for each row, the ink is that belongs in a place."""
+    rows, columns = ink.sum(1), ink.sum(0)
+    mass = jnp.maximum(rows.sum(0, keepdims=True), _TINY)
+    # Counted from the middle, as large numbers would cancel.
+    y, x = (np.arange(side, dtype=np.float32)[:, None] - (side - 1) / 2 for side in ink.shape[:2])
+    y = y - (y * rows).sum(0, keepdims=True) / mass
+    x = x - (x * columns).sum(0, keepdims=True) / mass
+    slope = (y * (ink * x[None]).sum(1)).sum(0, keepdims=True)
+    slope = slope / jnp.maximum((y * y * rows).sum(0, keepdims=True), _TINY)
+    return jnp.clip(slope * y, -_REACH, _REACH)
