@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxmnist.data.splits import SelectOn
+import numpy as np
+from jaxtyping import Int32
+
+from jaxmnist.data.splits import LAST_TWELFTH, SelectOn, Split, split_indices
 from jaxmnist.errors import UsageError, shortened, unknown_name
 from jaxmnist.json_values import read_json, shown, updated
 from jaxmnist.models import ARCHS, create_model
 from jaxmnist.recipes import RECIPES, Recipe, get_recipe, recipe_of
 
+_MOST_FOLDS = 100
 _RECIPE_NAME = re.compile(r"[\w.+-]{1,100}")  # becomes part of the run folder's name
 
 
@@ -37,8 +41,19 @@ class RunConfig:
     """Instead of the recipe's and the network's own rates; 0 turns every dropout off."""
     norm: Literal["batch", "layer", "group"] | None = None
     """Instead of the network's own normalisation, where it has a choice."""
+    folds: int | None = None
+    """Number of equal parts of the training images of which `val` is one: the last for seed 1, the one before it for
+    seed 2, and so on. Without it `val` is the last twelfth for every seed."""
 
     def __post_init__(self) -> None:
+        if self.folds is not None:
+            if not 2 <= self.folds <= _MOST_FOLDS:
+                raise UsageError(f"folds is {self.folds}, which must be from 2 to {_MOST_FOLDS}.")
+            if self.select_on != "val":
+                raise UsageError(
+                    f"folds divide the training images to hold some out, and --select-on {self.select_on} holds out "
+                    "none; leave one of them away."
+                )
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UsageError(f"dropout is {self.dropout:g}, which must be at least 0 and below 1.")
         if self.select_on == "last" and self.recipe.plateau is not None:
@@ -49,6 +64,15 @@ class RunConfig:
         # Those beyond would be cut to 32 bits: two seeds with one outcome.
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"seed is {shortened(str(self.seed))}, which must be from 0 to 4294967295.")
+
+    @property
+    def held_out(self) -> tuple[int, int]:
+        """The part of the training images that is `val` where images are held out, and of how many."""
+        return LAST_TWELFTH if self.folds is None else (-self.seed % self.folds, self.folds)
+
+    def splits(self, train_count: int, test_count: int) -> dict[Split, Int32[np.ndarray, " n"]]:
+        """The images of each split, see `jaxmnist.data.splits.split_indices`."""
+        return split_indices(train_count, test_count, self.select_on, self.held_out)
 
     def create_model(self) -> Any:
         """The network; see `jaxmnist.models.create_model`.

@@ -180,8 +180,8 @@ def augmented(
 
 
 def _indices(network: Network, dataset: Dataset) -> dict[Split, Int32[np.ndarray, " n"]]:
-    select_on = network.config.select_on if network.config else "test"
-    return split_indices(len(dataset.train_labels), len(dataset.test_labels), select_on)
+    counts = len(dataset.train_labels), len(dataset.test_labels)
+    return network.config.splits(*counts) if network.config else split_indices(*counts, "test")
 
 
 def _figures(evaluation: Evaluation, indices: Int32[np.ndarray, " n"]) -> dict[str, Any]:

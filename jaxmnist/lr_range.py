@@ -23,7 +23,6 @@ from jaxtyping import Array, Float32, Float64, Int32, Key, Shaped, UInt8
 from jaxmnist import ops, train
 from jaxmnist.config import RunConfig
 from jaxmnist.data import Dataset
-from jaxmnist.data.splits import split_indices
 from jaxmnist.errors import UsageError
 from jaxmnist.parallel import Device
 from jaxmnist.programs import build_programs
@@ -188,7 +187,7 @@ def _measure(
     programs, take_steps = build_programs(model, recipe, device), _build_range_chunk(model, recipe, device)
     put = partial(jax.device_put, device=device)
     data = put((dataset.train_images, dataset.train_labels))
-    split = split_indices(len(dataset.train_labels), len(dataset.test_labels), config.select_on)["train"]
+    split = config.splits(len(dataset.train_labels), len(dataset.test_labels))["train"]
     keys, split = put((train.Keys.from_seed(config.seed), split))
     initial = programs.create_state(keys.init)
     state = put(initial._replace(opt_state=jax.jit(_optimizer(0.0).init)(initial.params)))

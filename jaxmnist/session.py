@@ -14,7 +14,6 @@ from jaxmnist import train
 from jaxmnist.checkpoints import Checkpoints, Snapshot
 from jaxmnist.config import RunConfig
 from jaxmnist.data import Dataset
-from jaxmnist.data.splits import split_indices
 from jaxmnist.errors import InterruptedRunError, JaxmnistWarning, StorageError
 from jaxmnist.parallel import ALONE, Team, Where, everywhere, put, put_divided
 from jaxmnist.programs import EVAL_BATCH, Programs
@@ -138,7 +137,7 @@ class Session(NamedTuple):
 def place(dataset: Dataset, config: RunConfig, where: Where) -> Data:
     """Puts the images and the splits of a run on a device, or a share of the images on each device of a mesh."""
     put_everywhere = partial(put, sharding=everywhere(where))
-    splits = split_indices(len(dataset.train_labels), len(dataset.test_labels), config.select_on)
+    splits = config.splits(len(dataset.train_labels), len(dataset.test_labels))
     train_split = splits.pop("train")
     longest = max(map(len, splits.values()))
     longest += -longest % EVAL_BATCH

@@ -39,6 +39,11 @@ def open_teacher(config: RunConfig) -> Teacher | None:
             f"the teacher {run} was trained with --select-on {its.select_on}, so it knows images that "
             f"--select-on {config.select_on} judges by; train one with --select-on {config.select_on}."
         )
+    if its.select_on == config.select_on == "val" and its.held_out != config.held_out:
+        raise UsageError(
+            f"the teacher {run} has seen images that are held out here; train one with the same --folds and with a "
+            "seed that holds out the same images."
+        )
     return teacher
 
 

@@ -33,7 +33,7 @@ from jaxmnist.report.terminal import TrainingDisplay, print_setup
 from jaxmnist.session import Observer, Observers
 from jaxmnist.teacher import open_teacher
 
-RUN_OPTIONS = ("arch", "dataset", "seed", "dropout", "norm", "select_on")
+RUN_OPTIONS = ("arch", "dataset", "seed", "dropout", "norm", "select_on", "folds")
 """What may be chosen of a run's configuration, besides the recipe."""
 RECIPE_OPTIONS = (
     "epochs",
@@ -67,6 +67,7 @@ def train_run(
     dropout: float | None = None,
     norm: Literal["batch", "layer", "group"] | None = None,
     select_on: SelectOn = "val",
+    folds: int | None = None,
     runs: str | Path = "runs",
     device: DeviceChoice = "auto",
     progress: bool = True,
@@ -93,6 +94,7 @@ def train_run(
         norm: normalisation of evolution_v2 and evolution_v3.
         select_on: what drives the plateau and picks the best checkpoint; with "last" nothing, all training
             images are trained on and the last epoch is kept.
+        folds: hold out one of so many parts of the training images, which goes by the seed; see `RunConfig`.
         runs: folder that the run folder is made in.
         device: where to compute; auto prefers any accelerator.
         progress: whether it is shown, on standard error.
@@ -120,6 +122,7 @@ def train_run(
         "dropout": dropout,
         "norm": norm,
         "select_on": select_on,
+        "folds": folds,
     }
     chosen = dataclasses.asdict(recipe) if isinstance(recipe, Recipe) else recipe
     config = checked_config({} if chosen is None else {"recipe": chosen}, options)

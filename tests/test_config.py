@@ -75,6 +75,8 @@ def test_the_configuration_of_a_run_repeats_it():
             {"select_on": "last"},
             "'third' cuts its learning rate by a plateau schedule, which has nothing to look at",
         ),
+        ({"folds": 1}, "folds is 1, which must be from 2 to 100"),
+        ({"folds": 3, "recipe": "flagship", "select_on": "last"}, "--select-on last holds out none"),
         ({"arch": "thrid"}, "did you mean 'third'"),
         ({"dropout": 1}, "dropout is 1, which must be at least 0 and below 1"),
         ({"recipe": "forth"}, "no recipe 'forth'"),

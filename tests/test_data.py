@@ -1,5 +1,6 @@
 """Where a dataset is looked for, in which order, and what is said when it is not there."""
 
+import dataclasses
 import gzip
 import os
 import shutil
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 from test_idx import write_set
 
+from jaxmnist.config import RunConfig
 from jaxmnist.data import DATASETS, DataUnavailableError, load_dataset, tfds
 from jaxmnist.data.idx import FILE_NAMES
 from jaxmnist.errors import DataError, UsageError
+from jaxmnist.recipes import get_recipe
 
 REFUSED = "http://127.0.0.1:1/"  # nothing listens on port 1
 
@@ -218,3 +221,26 @@ def test_mnist_neighbours_agree_with_the_labels_of_the_digits(mnist_dir):
     asked = digits.train_images.reshape(1500, -1).astype(np.float32)
     nearest = (asked @ known.T).argmax(axis=1)
     assert (mnist.train_labels[nearest] == digits.train_labels).mean() > 0.75
+
+
+@pytest.mark.parametrize("seeds", [(1, 2, 3), (40, 41, 42)])
+def test_folds_hold_out_every_training_image_once(seeds):
+    configs = [RunConfig("third", get_recipe("third"), "mnist", seed, "val", "", folds=3) for seed in seeds]
+    held_out = []
+    for config in configs:
+        splits = config.splits(61, 7)
+        assert sorted([*splits["train"], *splits["val"]]) == list(range(61))
+        np.testing.assert_array_equal(splits["test"], np.arange(61, 68))
+        held_out.append(splits["val"])
+    assert len(set(np.concatenate(held_out))) == 60  # what is left over trains always
+
+
+def test_folds_begin_at_the_end_and_without_them_the_last_twelfth_is_held_out():
+    config = RunConfig("third", get_recipe("third"), "mnist", 1, "val", "", folds=4)
+    np.testing.assert_array_equal(config.splits(60_000, 10_000)["val"], np.arange(45_000, 60_000))
+    second = dataclasses.replace(config, seed=2)
+    np.testing.assert_array_equal(second.splits(60_000, 10_000)["val"], np.arange(30_000, 45_000))
+    for seed in (1, 2):
+        splits = dataclasses.replace(config, seed=seed, folds=None).splits(60_000, 10_000)
+        np.testing.assert_array_equal(splits["val"], np.arange(55_000, 60_000))
+        np.testing.assert_array_equal(splits["train"], np.arange(55_000))

@@ -110,6 +110,18 @@ def test_a_teacher_is_the_best_of_its_run_and_opened_once(teacher_run):
     assert open_teacher(dataclasses.replace(config, recipe=Recipe("alone"))) is None
 
 
+def test_with_folds_a_teacher_must_have_held_out_the_same_images(teacher_run):
+    its = dataclasses.replace(runs.read_config(teacher_run), folds=3)
+    runs.write_json(teacher_run / runs.CONFIG, dataclasses.asdict(its))
+    ours = dataclasses.replace(
+        taught_by(teacher_run, "val", its.data_fingerprint), folds=3, seed=its.seed + 3
+    )
+    assert open_teacher(ours) is not None
+    for other in (dataclasses.replace(ours, seed=its.seed + 1), dataclasses.replace(ours, folds=None)):
+        with pytest.raises(UsageError, match="has seen images that are held out here"):
+            open_teacher(other)
+
+
 @pytest.mark.parametrize("its", ["val", "test", "last"])
 @pytest.mark.parametrize("ours", ["val", "test", "last"])
 def test_what_judges_a_run_its_teacher_must_not_have_seen(teacher_run, its, ours):

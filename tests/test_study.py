@@ -72,9 +72,9 @@ def make(tmp_path_factory, digits):
     """Opens a study of a small network on digits; its runs have no weights file, as the network has no arch."""
     root = tmp_path_factory.mktemp("studies")
 
-    def make(name, select_on: SelectOn = "val", **recipe):
+    def make(name, select_on: SelectOn = "val", folds: int | None = None, **recipe):
         chosen = dataclasses.replace(RECIPE, **recipe)
-        config = RunConfig("second", chosen, "digits", 7, select_on, digits.fingerprint, norm="layer")
+        config = RunConfig("second", chosen, "digits", 7, select_on, digits.fingerprint, None, "layer", folds)
         return open_study(root / name, config, {"device": "test"})
 
     with pytest.MonkeyPatch.context() as patch:
@@ -252,6 +252,45 @@ def test_studies_that_cannot_be_compared_are_refused(make, whole):
 
 
 @pytest.mark.slow
+def test_with_folds_each_seed_is_judged_by_images_of_its_own(make, whole, digits):
+    study = make("folds", folds=3)
+    assert train(study, [1, 2], digits) == [1, 2]
+    third = len(digits.train_labels) // 3
+    for seed, held_out in ((1, digits.train_labels[-third:]), (2, digits.train_labels[-2 * third : -third])):
+        predictions, labels = read_predictions(study, seed)
+        np.testing.assert_array_equal(labels, held_out)
+        row = runs.read_metrics(study.run(seed))[-1]
+        assert ((predictions == labels).sum(), third) == (row["val_correct"], row["val_examples"])
+        assert row["step"] == 2 * -(-(len(digits.train_labels) - third) // 64)
+    compared = compare_studies(study, study)["differences"]
+    assert compared["over_images"] is None
+    assert compared["by_seed"]["count"] == 2
+    with pytest.raises(UsageError, match="hold out other images: --folds 3 and None"):
+        compare_studies(study, whole)
+
+
+def test_with_folds_studies_are_held_against_the_first_seed_by_seed(make, digits):
+    third = len(digits.train_labels) // 3
+    studies = [make(f"three parts at {rate}", folds=3, learning_rate=rate) for rate in (0.11, 0.12)]
+    for study, right in zip(studies, ((300, 340, 380), (304, 345, 386)), strict=True):
+        invent(study, dict(enumerate(right, 1)), digits.train_labels[:third])
+    compared = compare_with_first(studies)
+    _, better = compared["studies"]
+    assert compared["paired"]
+    assert better["difference"]["mean"] == pytest.approx(100 * 5 / third)
+    # Far less than by which seeds differ within a study.
+    assert better["difference"]["low"] > 0
+
+
+def test_folds_and_seeds_in_one_program_do_not_go_together(monkeypatch, capsys):
+    options = "--dataset digits --folds 3 --together 2 --device cpu"
+    monkeypatch.setattr(sys, "argv", ["study", *options.split()])
+    with pytest.raises(SystemExit) as end:
+        cli.main("study")
+    assert end.value.code == 2
+    assert "leave out --together, --devices and --mesh, or --folds" in capsys.readouterr().err
+
+
 def test_the_command_trains_in_processes_as_in_one_and_goes_on_after_a_kill(tmp_path):
     config = tmp_path / "config.json"
     config.write_text(

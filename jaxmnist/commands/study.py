@@ -93,8 +93,14 @@ class Study(PlacedCommand):
         if self.processes > 1 and (device.platform != "cpu" or where != device):
             what = f"a {device.platform}" if where == device else "several devices"
             raise UsageError(f"--processes shares out a CPU, not {what}; leave it out, or add --device cpu.")
+        if config.folds is not None and (self.together > 1 or where != device):
+            raise UsageError(
+                "--folds trains each seed on other images, so seeds cannot share one program; leave out --together, "
+                "--devices and --mesh, or --folds."
+            )
         team.remedy = "what was saved is kept: give the same command again to all processes"
         name = f"{config.arch}-{config.recipe.name}-{config.dataset}-{config.select_on}"
+        name += f"-folds{config.folds}" if config.folds else ""
         folder = self.out or Path("studies", name)
         place = runs.environment(where)
         wanted = range(self.first_seed, self.first_seed + self.seeds)
@@ -151,7 +157,8 @@ class Study(PlacedCommand):
             together = team.agree(self.together or max(1, most))
             train_together(*arguments, together, self.keep_checkpoints, team)
             return
-        together = self.together or (1 if where.platform == "cpu" else len(seeds))
+        alone = where.platform == "cpu" or opened.config.folds is not None
+        together = self.together or (1 if alone else len(seeds))
         if together > 1 and len(seeds) > 1:
             train_together(*arguments, together, self.keep_checkpoints)
             return

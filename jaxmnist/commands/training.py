@@ -79,6 +79,9 @@ class TrainingCommand(Command):
     """What drives the schedule and picks the best checkpoint: held-out training images; or the test images
     with all training images trained on (the published protocol); or nothing: with last, all training images
     are trained on and the last epoch is kept, whatever its accuracy."""
+    folds: OptionalInt = None
+    """Divide the training images into so many equal parts and hold one out: the last with seed 1, the one before it
+    with seed 2, and so on (cross-validation). By default the last twelfth is held out."""
     config: OptionalFile = None
     """JSON file with any of these settings, such as a run's config.json; options on this line come before it."""
 

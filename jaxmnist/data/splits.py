@@ -9,19 +9,29 @@ Split = Literal["train", "val", "test"]
 SelectOn = Literal["val", "test", "last"]
 """What drives the schedule and picks the epoch: a split, or nothing, where the last epoch is the one."""
 
-HELD_OUT_SHARE = 12
-"""One in this many training images is held out for `val`: 5,000 of MNIST's 60,000."""
+LAST_TWELFTH = (11, 12)
+"""The part of the training images that is held out for `val`, of how many: 5,000 of MNIST's 60,000."""
 
 
 def split_indices(
-    train_count: int, test_count: int, select_on: SelectOn
+    train_count: int, test_count: int, select_on: SelectOn, held_out: tuple[int, int] = LAST_TWELFTH
 ) -> dict[Split, Int32[np.ndarray, " n"]]:
     """Indices of each split into the training images followed by the test images.
 
-    `val` is the end of the training images, the same for every seed, so that runs can be compared on it. With
-    `select_on="test"` (the published protocol) and `"last"` it is empty and all training images train.
+    `val` is one of several equal parts of the training images, in their order. MNIST's stand in the order of their
+    writers, nearly, so that few writers are on both sides. With `select_on="test"` (the published protocol) and
+    `"last"` it is empty and all training images train.
+
+    Args:
+        train_count, test_count: number of images.
+        select_on: says whether images are held out.
+        held_out: which part, counted from 0, and of how many.
     """
-    held_out = train_count // HELD_OUT_SHARE if select_on == "val" else 0
+    part, parts = held_out
+    count = train_count // parts if select_on == "val" else 0
+    after = (parts - 1 - part) * count
     everything = np.arange(train_count + test_count, dtype=np.int32)
-    train, val, test = np.split(everything, [train_count - held_out, train_count])
-    return {"train": train, "val": val, "test": test}
+    before, val, rest, test = np.split(
+        everything, [train_count - after - count, train_count - after, train_count]
+    )
+    return {"train": np.concatenate([before, rest]), "val": val, "test": test}

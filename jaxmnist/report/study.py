@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from jaxmnist.report.terminal import print_warning_box
+from jaxmnist.report.terminal import held_out, print_warning_box
 
 
 class StudyDisplay:
@@ -85,7 +85,7 @@ def print_study_setup(
     """What is about to be repeated, on what, and what of it is done (`jaxmnist.config.RunConfig`, ...)."""
     recipe = config.recipe
     judged = {
-        "val": "val, a twelfth of the training images, held out; figures of the test images are not shown",
+        "val": f"val, {held_out(config)}; figures of the test images are not shown",
         "test": "the test images, on which each run also picks its best epoch: the published protocol",
         "last": "the test images, read in the last epoch; nothing is selected",
     }
@@ -139,7 +139,8 @@ def print_study(console: Console, figures: Mapping[str, Any], files: Sequence[Pa
     settled = round(figures["share_settled"] * count)
     console.print(
         f"Last five epochs all at least {figures['threshold']:g} %: {settled} of {count} seeds. "
-        "Intervals of the mean are Student's t over seeds, on these images."
+        "Intervals of the mean are Student's t over seeds, "
+        + ("each judged by its own part of the images." if figures["folds"] else "on these images.")
         + (" Plain: without the averaging of weights." if figures["plain_last_epoch"] else ""),
         highlight=False,
     )
@@ -193,9 +194,10 @@ def print_against_first(console: Console, compared: Mapping[str, Any], files: Se
             *(("", "") if difference is None else (_with_half(difference, "+.3f"), _p_value(difference))),
         )
     console.print(table)
+    differences = "the paired one over common seeds" if compared["paired"] else "Welch's"
     console.print(
-        "After each mean half of its 95 % interval over seeds: Student's t, for differences Welch's. Each stands "
-        "alone: of twenty differences one is expected to look real by chance.",
+        f"After each mean half of its 95 % interval over seeds: Student's t, for differences {differences}. Each "
+        "stands alone: of twenty differences one is expected to look real by chance.",
         highlight=False,
     )
     for file in files:

@@ -12,7 +12,7 @@ from rich.progress import TaskID
 from rich.table import Table
 
 from jaxmnist.report.study import SeedBars, progress_bars
-from jaxmnist.report.terminal import print_warning_box
+from jaxmnist.report.terminal import held_out, print_warning_box
 
 MOST_ROWS = 20
 """Members in the table; `results.jsonl` has all."""
@@ -61,7 +61,7 @@ def print_sweep_setup(
     """What is about to be tried, and on what (`jaxmnist.sweep.Sweep`, ...)."""
     plan, base = sweep.plan, sweep.base
     judged = {
-        "val": "val, a twelfth of the training images, held out; figures of the test images are not shown",
+        "val": f"val, {held_out(base)}; figures of the test images are not shown",
         "test": "the test images: the best of many on them is better there than elsewhere",
         "last": "the test images: the best of many on them is better there than elsewhere",
     }

@@ -82,11 +82,18 @@ class TrainingDisplay:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def held_out(config: Any) -> str:
+    """Which training images are held out (`jaxmnist.config.RunConfig`)."""
+    if config.folds is None:
+        return "a twelfth of the training images, held out"
+    return f"one of {config.folds} parts of the training images, which goes by the seed, held out"
+
+
 def print_setup(console: Console, config: Any, dataset: Any, place: str, run: object) -> None:
     """What is about to be trained, on what and where (`jaxmnist.config.RunConfig`, `jaxmnist.data.Dataset`)."""
     recipe = config.recipe
     selects = {
-        "val": "a twelfth of the training images, held out (val)",
+        "val": f"{held_out(config)} (val)",
         "test": "the test images",
         "last": "nothing: the last epoch's weights are kept; the test images are read and decide nothing",
     }

@@ -20,7 +20,8 @@ def compare_studies(first: Study, second: Study) -> dict[str, Any]:
     figure to decide by. `by_seed` (paired t): the same question where both have the same seeds, as the order of
     the images, and the initial weights of equal networks, are then the same. `over_images` (random signs): do the
     networks at hand differ by more than the choice of images explains? A difference can hold for one and not for
-    the other; a claim about recipes on MNIST as such needs both.
+    the other; a claim about recipes on MNIST as such needs both. With folds `by_seed` is the figure to decide by: a
+    pair has the same held-out images, which are not the next pair's, and there is no `over_images`.
 
     Raises:
         UsageError: the studies cannot be compared: they judge on other images, or one has no finished seed.
@@ -34,7 +35,10 @@ def compare_studies(first: Study, second: Study) -> dict[str, Any]:
         "by_seed": by_seed([last[0][seed] for seed in common], [last[1][seed] for seed in common])
         if len(common) > 1
         else None,
-        "over_images": over_images(_correct(first, list(last[0])), _correct(second, list(last[1]))),
+        # With folds a seed answers for other images than the next one.
+        "over_images": over_images(_correct(first, list(last[0])), _correct(second, list(last[1])))
+        if first.config.folds is None
+        else None,
     }
     return {
         "split": first.split,
@@ -48,24 +52,36 @@ def compare_studies(first: Study, second: Study) -> dict[str, Any]:
 def compare_with_first(studies: Sequence[Study]) -> dict[str, Any]:
     """Each study's last epoch, and by how much its accuracy differs from the first one's, as plain JSON values.
 
-    `difference` is the study minus the first, by Welch's t as `between_seeds` of `compare_studies`; null for the
-    first itself. Each interval stands alone: of twenty differences one is expected to miss zero by chance.
+    `difference` is the study minus the first, by Welch's t as `between_seeds` of `compare_studies`, with folds over
+    the common seeds as `by_seed`; null for the first itself. Each interval stands alone: of twenty differences one
+    is expected to miss zero by chance.
 
     Raises:
         UsageError: the studies cannot be compared: they judge on other images, or one has no finished seed.
         CheckpointError: files are damaged.
     """
     results = _comparable_seeds(studies)
-    first, *_ = last = [[result.last for result in found] for found in results]
+    last = [{result.seed: result.last for result in found} for found in results]
     rows: list[dict[str, Any]] = []
     for study, found, values in zip(studies, results, last, strict=True):
         losses = [result.last_loss for result in found if result.last_loss is not None]
         loss = dataclasses.asdict(summarise(losses)) if losses else None
-        difference = dataclasses.asdict(between_seeds(values, first)) if rows else None
+        difference = _difference(study, values, last[0]) if rows else None
+        accuracies = list(values.values())
         rows.append(
-            {**_named(study, found), "accuracies": values, "last_loss": loss, "difference": difference}
+            {**_named(study, found), "accuracies": accuracies, "last_loss": loss, "difference": difference}
         )
-    return {"split": studies[0].split, "studies": rows}
+    return {"split": studies[0].split, "paired": studies[0].config.folds is not None, "studies": rows}
+
+
+def _difference(study: Study, values: dict[int, float], first: dict[int, float]) -> dict[str, Any] | None:
+    """Of accuracies by their seeds; None with folds where fewer than two seeds are common."""
+    if study.config.folds is None:
+        return dataclasses.asdict(between_seeds(list(values.values()), list(first.values())))
+    common = sorted(values.keys() & first.keys())
+    if len(common) < 2:
+        return None
+    return dataclasses.asdict(by_seed([values[seed] for seed in common], [first[seed] for seed in common]))
 
 
 def _comparable_seeds(studies: Sequence[Study]) -> list[list[SeedResult]]:
@@ -78,6 +94,11 @@ def _comparable_seeds(studies: Sequence[Study]) -> list[list[SeedResult]]:
                 raise UsageError(
                     f"{first.folder} and {second.folder} are on other data: {mine[:12]} and {other[:12]}."
                 )
+        if first.config.folds != second.config.folds:
+            raise UsageError(
+                f"{first.folder} and {second.folder} hold out other images: --folds {first.config.folds} and "
+                f"{second.config.folds}; compare studies with the same."
+            )
         if first.split != second.split:
             raise UsageError(
                 f"{first.folder} is judged on {first.split} and {second.folder} on {second.split}; "

@@ -217,6 +217,7 @@ def summary(study: Study, results: Sequence[SeedResult], threshold: float) -> di
         "recipe": config.recipe.name,
         "dataset": config.dataset,
         "select_on": config.select_on,
+        "folds": config.folds,
         "split": study.split,
         "parameters": results[0].parameters,
         "epochs": config.recipe.epochs,

@@ -11,7 +11,6 @@ from jaxmnist.checkpoints import restore_run
 from jaxmnist.checkpoints.kept import FOLDER
 from jaxmnist.config import RunConfig
 from jaxmnist.data import Dataset
-from jaxmnist.data.splits import split_indices
 from jaxmnist.durable import remove_tree
 from jaxmnist.errors import InterruptedRunError, StorageError
 from jaxmnist.fit import fit
@@ -81,11 +80,11 @@ def seed_config(study: Study, seed: int) -> RunConfig:
 def predict(study: Study, seed: int, dataset: Dataset, device: Device) -> None:
     """Writes what the last epoch's network of a seed makes of the study's split."""
     network = restore_run(study.run(seed), "latest", device).network
-    train_count, test_count = len(dataset.train_labels), len(dataset.test_labels)
     if study.split == "test":
         images, labels = dataset.test_images, dataset.test_labels
     else:
-        indices = split_indices(train_count, test_count, study.config.select_on)["val"]
+        counts = len(dataset.train_labels), len(dataset.test_labels)
+        indices = seed_config(study, seed).splits(*counts)["val"]
         images, labels = dataset.train_images[indices], dataset.train_labels[indices]
     predictions, _ = classify(network, images)
     try:
