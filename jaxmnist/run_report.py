@@ -171,11 +171,10 @@ def _dataset(
 
 
 def _samples(config: RunConfig, dataset: Dataset) -> Samples | None:
-    augmentation = config.recipe.augmentation
-    if not changes_in_words(augmentation):
+    if not changes_in_words(config.recipe):
         return None
     originals = dataset.train_images[:_SAMPLES]
-    return Samples(originals, augmented_versions(originals, augmentation, _SEED, _VERSIONS))
+    return Samples(originals, augmented_versions(originals, config.recipe, _SEED, _VERSIONS))
 
 
 def _verdict(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxmnist import cli
+from jaxmnist import cli, ops
 from jaxmnist.augment import augment
 from jaxmnist.data import load_dataset
 from jaxmnist.recipes import Augmentation, get_recipe
@@ -44,23 +44,24 @@ def figures(monkeypatch):
 
 
 def test_every_change_is_described_and_no_other():
-    assert changes_in_words(get_recipe("third").augmentation) == [
+    assert changes_in_words(get_recipe("third")) == [
         "rotation ±8° (filled with grey 1)",
         "translation ±10 % of the side",
     ]
-    assert changes_in_words(get_recipe("dilated").augmentation) == [
+    assert changes_in_words(get_recipe("dilated")) == [
         "perspective 0.2 in 50 % of images",
         "rotation ±15°",
     ]
-    assert changes_in_words(get_recipe("evolution").augmentation)[2:] == [
+    assert changes_in_words(get_recipe("evolution"))[2:] == [
         "scale ±15 %",
         "shear ±10°",
         "elastic with alpha 10 and sigma 3",
     ]
-    assert changes_in_words(get_recipe("step1").augmentation) == []
+    assert changes_in_words(get_recipe("flagship"))[3:] == ["pixels read between others", "made upright"]
+    assert changes_in_words(get_recipe("step1")) == []
 
 
-@pytest.mark.parametrize("name", ["third", "evolution"])
+@pytest.mark.parametrize("name", ["third", "evolution", "flagship"])
 def test_originals_stand_above_what_augmentation_makes_of_them(tmp_path, figures, name):
     images, recipe = load_dataset("digits").train_images[:5], get_recipe(name)
     file = save_preview(tmp_path / "a.png", images, "digits", recipe, seed=3, versions=2)
@@ -71,6 +72,7 @@ def test_originals_stand_above_what_augmentation_makes_of_them(tmp_path, figures
     np.testing.assert_array_equal(drawn[:28, 30:58], images[1])
     key = jax.random.split(jax.random.key(3), 2)[1]
     second = jax.jit(augment, static_argnums=2)(key, images, recipe.augmentation)
+    second = ops.deskew(second) if recipe.deskew else second
     np.testing.assert_allclose(drawn[60:, 120:], second[4], atol=1e-3)
     assert f"Recipe {name} on training images of digits, seed 3" in figures[0].get_suptitle()
     with Image.open(file) as picture:

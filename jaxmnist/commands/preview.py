@@ -38,8 +38,8 @@ class Preview(Command):
         from jaxmnist.report.preview import changes_in_words, save_preview
 
         recipe = get_recipe(self.recipe)
-        if not changes_in_words(recipe.augmentation):
-            others = [name for name in RECIPES if changes_in_words(get_recipe(name).augmentation)]
+        if not changes_in_words(recipe):
+            others = [name for name in RECIPES if changes_in_words(get_recipe(name))]
             raise UsageError(f"recipe {self.recipe!r} does not augment; choose one of {', '.join(others)}.")
         for option, value in (("images", self.images), ("rows", self.rows)):
             if not 1 <= value <= _MOST:

@@ -6,11 +6,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Array, Float32, PRNGKeyArray, UInt8
 from matplotlib.figure import Figure
 
+from jaxmnist import ops
 from jaxmnist.augment import augment
-from jaxmnist.recipes import Augmentation, Recipe
+from jaxmnist.recipes import Recipe
 from jaxmnist.report.plots import save_figure
 
 _GAP = 2
@@ -37,7 +38,7 @@ def save_preview(
     Returns:
         The file written.
     """
-    changed = augmented_versions(images, recipe.augmentation, seed, versions)
+    changed = augmented_versions(images, recipe, seed, versions)
     rows = np.concatenate([images[None].astype(np.float32), changed])
     side = images.shape[1] + _GAP
     # White between the images, and none after the last ones.
@@ -45,7 +46,7 @@ def save_preview(
     mosaic = tiles.transpose(0, 2, 1, 3).reshape(len(rows) * side, -1)[:-_GAP, :-_GAP]
     width = max(_NARROWEST, _INCHES * len(images) + 1.1)
     title = f"Recipe {recipe.name} on training images of {dataset}, seed {seed}"
-    lines = [title, *textwrap.wrap(", ".join(changes_in_words(recipe.augmentation)), int(13 * width))]
+    lines = [title, *textwrap.wrap(", ".join(changes_in_words(recipe)), int(13 * width))]
     figure = Figure(figsize=(width, _INCHES * len(rows) + 0.3 + 0.2 * len(lines)), layout="constrained")
     axes = figure.subplots()
     axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255)
@@ -59,18 +60,22 @@ def save_preview(
 
 
 def augmented_versions(
-    images: UInt8[np.ndarray, "n 28 28"], augmentation: Augmentation, seed: int, versions: int
+    images: UInt8[np.ndarray, "n 28 28"], recipe: Recipe, seed: int, versions: int
 ) -> Float32[np.ndarray, "versions n 28 28"]:
-    """Versions of each image as training may see them, grey values from 0 to 255."""
-    keys = jax.random.split(jax.random.key(seed), versions)
+    """Versions of each image as the network may see them in training, grey values from 0 to 255."""
     originals = jnp.asarray(images)
-    changed = jax.jit(jax.vmap(lambda key: augment(key, originals, augmentation)))(keys)
-    return np.asarray(changed, np.float32)
+
+    def version(key: PRNGKeyArray) -> Float32[Array, "n 28 28"]:
+        changed = augment(key, originals, recipe.augmentation).astype(jnp.float32)
+        return ops.deskew(changed) if recipe.deskew else changed
+
+    keys = jax.random.split(jax.random.key(seed), versions)
+    return np.asarray(jax.jit(jax.vmap(version))(keys))
 
 
-def changes_in_words(augmentation: Augmentation) -> list[str]:
-    """A phrase for each kind of change, in their order; none where images stay as they are."""
-    a = augmentation
+def changes_in_words(recipe: Recipe) -> list[str]:
+    """A phrase for each kind of change to training images, in their order; none where they stay as they are."""
+    a = recipe.augmentation
     fill = f" (filled with grey {a.rotation_fill})" if a.rotation_fill else ""
     phrases = {
         "perspective": f"perspective {a.perspective:g} in {100 * a.perspective_probability:g} % of images",
@@ -80,9 +85,9 @@ def changes_in_words(augmentation: Augmentation) -> list[str]:
         "shear": f"shear ±{a.shear:g}°",
         "elastic": f"elastic with alpha {a.elastic:g} and sigma {a.elastic_sigma:g}",
     }
-    chosen = [phrase for field, phrase in phrases.items() if getattr(augmentation, field)]
+    chosen = [phrase for field, phrase in phrases.items() if getattr(a, field)]
     if chosen and a.interpolation == "bilinear":
         chosen.append("pixels read between others")
     if chosen and a.fade:
         chosen.append(f"fading to {100 * a.fade_to:g} % in the last {100 * a.fade:g} % of the training")
-    return chosen
+    return [*chosen, "made upright"] if recipe.deskew else chosen

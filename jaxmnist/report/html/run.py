@@ -259,7 +259,7 @@ def _classes(facts: RunFacts) -> Html | None:
 def _augmentation(facts: RunFacts) -> Html | None:
     if facts.config is None:
         return None
-    changes = changes_in_words(facts.config.recipe.augmentation)
+    changes = changes_in_words(facts.config.recipe)
     if not changes:
         return element("p", "The recipe does not augment: training sees its images as they are.")
     if facts.samples is None:
