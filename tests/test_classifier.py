@@ -174,9 +174,9 @@ def test_python_asks_for_what_the_command_asks_for(tmp_path, monkeypatch):
     options = {"seed": 7, "epochs": 3, "batch_size": 100, "learning_rate": 0.05, "schedule": "one_cycle"}
     options |= {"weight_decay": 1e-4, "decay_on": "kernels", "averaging": 0.9, "select_on": "last"}
     with pytest.raises(UsageError, match=r"that is all\."):
-        jaxmnist.train_run("third", dataset="digits", nesterov=True, **options)
+        jaxmnist.train_run("third", dataset="digits", nesterov=True, deskew=True, **options)
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    monkeypatch.setattr("sys.argv", ["train", "--dataset", "digits", "--nesterov", *words])
+    monkeypatch.setattr("sys.argv", ["train", "--dataset", "digits", "--nesterov", "--deskew", *words])
     with pytest.raises(SystemExit):
         cli.main("train")
     python, command = asked
@@ -194,7 +194,17 @@ def test_python_asks_for_what_the_command_asks_for(tmp_path, monkeypatch):
         weight_decay=1e-4,
         decay_on="kernels",
         averaging=Averaging(0.9),
+        deskew=True,
     )
+
+
+def test_folds_are_asked_for_in_python_as_on_the_line(monkeypatch, capsys):
+    with pytest.raises(UsageError, match="folds is 1, which must be from 2 to 100"):
+        jaxmnist.train_run("third", dataset="digits", folds=1)
+    monkeypatch.setattr("sys.argv", ["train", "--dataset", "digits", "--folds", "1"])
+    with pytest.raises(SystemExit):
+        cli.main("train")
+    assert "folds is 1, which must be from 2 to 100" in capsys.readouterr().err
 
 
 def test_the_example_trains_evaluates_and_plots_in_a_fresh_interpreter(tmp_path, tiny_run):

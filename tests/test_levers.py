@@ -30,6 +30,7 @@ RECIPE = Recipe(
     decay_on="kernels",
     averaging=Averaging(0.95, start_epoch=1),
     initialiser="orthogonal",
+    deskew=True,
     augmentation=Augmentation(
         rotation=10.0, translation=0.1, interpolation="bilinear", fade=0.5, fade_to=0.1
     ),
