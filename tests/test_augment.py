@@ -251,7 +251,7 @@ def test_many_keys_at_once_equal_one_after_the_other(noise):
 
 
 def test_normalising_scales_then_standardises(digits):
-    ours = jax.jit(normalise, static_argnums=(1, 2))(digits, 0.1307, 0.3081)
+    ours = jax.jit(normalise, static_argnums=1)(digits, get_recipe("first"))
     assert ours.shape == (200, 28, 28, 1)
     assert ours.dtype == jnp.float32
     reference = (digits[..., None] / 255 - 0.1307) / 0.3081
@@ -373,10 +373,9 @@ def test_many_keys_at_once_equal_one_after_the_other_for_all_changes(noise):
 
 
 def test_normalising_takes_grey_values_of_both_kinds(digits):
-    both = jax.jit(normalise, static_argnums=(1, 2))
-    np.testing.assert_array_equal(
-        both(digits, 0.1307, 0.3081), both(digits.astype(np.float32), 0.1307, 0.3081)
-    )
+    both = jax.jit(normalise, static_argnums=1)
+    for recipe in (get_recipe("first"), get_recipe("flagship")):
+        np.testing.assert_array_equal(both(digits, recipe), both(digits.astype(np.float32), recipe))
 
 
 def test_a_fading_augmentation_falls_to_its_end_in_the_last_share_of_the_steps():
