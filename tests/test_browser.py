@@ -3,12 +3,14 @@
 import os
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from chromium import EXECUTABLE, Chromium
 from exported_networks import made, network_of, write_page
 from strokes import DIGITS
 
+from jaxmnist import ops
 from jaxmnist.inference import classify
 from jaxmnist.models import ARCHS
 
@@ -54,11 +56,26 @@ def drawn(browser, tmp_path):
 
 
 def read(browser):
-    """The image that the network sees and the probabilities it gives."""
+    """The image that the network gets and the probabilities it gives."""
     browser.wait("!scheduled")
-    pixels = browser.run("Array.from(seen)")
+    pixels = browser.run("Array.from(image)")
     probabilities = browser.run("Array.from(network.value(network.output))")
     return np.array(pixels, np.uint8).reshape(28, 28), np.array(probabilities, np.float32)
+
+
+@pytest.mark.parametrize("arch", ["second", "flagship_small"])
+def test_the_image_is_shown_as_the_network_sees_it(arch, drawn, browser):
+    leaning = [[(0.7, 0.2), (0.3, 0.8)]]
+    image, _ = drawn(arch)(leaning)
+    shown = np.array(browser.run("Array.from(seenImage())")).reshape(28, 28)
+    hidden = browser.run("document.getElementById('upright').hidden")
+    if arch == "second":
+        assert hidden
+        np.testing.assert_array_equal(shown, image)
+    else:
+        assert not hidden
+        np.testing.assert_allclose(shown, ops.deskew(jnp.asarray(image[None], jnp.float32))[0], atol=0.6)
+        assert np.ptp(np.flatnonzero(shown.max(0))) < np.ptp(np.flatnonzero(image.max(0))) / 2
 
 
 @pytest.mark.parametrize("arch", ARCHS)

@@ -73,6 +73,16 @@ def test_every_layer_but_dropout_is_on_the_page_with_its_parameters(tmp_path):
     assert [layer["name"] for layer in layers][:5] == ["conv1", "gelu1", "bn1", "conv2", "gelu2"]
 
 
+@pytest.mark.parametrize("arch", ["second", "flagship"])
+def test_the_page_knows_what_the_network_is_given(arch, tmp_path):
+    data = data_of(write_page(arch, tmp_path))
+    assert data["about"]["deskew"] == (arch == "flagship")
+    steps = {step.output: step for step in made(arch).program.steps}
+    convolution = next(step for step in steps.values() if step.op == "conv")
+    to_maps = steps[convolution.inputs[0]]
+    assert (to_maps.op, to_maps.inputs) == ("transpose", (data["seen"],))
+
+
 @needs_node
 @pytest.mark.parametrize("arch", ARCHS)
 def test_the_page_computes_the_probabilities_of_its_network(arch, tmp_path):

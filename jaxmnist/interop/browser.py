@@ -90,7 +90,7 @@ def read_program(page: str) -> Program:
             )
             for constant in data["constants"]
         }
-        return Program(tuple(steps), constants, (), data["output"])
+        return Program(tuple(steps), constants, data["seen"], (), data["output"])
     except (IndexError, KeyError, ValueError) as error:
         raise CheckpointError(f"this page holds no network ({error!r}); export it again.") from error
 
@@ -108,6 +108,7 @@ def _program_json(program: Program) -> dict[str, Any]:
             {"value": value, "shape": array.shape, "start": start}
             for (value, array), start in zip(program.constants.items(), starts, strict=False)
         ],
+        "seen": program.seen,
         "output": program.output,
         "weights": _base64(np.concatenate([array.ravel() for array in arrays]).astype("<f4")),
     }

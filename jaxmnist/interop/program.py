@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 from jax.export import is_symbolic_dim, symbolic_shape
 from jaxtyping import Float32, UInt8
 
@@ -25,6 +26,9 @@ BATCH = -1
 
 INPUT = 0
 """Number of the value that is the images."""
+
+
+_SEEN = "seen"
 
 
 class Step(NamedTuple):
@@ -51,6 +55,8 @@ class Program(NamedTuple):
     steps: tuple[Step, ...]
     constants: Mapping[int, np.ndarray]
     """Float32 arrays by the number of their value."""
+    seen: int
+    """Number of the value that the network is given: images as they are normalised."""
     layers: tuple[int, ...]
     """Numbers of the values that the layers of `jaxmnist.models.structure.layers` give, in that order."""
     output: int
@@ -95,10 +101,13 @@ def trace(model: Any, variables: Any, recipe: Recipe) -> Program:
         return [_Value(output, shape)]
 
     variables = jax.device_get(variables)
-    function = predictor(lambda images: apply_labelled(model, variables, images), recipe)
+    function = predictor(
+        lambda images: apply_labelled(model, variables, checkpoint_name(images, _SEEN)), recipe
+    )
     images = jax.ShapeDtypeStruct((*symbolic_shape("batch"), *IMAGE_SHAPE[:2]), jnp.uint8)
     (result,) = replay(jax.make_jaxpr(function)(images), [_Value(INPUT, _shape(images.shape))], evaluate)
-    return Program(tuple(steps), constants, tuple(layers.values()), result.number)
+    seen = layers.pop(_SEEN)
+    return Program(tuple(steps), constants, seen, tuple(layers.values()), result.number)
 
 
 def run(

@@ -5,7 +5,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const { about } = data;
 const network = new Network(data);
-const seen = new Uint8Array(SIDE * SIDE); // the image that the network reads
+const image = new Uint8Array(SIDE * SIDE); // what is drawn, scaled and centred
 
 const element = (id) => document.getElementById(id);
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
@@ -46,12 +46,18 @@ function schedule() {
 /** Reads the drawing, runs the network and shows what it says. */
 function predict() {
   const began = performance.now();
-  seen.set(drawing.picture ?? fit(drawing.grey(), INK_SIZE, about.side));
-  const probabilities = network.run(seen);
-  pictureCanvas(seen, element("seen"));
+  image.set(drawing.picture ?? fit(drawing.grey(), INK_SIZE, about.side));
+  const probabilities = network.run(image);
+  pictureCanvas(seenImage(), element("seen"));
   showAnswer(probabilities);
   maps.draw();
   lastSeconds = (performance.now() - began) / 1000;
+}
+
+/** Grey values of the latest image as the network sees it, which may make it upright first. */
+function seenImage() {
+  const values = network.value(data.seen);
+  return Uint8ClampedArray.from(values, (value) => 255 * (value * about.std + about.mean));
 }
 
 function showAnswer(probabilities) {
@@ -112,6 +118,7 @@ function describe() {
   element("draw-title").textContent = `Draw ${what}`;
   element("draw-hint").textContent = "Draw here";
   element("side").textContent = `${about.side}\u00a0×\u00a0${about.side}`;
+  element("upright").hidden = !about.deskew;
   element("training").textContent = about.training_text;
   element("accuracy").textContent = about.accuracy_text;
   const facts = [
