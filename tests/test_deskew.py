@@ -11,7 +11,7 @@ from jaxmnist import ops
 from jaxmnist.augment import normalise
 from jaxmnist.data import load_dataset
 from jaxmnist.recipes import get_recipe
-from jaxmnist.report.model_card import DESKEW
+from jaxmnist.report.model_card import DESKEW_IN_NUMPY
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def deskew(images):
 def by_card(image):
     """What the function gives that the model card shows."""
     names: dict = {}
-    exec(DESKEW, names)
+    exec(DESKEW_IN_NUMPY, names)
     return names["deskew"](image)
 
 

@@ -26,7 +26,7 @@ from jaxmnist.export import CARD, FORMATS, MANIFEST, ExportError, export
 from jaxmnist.interop import to_torch
 from jaxmnist.interop.tensors import from_safetensors
 from jaxmnist.recipes import Averaging, Schedule, get_recipe
-from jaxmnist.report.model_card import DESKEW, model_card
+from jaxmnist.report.model_card import DESKEW_IN_NUMPY, model_card
 from jaxmnist.weights import read_weights
 
 ROOT = Path(__file__).parents[1]
@@ -120,7 +120,7 @@ def test_the_card_says_how_images_are_made_upright_where_they_are(recipe):
     about |= {"parameters": 1, "classes": [], "class_accuracies": [], "trained_on": "mnist"}
     card = model_card(about, get_recipe(recipe), [], 100)
     assert ("of an image that is made upright first" in card) == (recipe == "flagship")
-    assert (DESKEW.rstrip() in card) == (recipe == "flagship")
+    assert (DESKEW_IN_NUMPY.rstrip() in card) == (recipe == "flagship")
 
 
 def test_wilson_intervals_are_those_of_the_tables():

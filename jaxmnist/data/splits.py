@@ -29,9 +29,7 @@ def split_indices(
     """
     part, parts = held_out
     count = train_count // parts if select_on == "val" else 0
-    after = (parts - 1 - part) * count
+    start = train_count - (parts - part) * count
     everything = np.arange(train_count + test_count, dtype=np.int32)
-    before, val, rest, test = np.split(
-        everything, [train_count - after - count, train_count - after, train_count]
-    )
-    return {"train": np.concatenate([before, rest]), "val": val, "test": test}
+    before, val, after, test = np.split(everything, [start, start + count, train_count])
+    return {"train": np.concatenate([before, after]), "val": val, "test": test}

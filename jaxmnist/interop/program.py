@@ -28,7 +28,7 @@ INPUT = 0
 """Number of the value that is the images."""
 
 
-_SEEN = "seen"
+_SEEN = "seen"  # a name among those of the layers, which are their positions
 
 
 class Step(NamedTuple):

@@ -1,5 +1,7 @@
 """Images made upright by their moments."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -30,11 +32,12 @@ def deskew(images: Float32[Array, "batch h w"]) -> Float32[Array, "batch h w"]:
     shares, wide = lax.platform_dependent(
         shares, wide, cpu=lambda *both: lax.optimization_barrier(both), default=lambda *both: both
     )
-    upright = jnp.zeros((), jnp.float32)
-    for k in range(len(offsets)):
-        pixels = lax.slice_in_dim(wide, k, k + width, axis=1)
-        upright = upright + pixels * lax.slice_in_dim(shares, k, k + 1, axis=1)
-    return upright.transpose(2, 0, 1)
+    # Slices of `lax`, as plain indexing of a batch of unknown size would become a gather, which exports do not have.
+    parts = (
+        lax.slice_in_dim(wide, k, k + width, axis=1) * lax.slice_in_dim(shares, k, k + 1, axis=1)
+        for k in range(len(offsets))
+    )
+    return functools.reduce(jnp.add, parts).transpose(2, 0, 1)
 
 
 def _shifts(ink: Float[Array, "h w batch"]) -> Float[Array, "h batch"]:

@@ -16,7 +16,7 @@ class CardFile(NamedTuple):
     """Largest difference of a probability from JAX's."""
 
 
-DESKEW = """import numpy as np
+DESKEW_IN_NUMPY = """import numpy as np
 
 def deskew(image):  # [28, 28]
     ink, at = image.astype(float), np.arange(28.0)
@@ -28,12 +28,11 @@ def deskew(image):  # [28, 28]
 """
 """What weights alone need whose recipe has `deskew`, for an image, in NumPy."""
 
-
 _UPRIGHT = f"""
 Upright means that the principal axis of the ink is: rows are shifted by the image's moments, as by
 
 ```python
-{DESKEW.rstrip()}
+{DESKEW_IN_NUMPY.rstrip()}
 ```
 """
 
