@@ -7,11 +7,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxmnist.classifier import Classifier, load
+    from jaxmnist.api import train_run
+    from jaxmnist.config import RECIPES, Recipe, get_recipe
     from jaxmnist.data import DATASETS, Dataset, load_dataset
+    from jaxmnist.inference.classifier import Classifier, load
     from jaxmnist.models import ARCHS, count_params, create_model
-    from jaxmnist.recipes import RECIPES, Recipe, get_recipe
-    from jaxmnist.training import train_run
 
 __all__ = [
     "ARCHS",
@@ -31,16 +31,16 @@ __all__ = [
 _ROOMS = {
     "ARCHS": "models",
     "DATASETS": "data",
-    "RECIPES": "recipes",
-    "Classifier": "classifier",
+    "RECIPES": "config",
+    "Classifier": "inference.classifier",
     "Dataset": "data",
-    "Recipe": "recipes",
+    "Recipe": "config",
     "count_params": "models",
     "create_model": "models",
-    "get_recipe": "recipes",
-    "load": "classifier",
+    "get_recipe": "config",
+    "load": "inference.classifier",
     "load_dataset": "data",
-    "train_run": "training",
+    "train_run": "api",
     # Rooms with public names of their own: jaxmnist.interop.from_torch, jaxmnist.optim.observe, ...
     "interop": "interop",
     "optim": "optim",

@@ -1,6 +1,6 @@
 """Evaluates a trained network on a dataset; `--help` lists the options."""
 
-from jaxmnist.cli import main
+from jaxmnist.cli.main import main
 
 if __name__ == "__main__":
     main("evaluate")

@@ -1,6 +1,6 @@
 """Classifies image files with a trained network; `--help` lists the options."""
 
-from jaxmnist.cli import main
+from jaxmnist.cli.main import main
 
 if __name__ == "__main__":
     main("predict")

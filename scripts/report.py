@@ -1,6 +1,6 @@
 """Writes a page about one run, or about several side by side; `--help` lists the options."""
 
-from jaxmnist.cli import main
+from jaxmnist.cli.main import main
 
 if __name__ == "__main__":
     main("report")

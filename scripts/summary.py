@@ -1,6 +1,6 @@
 """Lists the layers of a network and what they cost; `--help` lists the options."""
 
-from jaxmnist.cli import main
+from jaxmnist.cli.main import main
 
 if __name__ == "__main__":
     main("summary")

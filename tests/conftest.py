@@ -63,17 +63,17 @@ def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
         path.touch()
         return path
 
-    monkeypatch.setattr("jaxmnist.report.mistakes.save_figure", touch)
+    monkeypatch.setattr("jaxmnist.runs.curves.save_figure", touch)
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs on the embedded digits. Tests that change it copy it first."""
-    from jaxmnist import runs
-    from jaxmnist.config import RunConfig
+    from jaxmnist.config import get_recipe
+    from jaxmnist.config.run import RunConfig
     from jaxmnist.data import load_dataset
-    from jaxmnist.fit import fit
-    from jaxmnist.recipes import get_recipe
+    from jaxmnist.runs.folder import create_run
+    from jaxmnist.runs.loop import fit
 
     class Nobody:
         def on_start(self, epochs_done: int) -> None: ...
@@ -83,6 +83,6 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = load_dataset("digits")
     recipe = dataclasses.replace(get_recipe("second"), epochs=2)
     config = RunConfig("second", recipe, "digits", 1, "val", dataset.fingerprint)
-    run = runs.create_run(tmp_path_factory.mktemp("runs"), config, {})
+    run = create_run(tmp_path_factory.mktemp("runs"), config, {})
     fit(config, dataset, run, jax.devices()[0], Nobody())
     return run

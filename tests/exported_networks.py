@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from conftest import FIXTURES
 
+from jaxmnist.config import recipe_of
 from jaxmnist.data import load_dataset
-from jaxmnist.inference import Network
 from jaxmnist.interop import from_torch
 from jaxmnist.interop.browser import Sample, to_html
 from jaxmnist.interop.program import Program, run, trace
 from jaxmnist.models import count_params, create_model
 from jaxmnist.models.structure import layers
-from jaxmnist.recipes import recipe_of
+from jaxmnist.train.network import Network
+from tests.conftest import FIXTURES
 
 CPU = jax.devices("cpu")[0]
 

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 
 from jaxmnist.data import load_dataset
-from jaxmnist.doubts import find_doubt
-from jaxmnist.evaluate import wilson_interval
-from jaxmnist.fitting import fit
-from jaxmnist.inference import Network, classify
-from jaxmnist.weights import read_weights
+from jaxmnist.data.mnist_style import fit
+from jaxmnist.inference.evaluate import wilson_interval
+from jaxmnist.inference.out_of_distribution import find_doubt
+from jaxmnist.runs.weights import read_weights
+from jaxmnist.train.network import Network, classify
 
 
 def pairs(images: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:

@@ -19,11 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmnist import many, ops, train
-from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract
+from jaxmnist import ops, train
+from jaxmnist.config import Augmentation, Recipe, get_recipe
 from jaxmnist.data import load_dataset
 from jaxmnist.models import ARCHS, create_model
-from jaxmnist.parallel import (
+from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
+from jaxmnist.runtime.devices import select_device, simulate_cpu_devices, use_compile_cache
+from jaxmnist.runtime.mesh import (
     SEED,
     Where,
     along,
@@ -33,13 +35,10 @@ from jaxmnist.parallel import (
     parse_mesh,
     put,
     put_divided,
-    select_device,
     select_mesh,
-    simulate_cpu_devices,
-    use_compile_cache,
 )
-from jaxmnist.programs import build_programs, jitted
-from jaxmnist.recipes import Augmentation, Recipe, get_recipe
+from jaxmnist.train import vmapped
+from jaxmnist.train.jit import build_programs, jitted
 
 IMAGES = 100
 """Of 64 images a batch: every other batch is ragged, with 36."""
@@ -59,7 +58,7 @@ def main() -> None:
     if network in ARCHS:
         training = Training(create_model(network), get_recipe(network), int(steps))
     else:
-        from small_network import Small
+        from tests.small_network import Small
 
         training = Training(Small(), SMALL, int(steps))
     alone = {seed: training.on(device, seed) for seed in (3, 5, 6)}
@@ -132,16 +131,16 @@ class Training:
         """The same for several runs in one program, stacked."""
         setup = {"recipe": self.recipe, "arch": self.model, "total_steps": self.total_steps}
         train_runs = jitted(
-            partial(many.train_runs, loop=many.loop_for(where), **setup),
+            partial(vmapped.train_runs, loop=vmapped.loop_for(where), **setup),
             where,
             out_shardings=along(where, SEED),
             compiler_options=ops.compiler_options(first_device(where)),
         )
-        varied = many.Varied(put(np.array(seeds, np.int32), along(where, SEED)))
+        varied = vmapped.Varied(put(np.array(seeds, np.int32), along(where, SEED)))
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *map(self._start, seeds))
         states, metrics = put(stacked, along(where, SEED))
         for epoch, steps in self._epochs():
-            orders = many.epoch_orders(varied, jnp.int32(epoch), self._split(where), recipe=self.recipe)
+            orders = vmapped.epoch_orders(varied, jnp.int32(epoch), self._split(where), recipe=self.recipe)
             chunk = *self._data(where), orders, np.int32(0), np.int32(steps)
             states, metrics = train_runs(states, metrics, *chunk, varied)
         return jax.device_get((states, metrics))

@@ -16,11 +16,11 @@ from PIL import Image
 from scipy import ndimage
 
 from jaxmnist.data import Dataset, load_dataset
-from jaxmnist.doubts import find_doubt
-from jaxmnist.evaluate import wilson_interval
-from jaxmnist.images import read_stream
-from jaxmnist.inference import Network, classify
-from jaxmnist.weights import read_weights
+from jaxmnist.data.images import read_stream
+from jaxmnist.inference.evaluate import wilson_interval
+from jaxmnist.inference.out_of_distribution import find_doubt
+from jaxmnist.runs.weights import read_weights
+from jaxmnist.train.network import Network, classify
 
 Draw = Callable[[np.ndarray, np.random.Generator], bytes]
 """From a 28x28 digit to the bytes of a picture file."""

@@ -11,21 +11,12 @@ import jax
 import numpy as np
 
 from jaxmnist import train
+from jaxmnist.config import get_recipe
 from jaxmnist.data import load_dataset
 from jaxmnist.models import create_model
-from jaxmnist.parallel import (
-    Where,
-    everywhere,
-    parse_mesh,
-    put,
-    put_divided,
-    select_device,
-    select_mesh,
-    simulate_cpu_devices,
-    use_compile_cache,
-)
-from jaxmnist.programs import build_programs
-from jaxmnist.recipes import get_recipe
+from jaxmnist.runtime.devices import select_device, simulate_cpu_devices, use_compile_cache
+from jaxmnist.runtime.mesh import Where, everywhere, parse_mesh, put, put_divided, select_mesh
+from jaxmnist.train.jit import build_programs
 from tests.on_meshes import collectives
 
 STEPS, REPEATS = 10, 5

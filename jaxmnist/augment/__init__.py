@@ -15,8 +15,9 @@ from jaxtyping import Array, Float32, Int32, PRNGKeyArray, UInt8
 
 from jaxmnist import ops
 from jaxmnist.augment import bilinear, nearest
+from jaxmnist.augment.deskew import deskew
 from jaxmnist.augment.nearest import SIDE
-from jaxmnist.recipes import Augmentation, Recipe
+from jaxmnist.config import Augmentation, Recipe
 
 # An image's uniform draws are, in this order: angle, shift to the right, shift down, scale, shear, whether its
 # perspective changes, and eight moves of corners. A field needs as many of them as stand here. Fewer draws are
@@ -210,7 +211,7 @@ def normalise(
     divided by `recipe.std`; with a channel axis."""
     pixels = images.astype(jnp.float32)
     if recipe.deskew:
-        pixels = ops.deskew(pixels)
+        pixels = deskew(pixels)
     return ((pixels / 255 - recipe.mean) / recipe.std)[..., None]
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxmnist.data import digits, idx, tfds
+from jaxmnist.data.checksums import PUBLISHED
 from jaxmnist.data.dataset import CLOTHING, NUM_CLASSES, Dataset, DataUnavailableError
-from jaxmnist.data.published import PUBLISHED
 from jaxmnist.errors import DataError, unknown_name
 
 __all__ = ["CLOTHING", "DATASETS", "NUM_CLASSES", "DataUnavailableError", "Dataset", "load_dataset"]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxmnist.data.checksums import PUBLISHED, VERSION
+from jaxmnist.data.connectivity import root_cause, why_unreachable
 from jaxmnist.data.dataset import Dataset, DataUnavailableError
-from jaxmnist.data.network import root_cause, why_unreachable
-from jaxmnist.data.published import PUBLISHED, VERSION
 from jaxmnist.errors import DataError
 
 

@@ -18,7 +18,7 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.units import Size
 
 from jaxmnist.data import idx
-from jaxmnist.data.published import VERSION, Published
+from jaxmnist.data.checksums import VERSION, Published
 from jaxmnist.errors import DataError
 
 

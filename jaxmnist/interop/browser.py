@@ -36,7 +36,7 @@ def to_html(
     Args:
         program: the network.
         layers: of the network, those of the program.
-        about: what `jaxmnist.describe` says of the network; plain JSON values.
+        about: what `jaxmnist.inference.description` says of the network; plain JSON values.
         samples: test images.
     """
     data = {

@@ -15,11 +15,11 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.export import is_symbolic_dim, symbolic_shape
 from jaxtyping import Float32, UInt8
 
+from jaxmnist.config import Recipe
 from jaxmnist.errors import UsageError
-from jaxmnist.interop.plain import predictor, replay
+from jaxmnist.interop.jaxpr import predictor, replay
 from jaxmnist.models import IMAGE_SHAPE
 from jaxmnist.models.structure import apply_labelled
-from jaxmnist.recipes import Recipe
 
 BATCH = -1
 """In a shape: the number of images."""

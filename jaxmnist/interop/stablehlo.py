@@ -8,9 +8,9 @@ import numpy as np
 from jax import export
 from jaxtyping import Float32, UInt8
 
-from jaxmnist.interop.plain import plain, predictor
+from jaxmnist.config import Recipe
+from jaxmnist.interop.jaxpr import plain, predictor
 from jaxmnist.models import IMAGE_SHAPE
-from jaxmnist.recipes import Recipe
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 

@@ -16,15 +16,14 @@ from jax import lax
 from jaxtyping import Array, Float, Key, UInt32
 
 from jaxmnist.ops.convolution import conv2d
-from jaxmnist.ops.deskew import deskew
 from jaxmnist.ops.norm import batch_norm
-from jaxmnist.parallel import Device, is_on_mesh
+from jaxmnist.runtime.devices import Device
+from jaxmnist.runtime.mesh import is_on_mesh
 
 __all__ = [
     "batch_norm",
     "compiler_options",
     "conv2d",
-    "deskew",
     "map_mean",
     "max_pool2",
     "random_words",

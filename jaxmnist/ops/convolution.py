@@ -11,7 +11,7 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
-from jaxmnist.parallel import is_on_mesh
+from jaxmnist.runtime.mesh import is_on_mesh
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -12,10 +12,16 @@ import optax
 from jax.core import Tracer
 from jaxtyping import Array, Float32, PyTree, ScalarLike
 
+from jaxmnist.config import Recipe
 from jaxmnist.errors import UsageError
 from jaxmnist.optim.plateau import PlateauState, observe, reduce_on_plateau
-from jaxmnist.optim.rates import ConstantRateState, ScheduledRateState, constant_rate, require, scheduled_rate
-from jaxmnist.recipes import Recipe
+from jaxmnist.optim.schedules import (
+    ConstantRateState,
+    ScheduledRateState,
+    constant_rate,
+    require,
+    scheduled_rate,
+)
 
 __all__ = [
     "constant_rate",

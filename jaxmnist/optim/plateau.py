@@ -21,7 +21,7 @@ import optax
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float32, Int32, PyTree, ScalarLike
 
-from jaxmnist.optim.rates import descend, number, require
+from jaxmnist.optim.schedules import descend, number, require
 
 # More cuts than anyone trains epochs; bounds the table of rates, at whose end the rate stays.
 _MOST_CUTS = 1024

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from jaxmnist.comparison import ComparedRun
-from jaxmnist.config import RunConfig
+from jaxmnist.config import get_recipe
+from jaxmnist.config.run import RunConfig
 from jaxmnist.data import CLOTHING, NUM_CLASSES
 from jaxmnist.models.structure import Layer, Totals
-from jaxmnist.recipes import get_recipe
-from jaxmnist.sources import PUBLISHED
+from jaxmnist.runs.compare import ComparedRun
+from jaxmnist.runs.published import PUBLISHED
 
 
 class Samples(NamedTuple):
@@ -41,7 +41,7 @@ class RunFacts:
     layers: list[Layer]
     totals: Totals | None
     evaluation: dict[str, Any] | None
-    """What `jaxmnist.evaluate.evaluate_split` says of the best checkpoint on the test images."""
+    """What `jaxmnist.inference.evaluate.evaluate_split` says of the best checkpoint on the test images."""
     pictures: dict[int, UInt8[np.ndarray, "28 28"]]
     """Images by the index that a mistake has."""
     samples: Samples | None

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxmnist import runs
 from jaxmnist.errors import CheckpointError
+from jaxmnist.runs.folder import METRICS
 from tests.torture import program, states, steps
 from tests.torture.battery import Attack, Trial, error_of
 
@@ -81,7 +81,7 @@ def mixed_states(trials: int, folder: Path, random: np.random.Generator) -> Iter
 def damaged_metrics(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
     """A lost, cut or changed metrics.jsonl is what it was once the run has gone on."""
     whole = program.train(folder / "whole")
-    content = (whole / runs.METRICS).read_bytes()
+    content = (whole / METRICS).read_bytes()
     damages: list[Callable[[], bytes | None]] = [
         lambda: None,
         lambda: content[: int(random.integers(0, content.index(b"\n")))],
@@ -94,11 +94,11 @@ def damaged_metrics(trials: int, folder: Path, random: np.random.Generator) -> I
             run = folder / f"{trial}"
             shutil.copytree(whole, run)
             changed = damages[trial % len(damages)]()
-            (run / runs.METRICS).unlink()
+            (run / METRICS).unlink()
             if changed is not None:
-                (run / runs.METRICS).write_bytes(changed)
+                (run / METRICS).write_bytes(changed)
             done = program.call(*program.TRAIN, "--resume", run)
-            assert (run / runs.METRICS).read_bytes() == content, "the lines are not those of the run"
+            assert (run / METRICS).read_bytes() == content, "the lines are not those of the run"
             assert "is not as the run left it" in done.stderr, "there is no warning"
 
         yield damage

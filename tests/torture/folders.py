@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxmnist import runs
+from jaxmnist.runs.folder import CONFIG
 from tests.torture import program, states, steps
 from tests.torture.battery import Attack, Trial
 
@@ -20,7 +20,7 @@ def many_runs_on_one_folder(trials: int, folder: Path, random: np.random.Generat
     """
     whole = steps.trained(folder / "whole")
     config = folder / "config.json"
-    config.write_bytes((whole / runs.CONFIG).read_bytes())
+    config.write_bytes((whole / CONFIG).read_bytes())
     for trial in range(trials):
 
         def together(trial: int = trial) -> None:

@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxmnist import programs, runs, train
+from jaxmnist import train
 from jaxmnist.errors import DivergedError
+from jaxmnist.runs.folder import read_metrics
+from jaxmnist.train import jit
 from tests.torture import states, steps
 from tests.torture.battery import Attack, Trial, error_of
 
@@ -41,7 +43,7 @@ def not_finite(trials: int, folder: Path, random: np.random.Generator) -> Iterat
                 assert error.exit_code == 5
             else:
                 assert error is None, f"{bad} bad steps ended the run: {error}"
-                row = runs.read_metrics(run)[1]
+                row = read_metrics(run)[1]
                 assert row.get("skipped_steps") == bad, f"{row.get('skipped_steps')} of {bad} were counted"
                 assert np.isfinite(row["train_loss"]), "a skipped step is in the loss"
             saved = states.leaves(states.read(run))
@@ -92,8 +94,8 @@ def _poisoned(place: str, value: float, count: int | None) -> Iterator[None]:
             stack.callback(setattr, target, name, getattr(target, name))
             setattr(target, name, changed)
         # The programs that are cached are those of the healthy step.
-        programs.build_programs.cache_clear()
-        stack.callback(programs.build_programs.cache_clear)
+        jit.build_programs.cache_clear()
+        stack.callback(jit.build_programs.cache_clear)
         yield
 
 

@@ -17,13 +17,13 @@ from unittest import mock
 import jax
 import numpy as np
 
-from jaxmnist.config import read_file, run_config
+from jaxmnist.config.run import read_file, run_config
 from jaxmnist.data import digits, idx, load_dataset
+from jaxmnist.data.images import read_image
 from jaxmnist.errors import CheckpointError, DataError, UsageError
-from jaxmnist.images import read_image
 from jaxmnist.interop.torch import shapes_of
 from jaxmnist.optim import make_optimizer
-from jaxmnist.weights import read_weights
+from jaxmnist.runs.weights import read_weights
 from tests.torture.battery import Attack, Trial
 from tests.torture.memory import bounded
 from tests.torture.mutation import flip_bit, mutate, truncate

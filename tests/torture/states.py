@@ -10,11 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxmnist import runs
-from jaxmnist.checkpoints import Checkpoints, Snapshot, abstract
 from jaxmnist.errors import CheckpointError
-from jaxmnist.programs import build_programs
-from jaxmnist.train import Keys, no_metrics
+from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
+from jaxmnist.runs.folder import read_config
+from jaxmnist.train.jit import build_programs
+from jaxmnist.train.loss import no_metrics
+from jaxmnist.train.state import Keys
 from tests.torture import program
 from tests.torture.battery import error_of
 
@@ -25,7 +26,7 @@ def read(run: Path, which: str = "latest", warns: bool = True) -> Snapshot:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return read(run, which)
-    config, device = runs.read_config(run), jax.devices("cpu")[0]
+    config, device = read_config(run), jax.devices("cpu")[0]
     programs = build_programs(config.create_model(), config.recipe, device)
     shapes = jax.eval_shape(programs.create_state, Keys.from_seed(0).init)
     restore = getattr(Checkpoints(run, config.arch), f"restore_{which}")

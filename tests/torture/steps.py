@@ -13,12 +13,12 @@ from typing import Any
 
 import jax
 
-from jaxmnist import fit as fit_module
-from jaxmnist import runs
-from jaxmnist.config import RunConfig
+from jaxmnist.config import get_recipe
+from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import InterruptedRunError
-from jaxmnist.recipes import get_recipe
+from jaxmnist.runs import loop as fit_module
+from jaxmnist.runs.folder import create_run, read_config
 
 EPOCHS, BATCHES = 2, 22
 TOTAL = EPOCHS * BATCHES
@@ -43,7 +43,7 @@ def new_run(folder: Path, **recipe: Any) -> Path:
     dataset = load_dataset("digits")
     # Named as the program names a recipe that was changed.
     chosen = dataclasses.replace(get_recipe("second"), name="second-modified", epochs=EPOCHS, **recipe)
-    return runs.create_run(folder, RunConfig("second", chosen, "digits", 1, "val", dataset.fingerprint), {})
+    return create_run(folder, RunConfig("second", chosen, "digits", 1, "val", dataset.fingerprint), {})
 
 
 def go_on(run: Path, after_step: Callable[[int], None] = lambda step: None) -> None:
@@ -51,7 +51,7 @@ def go_on(run: Path, after_step: Callable[[int], None] = lambda step: None) -> N
     with _chunks_of_one_step():
         dataset = load_dataset("digits")
         device = jax.devices("cpu")[0]
-        fit_module.fit(runs.read_config(run), dataset, run, device, Observer(after_step))
+        fit_module.fit(read_config(run), dataset, run, device, Observer(after_step))
 
 
 def trained(folder: Path) -> Path:

@@ -7,16 +7,9 @@ from collections.abc import Sequence
 from jaxmnist.report.facts import RunFacts
 from jaxmnist.report.html.charts import Series, accuracy, bar_chart, line_chart, logarithmic
 from jaxmnist.report.html.elements import Html, Section, element, joined, page, table
-from jaxmnist.report.html.evaluation import (
-    augmentation,
-    classes_of_run,
-    confusion,
-    mistakes,
-    percent,
-    plural,
-)
+from jaxmnist.report.html.evaluation import augmentation, classes_of_run, confusion, mistakes, percent, plural
 from jaxmnist.report.html.settings import configuration, environment
-from jaxmnist.report.preview import changes_in_words
+from jaxmnist.report.plots.preview import changes_in_words
 
 SPLITS = {
     "train": "train (augmented, while training)",

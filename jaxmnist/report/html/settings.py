@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from jaxmnist.recipes import Recipe
+from jaxmnist.config import Recipe
 from jaxmnist.report.facts import (
     RunFacts,
     beside,

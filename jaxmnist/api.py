@@ -1,0 +1,279 @@
+"""Training from its configuration to a finished run folder, as the command does it and Python can."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from jaxmnist.config import Recipe
+from jaxmnist.config.run import RunConfig, changed_recipe, merge_options, run_config, with_schedule
+from jaxmnist.data import Dataset, load_dataset
+from jaxmnist.data.splits import SelectOn
+from jaxmnist.errors import JaxmnistWarning
+from jaxmnist.inference.classifier import Classifier, load
+from jaxmnist.inference.evaluate import evaluate_split
+from jaxmnist.optim import make_optimizer
+from jaxmnist.report.terminal.training import TrainingDisplay, print_setup
+from jaxmnist.runs import folder as runs
+from jaxmnist.runs.loop import fit
+from jaxmnist.runs.restore import restore_run
+from jaxmnist.runs.session import Observer, Observers
+from jaxmnist.runs.teacher import open_teacher
+from jaxmnist.runtime.devices import DeviceChoice, select_device, use_compile_cache
+from jaxmnist.runtime.mesh import Where, first_device, where_text
+from jaxmnist.runtime.team import ALONE, Team
+
+RUN_OPTIONS = ("arch", "dataset", "seed", "dropout", "norm", "select_on", "folds")
+"""What may be chosen of a run's configuration, besides the recipe."""
+RECIPE_OPTIONS = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "nesterov",
+    "weight_decay",
+    "decay_on",
+    "averaging",
+    "deskew",
+)
+"""What may be chosen in place of a recipe's own, besides `schedule`, which puts its plateau aside."""
+
+
+def train_run(
+    arch: str = "third",
+    *,
+    recipe: str | Recipe | Mapping[str, Any] | None = None,
+    dataset: str = "mnist",
+    data_dir: str | Path | None = None,
+    seed: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | Literal["auto"] | None = None,
+    schedule: Literal["constant", "one_cycle", "linear"] | None = None,
+    nesterov: bool | None = None,
+    weight_decay: float | None = None,
+    decay_on: Literal["everything", "kernels"] | None = None,
+    averaging: float | None = None,
+    deskew: bool | None = None,
+    dropout: float | None = None,
+    norm: Literal["batch", "layer", "group"] | None = None,
+    select_on: SelectOn = "val",
+    folds: int | None = None,
+    runs: str | Path = "runs",
+    device: DeviceChoice = "auto",
+    progress: bool = True,
+) -> Classifier:
+    """Trains a network, as `scripts/train.py` does, and keeps metrics, checkpoints and plots in a run folder.
+
+    For the same values the outcome has the same bytes as that of the command.
+
+    Args:
+        arch: name of the network.
+        recipe: how to train: a name, a `Recipe`, or an object of a configuration file that changes fields of
+            one; by default the network's own.
+        dataset: its name.
+        data_dir: folder with the four IDX files, or with a subfolder named after the dataset.
+        seed: of weights, order, augmentation and dropout; by default the recipe's own.
+        epochs, batch_size: instead of the recipe's.
+        learning_rate: instead of the recipe's; "auto" takes what a range test suggests.
+        schedule: course of the learning rate instead of the recipe's schedule or plateau; see `Schedule`.
+        nesterov, weight_decay, decay_on: instead of the recipe's.
+        averaging: use the average of weights and running statistics over the steps, which keeps this share of
+            itself at a step; see `Averaging`.
+        deskew: make images upright by their moments before the network sees them, or do not.
+        dropout: instead of the recipe's and the network's own rates; 0 turns dropout off.
+        norm: normalisation of evolution_v2 and evolution_v3.
+        select_on: what drives the plateau and picks the best checkpoint; with "last" nothing, all training
+            images are trained on and the last epoch is kept.
+        folds: hold out one of so many parts of the training images, which goes by the seed; see `RunConfig`.
+        runs: folder that the run folder is made in.
+        device: where to compute; auto prefers any accelerator.
+        progress: whether it is shown, on standard error.
+
+    Returns:
+        The network of the kept epoch; its `path` is the run folder, `results` and `metrics` are the run's.
+
+    Raises:
+        UsageError: a name is unknown or a value out of range; the run folder cannot be written.
+        DataError: the dataset is missing or damaged.
+        DivergedError, InterruptedRunError, StorageError: see `jaxmnist.runs.loop.fit`.
+    """
+    options = {
+        "arch": arch,
+        "seed": seed,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+        "nesterov": nesterov,
+        "weight_decay": weight_decay,
+        "decay_on": decay_on,
+        "averaging": averaging,
+        "deskew": deskew,
+        "dropout": dropout,
+        "norm": norm,
+        "select_on": select_on,
+        "folds": folds,
+    }
+    chosen = dataclasses.asdict(recipe) if isinstance(recipe, Recipe) else recipe
+    config = checked_config({} if chosen is None else {"recipe": chosen}, options)
+    data = load_dataset(dataset, data_dir)
+    where = select_device(device)
+    use_compile_cache()
+    # Not a terminal where nothing is shown: a display that draws nothing would still catch what others print.
+    console = Console(stderr=True) if progress else Console(quiet=True, force_terminal=False)
+    run, config = start_run(
+        with_data(config, data), data, where, Path(runs), console, learning_rate == "auto"
+    )
+    print_setup(console, config, data, where_text(where), run)
+    train_in(run, config, data, where, console)
+    return load(run, device=device)
+
+
+def checked_config(values: Mapping[str, Any], options: Mapping[str, Any]) -> RunConfig:
+    """What to train; a network and an optimizer can be made of it.
+
+    Args:
+        values: as for `jaxmnist.config.run.run_config`: what a configuration file says, say.
+        options: what comes before it, under the names of the command's options; None is not given. `averaging`
+            is a decay, `schedule` a kind, and the rate `"auto"`, which is found later, leaves the one there is.
+
+    Raises:
+        UsageError: a value is wrong.
+    """
+    given = {name: options.get(name) for name in RUN_OPTIONS}
+    changes = {name: options.get(name) for name in RECIPE_OPTIONS}
+    if changes["learning_rate"] == "auto":
+        del changes["learning_rate"]
+    if changes["averaging"] is not None:
+        changes["averaging"] = {"decay": changes["averaging"]}
+    merged = merge_options(values, given, options.get("recipe"), changes)
+    if (kind := options.get("schedule")) is not None:
+        merged["recipe"] = with_schedule(merged["recipe"], kind)
+    config = run_config(merged)
+    config.create_model()
+    make_optimizer(config.recipe)
+    if (distillation := config.recipe.distillation) is not None:
+        # Whoever goes on with the run may do it from another folder.
+        found = dataclasses.replace(distillation, teacher=str(Path(distillation.teacher).resolve()))
+        config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, distillation=found))
+    return config
+
+
+def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """The configuration of a run on that data."""
+    return dataclasses.replace(config, dataset=dataset.name, data_fingerprint=dataset.fingerprint)
+
+
+def start_run(
+    config: RunConfig,
+    dataset: Dataset,
+    where: Where,
+    root: Path,
+    console: Console,
+    find_rate: bool = False,
+) -> tuple[Path, RunConfig]:
+    """Makes the run folder.
+
+    Args:
+        config: what to train.
+        dataset: on what.
+        where: a device, or a mesh of several, of which a range test takes one.
+        root: the folder that gets the run folder.
+        console: where messages go.
+        find_rate: take the learning rate that a range test suggests, and keep its picture with the run.
+
+    Returns:
+        The run folder, and the configuration with that rate.
+    """
+    open_teacher(config)  # before there is a folder
+    if not find_rate:
+        return runs.create_run(root, config, runs.environment(where)), config
+    from jaxmnist.experiments.lr_range import RangeTest, find_learning_rate
+    from jaxmnist.report.terminal.lr_range import RangeDisplay, save_range
+    from jaxmnist.runs.curves import PLOTS, run_title
+
+    settings, rate = RangeTest(), config.recipe.learning_rate
+    with RangeDisplay(console, settings.steps) as display:
+        result = find_learning_rate(config, dataset, first_device(where), settings, display)
+    if result.suggestion is None:
+        message = f"the range test suggests no rate: {result.reason}; {rate:g} stays."
+        warnings.warn(message, JaxmnistWarning, stacklevel=2)
+    else:
+        console.print(f"The range test suggests the learning rate {result.suggestion:.6g}.", highlight=False)
+        recipe = changed_recipe(config.recipe, {"learning_rate": float(f"{result.suggestion:.6g}")})
+        config = dataclasses.replace(config, recipe=recipe)
+    run = runs.create_run(root, config, runs.environment(where))
+    (run / PLOTS).mkdir()
+    save_range(result, run_title(config), run / PLOTS / "lr_range.png")
+    return run, config
+
+
+def agree_on_run(team: Team, choose: Callable[[], tuple[Path, RunConfig]]) -> tuple[Path, RunConfig]:
+    """The run folder and the configuration that the leader of a team chooses."""
+    chosen = choose() if team.is_leader else None
+    if team.size == 1:
+        return chosen  # pyright: ignore[reportReturnType]
+    values = None if chosen is None else (str(chosen[0]), dataclasses.asdict(chosen[1]))
+    run, config = team.agree(values)
+    return Path(run), runs.config_of(config)
+
+
+def train_in(
+    run: Path,
+    config: RunConfig,
+    dataset: Dataset,
+    where: Where,
+    console: Console,
+    tensorboard: bool = False,
+    team: Team = ALONE,
+) -> dict[str, Any]:
+    """Trains in a run folder to the last epoch, showing progress, and draws the curves.
+
+    Args:
+        run: the folder.
+        config: what to train.
+        dataset: on what.
+        where: a device, or a mesh of several.
+        console: where progress is shown.
+        tensorboard: write events for TensorBoard, too; see `jaxmnist.runs.tensorboard`.
+        team: the processes that train it together; see `jaxmnist.runs.loop.fit`.
+
+    Returns:
+        The contents of `results.json`; errors are those of `jaxmnist.runs.loop.fit`.
+    """
+    with TrainingDisplay(console, config.recipe.epochs) as display:
+        tensorboard = tensorboard and team.is_leader
+        observer = _with_events(display, run) if tensorboard else display
+        results = fit(config, dataset, run, where, observer, team)
+    if not team.is_leader:
+        return results
+    from jaxmnist.runs.curves import save_curves  # matplotlib takes half a second to import
+
+    try:
+        save_curves(run)
+    except OSError as error:
+        message = f"the curves could not be drawn in {run} ({error.strerror})."
+        warnings.warn(message, JaxmnistWarning, stacklevel=2)
+    if tensorboard:
+        _add_confusion(run, dataset, first_device(where))
+    return results
+
+
+def _with_events(display: Observer, run: Path) -> Observer:
+    from jaxmnist.runs.tensorboard import EventWriter
+
+    return Observers(display, EventWriter(run))
+
+
+def _add_confusion(run: Path, dataset: Dataset, device: Any) -> None:
+    """What the best epoch takes for what, among the events: evaluated once, at the end, in some seconds."""
+    from jaxmnist.report.plots.mistakes import confusion_figure
+    from jaxmnist.runs.curves import as_png
+    from jaxmnist.runs.tensorboard import EventWriter
+
+    figures = evaluate_split(restore_run(run, "best", device).network, dataset, "test")
+    origin = {"run": str(run), "weights": None, "checkpoint": "best", "augmentation_seed": None}
+    EventWriter(run).add_picture("confusion", *as_png(confusion_figure(figures | origin)), figures["epoch"])

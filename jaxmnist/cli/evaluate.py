@@ -1,0 +1,86 @@
+"""The `evaluate` command."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from jaxmnist.cli.network_options import NetworkCommand
+from jaxmnist.cli.options import OptionalDataset, OptionalFolder
+from jaxmnist.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from jaxmnist.data.splits import Split
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate(NetworkCommand):
+    """Evaluate a trained network: accuracy, confusion matrix, mistakes.
+
+    Names of files end in the split, as evaluation-train.json does, but for test.
+    """
+
+    split: Literal["test", "val", "train", "all"] = "test"
+    """Which images; all is every split there is, side by side. For a weights file there is no val."""
+    augment: bool = False
+    """Evaluate the train images with the recipe's augmentation instead of as they are."""
+    seed: int = 0
+    """Seed of --augment."""
+    shifts: int = 0
+    """Predict from the mean over all shifts by up to so many pixels (1 gives 9 of them). This is another figure than
+    the network's accuracy; its files end in -shifts1."""
+    dataset: OptionalDataset = None
+    """What to evaluate on, also other data than the run's; by default only those, for weights mnist."""
+    data_dir: OptionalFolder = None
+    """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
+    out: OptionalFolder = None
+    """Gets evaluation.json and plots/; by default the run folder, for weights NAME.npz evaluation/NAME."""
+
+    def run(self) -> None:
+        from jaxmnist.inference import evaluate
+        from jaxmnist.inference.classifier import data_for
+        from jaxmnist.report.terminal.evaluation import print_evaluation, print_splits
+
+        if self.augment and self.split not in ("train", "all"):
+            raise UsageError(f"--augment changes train images, not those of {self.split}; add --split train.")
+        if not 0 <= self.shifts <= 4:
+            raise UsageError(
+                f"--shifts {self.shifts} is out of range; choose a number of pixels from 0 to 4."
+            )
+        network = self.open_network()
+        dataset = data_for(network, self.network, self.dataset, self.data_dir)
+        splits: list[Split] = evaluate.splits_of(network, dataset) if self.split == "all" else [self.split]
+        results, files = [], []
+        for split in splits:
+            images, seed = evaluate.images_of(dataset, split), None
+            if self.augment and split == "train":
+                images, seed = evaluate.augmented(images, network.recipe.augmentation, self.seed), self.seed
+            figures = evaluate.evaluate_split(network, dataset, split, images, self.shifts)
+            results.append(self.origin() | figures | {"augmentation_seed": seed})
+            files += self._save(results[-1], images)
+        if self.json:
+            by_split = {figures["split"]: figures for figures in results}
+            print(json.dumps({"splits": by_split} if self.split == "all" else results[0]))
+        elif self.split == "all":
+            print_splits(self.console(), results, files)
+        else:
+            print_evaluation(self.console(), results[0], files)
+
+    def _save(self, figures: dict[str, Any], images: "np.ndarray") -> list[Path]:
+        from jaxmnist.report.plots.mistakes import save_evaluation_pictures
+        from jaxmnist.report.terminal.evaluation import file_suffix
+        from jaxmnist.runs.folder import write_json
+
+        # Not beside a weights file by default: its folder belongs to others, and may be read-only.
+        default = Path("evaluation", self.network.stem) if self.is_weights else self.network
+        out = self.out or default
+        try:
+            pictures = save_evaluation_pictures(out, figures, images)
+            file = out / f"evaluation{file_suffix(figures)}.json"
+            write_json(file, figures)
+        except OSError as error:
+            message = f"{out} cannot be written to ({error.strerror}); name another folder with --out."
+            raise UsageError(message) from error
+        return [file, *pictures]

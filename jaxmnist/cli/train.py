@@ -1,0 +1,118 @@
+"""The `train` command."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from jaxmnist.cli.device_options import PLACES, PlacedCommand
+from jaxmnist.cli.options import Command, OptionalFloat, OptionalFolder, OptionalInt
+from jaxmnist.errors import UsageError
+
+if TYPE_CHECKING:
+    from jaxmnist.runtime.team import Team
+
+LearningRate = Annotated[
+    float | Literal["auto"] | None,
+    tyro.conf.arg(aliases=["--lr"], metavar="FLOAT|auto", help_behavior_hint=""),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(PlacedCommand):
+    """Train a network and keep metrics, checkpoints and plots in a run folder."""
+
+    seed: OptionalInt = None
+    """Seed of weights, order, augmentation and dropout; by default the recipe's own."""
+    learning_rate: LearningRate = None
+    """Instead of the recipe's; auto takes what a range test suggests, see find_lr."""
+    target_acc: OptionalFloat = None
+    """Test accuracy in percent that the selected epoch must reach; below it the exit code is 6."""
+    runs: Path = Path("runs")
+    """Folder that the run folder is made in."""
+    resume: OptionalFolder = None
+    """Run folder to go on with, under its own configuration."""
+    tensorboard: bool = False
+    """Write TensorBoard events into the run folder as well, in tensorboard/ (needs the extra tensorboard)."""
+
+    def run(self) -> None:
+        from jaxmnist.runtime.signals import StopSignals
+
+        # Around what has nothing to save; `fit` has its own.
+        with StopSignals():
+            team = self.join()
+            with team.together():
+                self._train(team)
+
+    def _train(self, team: "Team") -> None:
+        from jaxmnist.api import agree_on_run, start_run, train_in
+        from jaxmnist.data import load_dataset
+        from jaxmnist.errors import TargetMissedError
+        from jaxmnist.models.structure import layers, totals
+        from jaxmnist.report.terminal import training as terminal
+        from jaxmnist.report.terminal.summary import print_network
+        from jaxmnist.runs.folder import read_config
+        from jaxmnist.runtime.mesh import parse_mesh, where_text
+
+        console = self.console() if team.is_leader else self.no_console()
+        if self.mesh is not None and parse_mesh(self.mesh).seed > 1:
+            raise UsageError(f"--mesh {self.mesh}: train has one seed; give data=N only, or use study.")
+        if self.tensorboard:
+            from jaxmnist.runs.tensorboard import require_tensorboard
+
+            require_tensorboard()
+        if self.resume is not None:
+            self._refuse_configuration()
+            resumed = self.resume
+            run, config = agree_on_run(team, lambda: (resumed, read_config(resumed)))
+            dataset = load_dataset(config.dataset, self.data_dir)
+            where = self.start_on(team, console)
+        else:
+            config, dataset = self.configure(console, self.seed, self.learning_rate)
+            where = self.start_on(team, console)
+            find_rate = self.learning_rate == "auto"
+            run, config = agree_on_run(
+                team, lambda: start_run(config, dataset, where, self.runs, console, find_rate)
+            )
+        team.remedy = f"what was saved is kept: start all processes again with --resume {run}"
+        network = layers(config.create_model())
+        print_network(console, config.arch, network, totals(network))
+        terminal.print_setup(console, config, dataset, where_text(where, team.size), run)
+        results = train_in(run, config, dataset, where, console, self.tensorboard, team)
+        if not team.is_leader:
+            return
+        if self.json:
+            print(json.dumps(results | {"run": str(run)}))
+        else:
+            terminal.print_results(console, results, run)
+        reached = results["test_accuracy_of_best"]
+        if self.target_acc is not None and reached < self.target_acc:
+            which = "last" if config.select_on == "last" else "selected"
+            raise TargetMissedError(
+                f"the {which} epoch {results['best_epoch']} has a test accuracy of {reached:.2f} %, which misses "
+                f"--target-acc {self.target_acc:g}; the run is complete in {run}."
+            )
+
+    def _refuse_configuration(self) -> None:
+        # What the run does not decide itself, and may differ from session to session.
+        free = (
+            "resume",
+            "data_dir",
+            "target_acc",
+            "tensorboard",
+            *PLACES,
+            *(field.name for field in dataclasses.fields(Command)),
+        )
+        given = [
+            field.name
+            for field in dataclasses.fields(self)
+            if field.name not in free and getattr(self, field.name) != field.default
+        ]
+        if given:
+            option = given[0].replace("_", "-")
+            raise UsageError(
+                f"--resume goes on under the configuration of {self.resume}; leave out --{option}, "
+                "or start a new run with it."
+            )

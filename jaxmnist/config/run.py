@@ -1,0 +1,195 @@
+"""What was asked for, as data: the configuration of a run, and how it is read from JSON.
+
+A configuration file changes what it names and leaves the rest: objects within objects are merged (RFC 7396),
+so `{"recipe": {"name": "third", "plateau": {"patience": 1}}}` is the recipe `third` with another patience. The
+`config.json` of a run names everything, and so repeats it.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Int32
+
+from jaxmnist.config.parsing import read_json, shown, updated
+from jaxmnist.config.recipe import Recipe
+from jaxmnist.config.recipes import RECIPES, get_recipe, recipe_of
+from jaxmnist.data.splits import LAST_TWELFTH, SelectOn, Split, split_indices
+from jaxmnist.errors import UsageError, shortened, unknown_name
+from jaxmnist.models import ARCHS, create_model
+
+_MOST_FOLDS = 100
+_RECIPE_NAME = re.compile(r"[\w.+-]{1,100}")  # becomes part of the run folder's name
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What decides the outcome of a run, next to the data themselves."""
+
+    arch: str
+    recipe: Recipe
+    dataset: str
+    seed: int
+    select_on: SelectOn
+    """Split that drives the schedule and the choice of the best checkpoint; with `last` nothing does, and the
+    last epoch's weights are the run's."""
+    data_fingerprint: str
+    """SHA-256 of the images and labels."""
+    dropout: float | None = None
+    """Instead of the recipe's and the network's own rates; 0 turns every dropout off."""
+    norm: Literal["batch", "layer", "group"] | None = None
+    """Instead of the network's own normalisation, where it has a choice."""
+    folds: int | None = None
+    """Number of equal parts of the training images of which `val` is one: the last for seed 1, the one before it for
+    seed 2, and so on. Without it `val` is the last twelfth for every seed."""
+
+    def __post_init__(self) -> None:
+        if self.folds is not None:
+            if not 2 <= self.folds <= _MOST_FOLDS:
+                raise UsageError(f"folds is {self.folds}, which must be from 2 to {_MOST_FOLDS}.")
+            if self.select_on != "val":
+                raise UsageError(
+                    f"folds divide the training images to hold some out, and --select-on {self.select_on} holds out "
+                    "none; leave one of them away."
+                )
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise UsageError(f"dropout is {self.dropout:g}, which must be at least 0 and below 1.")
+        if self.select_on == "last" and self.recipe.plateau is not None:
+            raise UsageError(
+                f"recipe {self.recipe.name!r} cuts its learning rate by a plateau schedule, which has nothing to look "
+                "at with --select-on last; add --schedule one_cycle, linear or constant, or select on val or test."
+            )
+        # Those beyond would be cut to 32 bits: two seeds with one outcome.
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"seed is {shortened(str(self.seed))}, which must be from 0 to 4294967295.")
+
+    @property
+    def held_out(self) -> tuple[int, int]:
+        """The part of the training images that is `val` where images are held out, and of how many."""
+        return LAST_TWELFTH if self.folds is None else (-self.seed % self.folds, self.folds)
+
+    def splits(self, train_count: int, test_count: int) -> dict[Split, Int32[np.ndarray, " n"]]:
+        """The images of each split, see `jaxmnist.data.splits.split_indices`."""
+        return split_indices(train_count, test_count, self.select_on, self.held_out)
+
+    def create_model(self) -> Any:
+        """The network; see `jaxmnist.models.create_model`.
+
+        Raises:
+            UsageError: the arch does not exist, or has no choice of what was chosen.
+        """
+        dropout = self.recipe.dropout if self.dropout is None else self.dropout
+        chosen = {"dropout": dropout, "norm": self.norm}
+        return create_model(self.arch, **{key: value for key, value in chosen.items() if value is not None})
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The JSON object in a configuration file; what it says is checked by `run_config`.
+
+    Raises:
+        UsageError: it cannot be read or is no JSON object.
+    """
+    try:
+        values = read_json(path)
+    except OSError as error:
+        raise UsageError(f"--config {path} cannot be read ({error.strerror}); name a JSON file.") from error
+    except ValueError as error:
+        raise UsageError(f"--config {path} is not JSON ({error}); correct it there.") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"--config {path} holds no JSON object; begin it with a brace.")
+    return values
+
+
+def run_config(values: Mapping[str, Any]) -> RunConfig:
+    """The configuration that is meant by what is said, with defaults for the rest.
+
+    Args:
+        values: fields of `RunConfig`. `recipe` may be a name, or an object that changes fields of the recipe
+            it names, by default the arch's own. `environment`, which a run's `config.json` has, is passed over.
+
+    Raises:
+        UsageError: a key is unknown, which is answered with the nearest one, or a value is out of range.
+    """
+    values = {key: value for key, value in values.items() if key != "environment"}
+    recipe = values.pop("recipe", {})
+    config = updated(RunConfig("third", Recipe(""), "", 0, "val", ""), values)
+    if config.arch not in ARCHS:
+        raise unknown_name("arch", config.arch, ARCHS)
+    recipe = changed_recipe(recipe_of(config.arch), recipe)
+    return dataclasses.replace(config, recipe=recipe, seed=values.get("seed", recipe.default_seed))
+
+
+def merge_options(
+    values: Mapping[str, Any],
+    options: Mapping[str, Any],
+    recipe: str | None,
+    recipe_options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a configuration file says, overruled by the options that were given (those that are not None).
+
+    Args:
+        values: contents of the file.
+        options: fields of a run's configuration.
+        recipe: name of a recipe.
+        recipe_options: fields of the recipe; an object changes what it names.
+
+    Returns:
+        What `run_config` takes.
+    """
+    merged = dict(values) | _given(options)
+    chosen = merged.get("recipe", {}) if recipe is None else recipe
+    changes = _given(recipe_options)
+    if changes and isinstance(chosen, str):
+        chosen = {"name": chosen}
+    # Anything else that is no object is left for `run_config` to refuse.
+    merged["recipe"] = _merged(chosen, changes) if isinstance(chosen, Mapping) else chosen
+    return merged
+
+
+def with_schedule(recipe: Any, kind: Literal["constant", "one_cycle", "linear"]) -> Any:
+    """A recipe as a configuration file has it, by name or as an object, with a schedule in place of its own."""
+    chosen = {"name": recipe} if isinstance(recipe, str) else recipe
+    if not isinstance(chosen, Mapping):
+        return recipe
+    schedule = {"kind": kind} if kind != "constant" else None
+    return _merged(chosen, {"plateau": None, "schedule": schedule})
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """An object with the changes of another, and so the objects within (RFC 7396, but null stays)."""
+    merged = dict(values)
+    for name, change in changes.items():
+        present = merged.get(name)
+        if isinstance(present, Mapping) and isinstance(change, Mapping):
+            change = _merged(present, change)
+        merged[name] = change
+    return merged
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def changed_recipe(base: Recipe, changes: Any) -> Recipe:
+    """A recipe from its name, or from an object that names one (by default `base`) and changes its fields.
+
+    One that differs from the known recipe it is named after gets the name `<name>-modified`.
+
+    Raises:
+        UsageError: there is no such recipe or field, or a value is of another type or out of range.
+    """
+    if isinstance(changes, str):
+        return get_recipe(changes)
+    name = changes.get("name", base.name) if isinstance(changes, Mapping) else base.name
+    known = get_recipe(name) if name in RECIPES else base
+    recipe = updated(known, changes, "recipe")
+    if not _RECIPE_NAME.fullmatch(recipe.name):
+        raise UsageError(
+            f"recipe.name is {shown(recipe.name)}, which must be up to 100 letters, digits and characters of ._+-."
+        )
+    if name in RECIPES and recipe != known:
+        return dataclasses.replace(recipe, name=f"{name}-modified")
+    return recipe

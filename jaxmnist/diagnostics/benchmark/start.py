@@ -1,0 +1,122 @@
+"""How long `train` takes to its first line of progress, and how much memory it needs: in processes of its own."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxmnist.config import Recipe
+from jaxmnist.diagnostics.benchmark.torch_process import last_line
+from jaxmnist.diagnostics.benchmark.turns import MAXRSS_BYTES, summary
+from jaxmnist.errors import UsageError
+
+IMAGES = {"train": 60_000, "t10k": 10_000}
+"""Images of the training files and of the test files, as many as MNIST's have."""
+
+_TRAIN = "from jaxmnist.cli.main import main; main('train')"
+_PROGRESS = "Epoch 1/1 "
+
+
+def starts(
+    arch: str,
+    recipe: Recipe,
+    platform: str,
+    repeats: int,
+    report: Callable[[str], None] = lambda line: None,
+) -> dict[str, dict[str, Any]]:
+    """Trains one epoch at a time, first with an empty compile cache, then with the one which that filled.
+
+    Args:
+        arch: name of the network.
+        recipe: what is trained with.
+        platform: JAX's; "cpu", or whatever JAX prefers.
+        repeats: times that both are measured, in turn.
+        report: told in one line what has been done.
+
+    Returns:
+        For `cold` and `warm`, each with one number a repeat: `seconds` from the start of Python to the first line
+        of progress, and `peak_memory_bytes`, the largest resident size until the process ended, plots and all.
+        From them, as `median`, `min` and `max`, `first_progress_seconds` and `peak_megabytes`.
+
+    Raises:
+        UsageError: the training failed; its last line is in the message.
+    """
+    rows: dict[str, dict[str, Any]] = {
+        name: {"seconds": [], "peak_memory_bytes": []} for name in ("cold", "warm")
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        data, config = Path(folder, "data"), Path(folder, "config.json")
+        _write_images(data)
+        values = {"arch": arch, "recipe": dataclasses.asdict(recipe) | {"epochs": 1}}
+        config.write_text(json.dumps(values))
+        command = [sys.executable, "-P", "-c", _TRAIN, "--config", str(config), "--data-dir", str(data)]
+        command += ["--device", "cpu" if platform == "cpu" else "auto"]
+        for repeat in range(1, repeats + 1):
+            with tempfile.TemporaryDirectory(dir=folder) as place:
+                for row in rows.values():
+                    seconds, peak = _measure(command, Path(place))
+                    row["seconds"].append(seconds)
+                    row["peak_memory_bytes"].append(peak)
+            last = (
+                f"{name} {row['seconds'][-1]:.2f} s, {row['peak_memory_bytes'][-1] / 1e6:,.0f} MB"
+                for name, row in rows.items()
+            )
+            report(f"repeat {repeat}/{repeats}: {', '.join(last)}")
+    for row in rows.values():
+        row["first_progress_seconds"] = summary(row["seconds"])
+        row["peak_megabytes"] = summary([size / 1e6 for size in row["peak_memory_bytes"]])
+    return rows
+
+
+def _measure(command: list[str], place: Path) -> tuple[float, int]:
+    # The process that measures may have taken most of an accelerator's memory.
+    there = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache"), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    with tempfile.TemporaryFile() as errors:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [*command, "--runs", str(place / "runs")],
+            env=os.environ | there,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        seconds = None
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if seconds is None and line.startswith(_PROGRESS):
+                    seconds = time.perf_counter() - began
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            process.stdout.close()
+        # Not Popen.wait, which does not tell what the process has used.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode or seconds is None:
+            raise UsageError(
+                f"the training whose start was to be measured failed ({last_line(errors)}); repair that first."
+            )
+        return seconds, usage.ru_maxrss * MAXRSS_BYTES
+
+
+def _write_images(folder: Path) -> None:
+    """MNIST's four files with random images and labels."""
+    random = np.random.default_rng(0)
+    folder.mkdir()
+    for split, count in IMAGES.items():
+        for kind, shape, most in (("images-idx3", (count, 28, 28), 256), ("labels-idx1", (count,), 10)):
+            header = np.array([0x0800 + len(shape), *shape], ">u4")
+            values = random.integers(0, most, shape, np.uint8)
+            (folder / f"{split}-{kind}-ubyte").write_bytes(header.tobytes() + values.tobytes())

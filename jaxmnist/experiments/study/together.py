@@ -1,0 +1,234 @@
+"""A study whose seeds train at once, in one program: the way for a device that one seed leaves mostly idle.
+
+Between epochs every seed is an ordinary run: it is evaluated, saved and written down as `jaxmnist.runs.loop` does it, and
+can go on by itself. Within an epoch nothing is saved: who is interrupted there repeats it.
+"""
+
+import contextlib
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxmnist import ops, train
+from jaxmnist.config import Recipe
+from jaxmnist.data import Dataset
+from jaxmnist.errors import InterruptedRunError
+from jaxmnist.experiments.study.folder import Study, is_finished
+from jaxmnist.experiments.study.loop import GO_ON, RunObserver, SeedObserver, close_seed, predict, seed_config
+from jaxmnist.runs.checkpoints import Checkpoints, Snapshot
+from jaxmnist.runs.epoch import begin, close_epoch, finish, require_converging
+from jaxmnist.runs.folder import open_run
+from jaxmnist.runs.loop import CHUNK_SECONDS, SECONDS_TO_STOP, TEAM_SECONDS_TO_STOP, train_epoch
+from jaxmnist.runs.session import Session, place
+from jaxmnist.runs.teacher import open_teacher
+from jaxmnist.runtime.files import locked
+from jaxmnist.runtime.mesh import (
+    SEED,
+    Where,
+    all_on_data,
+    along,
+    everywhere,
+    first_device,
+    mesh_shape,
+    put,
+    put_divided,
+)
+from jaxmnist.runtime.signals import StopSignals
+from jaxmnist.runtime.team import ALONE, Team
+from jaxmnist.train import vmapped
+from jaxmnist.train.jit import build_programs, jitted
+from jaxmnist.train.loss import Teacher
+
+
+class _Member:
+    """A seed of a group: its run, and where that stands."""
+
+    def __init__(self, seed: int, session: Session) -> None:
+        self.seed, self.session = seed, session
+        self.snapshot, self.rows = begin(session)
+
+    @property
+    def is_within_epoch(self) -> bool:
+        return int(self.snapshot.metrics.examples) > 0
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Ends an epoch."""
+        self.snapshot = close_epoch(self.session, snapshot, self.rows)
+        self.session.observer.on_epoch(self.rows[-1])
+
+
+def train_together(
+    study: Study,
+    seeds: Sequence[int],
+    dataset: Dataset,
+    where: Where,
+    observer: SeedObserver,
+    environment: Mapping[str, Any],
+    together: int,
+    keep_checkpoints: bool = False,
+    team: Team = ALONE,
+) -> None:
+    """Trains the seeds that are not finished, so many at once; otherwise as `jaxmnist.experiments.study.loop.train_seeds`.
+
+    Figures are those of single runs up to the rounding of float32. The time of an epoch is shared out evenly. On a
+    mesh each part of its axis `seed` trains its share of a group; where a group does not divide, it is filled up
+    with runs that nobody looks at.
+    """
+    todo = team.agree([seed for seed in seeds if not is_finished(study, seed)] if team.is_leader else None)
+    for first in range(0, len(todo), together):
+        group = todo[first : first + together]
+        try:
+            _train_group(study, group, dataset, where, observer, environment, team)
+        except InterruptedRunError as error:
+            raise InterruptedRunError(error.signum, study.folder, GO_ON) from error
+        for seed in group if team.is_leader else ():
+            predict(study, seed, dataset, first_device(where))
+            close_seed(study, seed, keep_checkpoints)
+            observer.on_seed(seed)
+
+
+def _train_group(
+    study: Study,
+    seeds: list[int],
+    dataset: Dataset,
+    where: Where,
+    observer: SeedObserver,
+    environment: Mapping[str, Any],
+    team: Team,
+) -> None:
+    recipe = study.config.recipe
+    # What is done for one seed after the other is done by all devices.
+    single = all_on_data(where)
+    data = place(dataset, study.config, single)
+    images = data.images
+    if single != where:
+        images = put_divided(np.concatenate([dataset.train_images, dataset.test_images]), where)
+    total_steps = recipe.total_steps(len(data.train_split))
+    model = study.config.create_model()
+    teacher = open_teacher(study.config)
+    programs = build_programs(model, recipe, single, total_steps, teacher)
+    seconds = SECONDS_TO_STOP if team is ALONE else TEAM_SECONDS_TO_STOP
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(StopSignals(seconds, f"interrupted, {GO_ON}"))
+
+        def member(seed: int) -> _Member:
+            config, run = seed_config(study, seed), study.run(seed)
+            if team.is_leader:
+                open_run(run, config, environment)
+                stack.enter_context(locked(run))
+            session = Session(
+                config=config,
+                run=run,
+                where=single,
+                programs=programs,
+                keys=put(train.Keys.from_seed(seed), everywhere(single)),
+                data=data,
+                checkpoints=Checkpoints(run, config.arch, recipe),
+                stop=stop,
+                observer=RunObserver(seed, observer),
+                team=team,
+            )
+            return _Member(seed, session)
+
+        members = [member(seed) for seed in seeds]
+        for one in members:
+            if one.is_within_epoch:
+                one.close(train_epoch(one.session, one.snapshot, one.rows))
+        # A group that was interrupted between its seeds is not at one epoch.
+        while (epoch := min(len(one.rows) for one in members)) < recipe.epochs:
+            at_epoch = [one for one in members if len(one.rows) == epoch]
+            together = _build_programs(model, recipe, where, total_steps, teacher)
+            _train_epoch(at_epoch, epoch, together, study.folder, where, images)
+        for one in members:
+            finish(one.session, one.snapshot, one.rows)
+
+
+def _train_epoch(
+    members: list[_Member], epoch: int, programs: tuple[Any, Any], folder: Path, where: Where, images: Any
+) -> None:
+    """Takes the members, which have done as many epochs, through the next one."""
+    session = members[0].session
+    data, team = session.data, session.team
+    train_runs, epoch_orders = programs
+    # A whole number for each part of the mesh; the last run stands in for those that are missing.
+    runs_of = [*members, *members[-1:] * (-len(members) % mesh_shape(where).seed)]
+    by_seed = along(where, SEED)
+    # The bits of a seed count, not its sign.
+    seeds = np.array([one.seed for one in runs_of], np.uint32).view(np.int32)
+    varied = vmapped.Varied(put(seeds, by_seed))
+    # On the host, where taking apart needs no program for each seed and shape.
+    parts = jax.device_get([(one.snapshot.state, one.snapshot.metrics) for one in runs_of])
+    states, metrics = put(jax.tree.map(lambda *leaves: np.stack(leaves), *parts), by_seed)
+    orders = epoch_orders(varied, session.placed(np.int32(epoch)), data.train_split)
+    if team.size > 1:
+        chunk = images, data.labels, orders, np.int32(0), np.int32(1)
+        train_runs.lower(states, metrics, *chunk, varied).compile()
+        team.barrier()
+    began = time.perf_counter()
+    steps, done = 1, 0
+    while done < session.batches:
+        chunk_began = time.perf_counter()
+        steps = min(steps, session.batches - done)
+        chunk = images, data.labels, orders, np.int32(done), np.int32(steps)
+        states, metrics = train_runs(states, metrics, *chunk, varied)
+        sums = _fetch(metrics, where)
+        done += steps
+        steps = team.agree(max(1, round(CHUNK_SECONDS * steps / (time.perf_counter() - chunk_began))))
+        for index, one in enumerate(members):
+            require_converging(one.session, _pick(sums, index), epoch)
+            one.session.observer.on_progress(epoch + 1, done, session.batches, 0.0, 0.0)
+        signum = team.agree_on_signal(session.stop.requested)
+        if signum is not None:
+            raise InterruptedRunError(signum, folder)
+    seconds = (time.perf_counter() - began) / len(members)
+    results = _fetch((states, metrics), where)
+    for index, one in enumerate(members):
+        state, sums = session.placed(_pick(results, index))
+        one.close(Snapshot(state, sums, seconds, list(one.rows)))
+
+
+@functools.lru_cache(maxsize=8)
+def _build_programs(
+    model: Any, recipe: Recipe, where: Where, total_steps: int, teacher: Teacher | None
+) -> tuple[Any, Any]:
+    divided = {"out_shardings": along(where, SEED)} if isinstance(where, Mesh) else {}
+    train_runs = jitted(
+        partial(
+            vmapped.train_runs,
+            arch=model,
+            recipe=recipe,
+            loop=vmapped.loop_for(where),
+            total_steps=total_steps,
+            teacher=teacher,
+        ),
+        where,
+        donate_argnums=(0, 1),
+        compiler_options=ops.compiler_options(first_device(where)),
+        **divided,
+    )
+    epoch_orders = partial(vmapped.epoch_orders, recipe=recipe)
+    # On one device it is called as it is, a handful of small programs.
+    return train_runs, jitted(epoch_orders, where) if isinstance(where, Mesh) else epoch_orders
+
+
+def _fetch(tree: Any, where: Where) -> Any:
+    """Arrays that may lie divided over processes, on the host of each."""
+    if isinstance(where, Mesh):
+        tree = _build_gathering(where)(tree)
+    return jax.device_get(tree)
+
+
+@functools.lru_cache(maxsize=8)
+def _build_gathering(where: Where) -> Any:
+    return jitted(lambda tree: tree, where)
+
+
+def _pick(stacked: Any, index: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], stacked)

@@ -1,0 +1,171 @@
+"""The sweep folder: what is in it, and how a sweep is opened.
+
+sweep.json      the axes and how members are made of them; what all share; the members; where it ran
+<member>/       a study for each member, with a run s<seed>/ for each of its seeds
+rung<N>/        with halving, the members' studies of a rung
+results.jsonl   a line per member, the best first
+summary.json    the sweep in a few figures, and its best member
+plots/          a picture of them
+optuna.jsonl    Optuna's journal, where it chose the members
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from jaxmnist.config.run import RunConfig
+from jaxmnist.errors import CheckpointError, UsageError
+from jaxmnist.experiments.study.folder import Study, first_difference, open_study
+from jaxmnist.experiments.sweep.axes import Axis, parse_axes
+from jaxmnist.experiments.sweep.halving import Rung
+from jaxmnist.experiments.sweep.members import Member, member_config
+from jaxmnist.runs.folder import config_of, write_json
+
+SWEEP = "sweep.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How a sweep's members are made, and how each is trained."""
+
+    over: tuple[str, ...]
+    """The axes, as options name them."""
+    method: Literal["grid", "random", "optuna"]
+    count: int
+    """Members at random, or trials of Optuna; of a grid, all."""
+    seeds: int
+    first_seed: int = 1
+    sweep_seed: int = 0
+    """What the members follow from, where they are not a grid's."""
+    halving: int = 0
+    """What members are divided by from rung to rung; 0 for none."""
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes."""
+        return parse_axes(self.over)
+
+    @property
+    def seed_numbers(self) -> range:
+        """The seeds of each member."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """What cannot be otherwise when a sweep goes on: it would have made other members, or promoted others."""
+        values = {**dataclasses.asdict(self), "over": list(self.over)}
+        can_grow = ("count", "seeds") if self.method != "optuna" else ("count",)
+        can_grow = () if self.halving else can_grow
+        return {key: value for key, value in values.items() if key not in can_grow}
+
+
+class Sweep(NamedTuple):
+    """A sweep's folder and what it says."""
+
+    folder: Path
+    plan: Plan
+    bases: Mapping[str, RunConfig]
+    """The configuration that members start from, for each arch."""
+    members: list[Member]
+    rungs: list[Rung]
+    environment: Mapping[str, Any]
+
+    @property
+    def base(self) -> RunConfig:
+        """The first of the configurations; all have the same data and selection."""
+        return next(iter(self.bases.values()))
+
+    @property
+    def split(self) -> str:
+        """The split that members are ranked on."""
+        return Study(self.folder, self.base).split
+
+    def place(self, member: Member, rung: int = 0) -> Path:
+        """The folder of a member's study."""
+        return self.folder / self.rungs[rung].name / member.name if self.rungs else self.folder / member.name
+
+    def config(self, member: Member, rung: int = 0) -> RunConfig:
+        """What a member trains."""
+        return member_config(member, self.bases, self.rungs[rung].epochs if self.rungs else None)
+
+    def study(self, member: Member, rung: int = 0) -> Study:
+        """The study of a member, which is made where it is not there yet."""
+        return open_study(self.place(member, rung), self.config(member, rung), self.environment)
+
+
+def open_sweep(
+    folder: Path,
+    plan: Plan,
+    bases: Mapping[str, RunConfig],
+    members: Sequence[Member],
+    rungs: Sequence[Rung],
+    environment: Mapping[str, Any],
+) -> Sweep:
+    """A sweep in a folder, which is made unless it is there already; there it may get more members and seeds.
+
+    Raises:
+        UsageError: it cannot be written, or is another one; the message says what differs.
+        CheckpointError: it is damaged.
+    """
+    sweep = Sweep(folder, plan, dict(bases), list(members), list(rungs), dict(environment))
+    if (folder / SWEEP).is_file():
+        present = read_sweep(folder)
+        pairs = [(present.plan.fixed, plan.fixed), (_plain(present.bases), _plain(bases))]
+        if difference := next(filter(None, (first_difference(*pair) for pair in pairs)), ""):
+            raise UsageError(f"{folder} is another sweep: {difference}; name another --out.")
+        known = {member.number: member for member in present.members}
+        if any(known.get(member.number, member) != member for member in members):
+            raise UsageError(f"{folder} has other members than this version draws; name another --out.")
+        # With a smaller count, those beyond it stay what they are.
+        merged = known | {member.number: member for member in members}
+        sweep = sweep._replace(members=[merged[number] for number in sorted(merged)])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_sweep(sweep)
+    except OSError as error:
+        raise UsageError(
+            f"the sweep folder {folder} cannot be written ({error.strerror}); name another --out."
+        ) from error
+    return sweep
+
+
+def write_sweep(sweep: Sweep) -> None:
+    """Writes `sweep.json`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    values = {
+        "plan": dataclasses.asdict(sweep.plan),
+        "bases": _plain(sweep.bases),
+        "members": [member._asdict() for member in sweep.members],
+        "rungs": [rung._asdict() for rung in sweep.rungs],
+        "environment": dict(sweep.environment),
+    }
+    write_json(sweep.folder / SWEEP, values)
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """The sweep in a folder.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    path = folder / SWEEP
+    if not path.is_file():
+        raise CheckpointError(f"{folder} is not a sweep: it has no {SWEEP}; give a folder that sweep made.")
+    try:
+        values = json.loads(path.read_text())
+        plan = Plan(**values["plan"] | {"over": tuple(values["plan"]["over"])})
+        bases = {arch: config_of(config) for arch, config in values["bases"].items()}
+        members = [Member(int(one["number"]), dict(one["values"])) for one in values["members"]]
+        rungs = [Rung(**rung) for rung in values["rungs"]]
+        return Sweep(folder, plan, bases, members, rungs, values["environment"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, UsageError) as error:
+        raise CheckpointError(f"{path} is damaged ({error!r}); restore it or delete the folder.") from error
+
+
+def _plain(bases: Mapping[str, RunConfig]) -> dict[str, Any]:
+    return {arch: dataclasses.asdict(dataclasses.replace(config, seed=0)) for arch, config in bases.items()}

@@ -1,0 +1,132 @@
+"""How the members of a sweep stand: `results.jsonl` and `summary.json`."""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxmnist.experiments.statistics import summarise
+from jaxmnist.experiments.study.folder import (
+    SEEDS,
+    STUDY,
+    SUMMARY,
+    SeedResult,
+    read_divergences,
+    read_seeds,
+    read_study,
+)
+from jaxmnist.experiments.sweep.folder import Sweep
+from jaxmnist.experiments.sweep.members import Member
+from jaxmnist.runs.folder import write_json
+from jaxmnist.runtime.files import write_atomically
+
+
+@dataclasses.dataclass(frozen=True)
+class MemberResult:
+    """How a member stands on the last rung that it has reached."""
+
+    member: Member
+    rung: int
+    epochs: int
+    study: Path
+    seeds: tuple[SeedResult, ...]
+    diverged: tuple[int, ...]
+
+    @property
+    def score(self) -> float | None:
+        """Mean accuracy in percent of the last epoch over the seeds; none where one diverged: a mean over those
+        that did not would flatter the member."""
+        if self.diverged or not self.seeds:
+            return None
+        return statistics.fmean(seed.last for seed in self.seeds)
+
+    @property
+    def order(self) -> tuple[int, float, int]:
+        """Smaller for what ranks higher: a later rung, a higher score, a lower number."""
+        return -self.rung, -(-1.0 if self.score is None else self.score), self.member.number
+
+
+def read_member(sweep: Sweep, member: Member, rung: int = 0) -> MemberResult | None:
+    """How a member stands on a rung; None where none of its seeds is finished.
+
+    Raises:
+        CheckpointError: files are damaged.
+    """
+    place = sweep.place(member, rung)
+    if not (place / STUDY).is_file():
+        return None
+    study = read_study(place)
+    seeds, diverged = read_seeds(study), read_divergences(study)
+    if not seeds and not diverged:
+        return None
+    return MemberResult(member, rung, study.config.recipe.epochs, place, tuple(seeds), tuple(diverged))
+
+
+def read_results(sweep: Sweep) -> list[MemberResult]:
+    """The members of which a seed is finished, each on the last rung it has reached, the best first.
+
+    Raises:
+        CheckpointError: files are damaged.
+    """
+    found: dict[int, MemberResult] = {}
+    for rung in range(max(1, len(sweep.rungs))):
+        for member in sweep.members:
+            if (result := read_member(sweep, member, rung)) is not None:
+                found[member.number] = result
+    return sorted(found.values(), key=lambda result: result.order)
+
+
+def write_table(sweep: Sweep, results: Sequence[MemberResult]) -> dict[str, Any]:
+    """Writes `results.jsonl` and `summary.json`; returns the latter's contents.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    rows = [_row(sweep, rank, result) for rank, result in enumerate(results, 1)]
+    write_atomically(sweep.folder / SEEDS, "".join(json.dumps(row) + "\n" for row in rows))
+    plan, scored = sweep.plan, [row for row in rows if row["last_epoch"] is not None]
+    figures = {
+        "method": plan.method,
+        "over": list(plan.over),
+        "sweep_seed": None if plan.method == "grid" else plan.sweep_seed,
+        "halving": plan.halving or None,
+        "rungs": [rung._asdict() for rung in sweep.rungs],
+        "dataset": sweep.base.dataset,
+        "select_on": sweep.base.select_on,
+        "split": sweep.split,
+        "seeds": plan.seeds,
+        "members": len(sweep.members),
+        "members_begun": len(rows),
+        "diverged": [row["member"] for row in rows if row["diverged"]],
+        "best": scored[0] if scored else None,
+    }
+    write_json(sweep.folder / SUMMARY, figures)
+    return figures
+
+
+def read_table(folder: Path) -> list[dict[str, Any]]:
+    """The lines of `results.jsonl`."""
+    return [json.loads(line) for line in (folder / SEEDS).read_text().splitlines()]
+
+
+def _row(sweep: Sweep, rank: int, result: MemberResult) -> dict[str, Any]:
+    def summary(values: Sequence[float]) -> dict[str, Any] | None:
+        return dataclasses.asdict(summarise(values)) if values and result.score is not None else None
+
+    return {
+        "rank": rank,
+        "member": result.member.name,
+        "number": result.member.number,
+        "values": dict(result.member.values),
+        "rung": result.rung + 1 if sweep.rungs else None,
+        "epochs": result.epochs,
+        "study": str(result.study.relative_to(sweep.folder)),
+        "parameters": result.seeds[0].parameters if result.seeds else None,
+        "seeds": [seed.seed for seed in result.seeds],
+        "diverged": list(result.diverged),
+        "last_epoch": summary([seed.last for seed in result.seeds]),
+        "last_five_mean": summary([seed.last_five for seed in result.seeds]),
+        "seconds": round(sum(seed.seconds for seed in result.seeds), 3),
+    }

@@ -1,0 +1,93 @@
+"""A picture of what augmentation does: originals, and below them random versions of each."""
+
+import textwrap
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float32, PRNGKeyArray, UInt8
+from matplotlib.figure import Figure
+
+from jaxmnist.augment import augment
+from jaxmnist.augment.deskew import deskew
+from jaxmnist.config import Recipe
+from jaxmnist.runs.curves import save_figure
+
+_GAP = 2
+"""Pixels of an image that lie between two images."""
+_INCHES = 0.8
+"""Side of an image with its gap."""
+_NARROWEST = 5.0
+"""Inches that the title needs."""
+
+
+def save_preview(
+    path: Path, images: UInt8[np.ndarray, "n 28 28"], dataset: str, recipe: Recipe, seed: int, versions: int
+) -> Path:
+    """Draws the images in a row and, in a row each, versions of them as training may see them.
+
+    Args:
+        path: PNG file to write.
+        images: one or more.
+        dataset: where they come from, for the title.
+        recipe: its augmentation is applied.
+        seed: of the random changes.
+        versions: of each image.
+
+    Returns:
+        The file written.
+    """
+    changed = augmented_versions(images, recipe, seed, versions)
+    rows = np.concatenate([images[None].astype(np.float32), changed])
+    side = images.shape[1] + _GAP
+    # White between the images, and none after the last ones.
+    tiles = np.pad(rows, ((0, 0), (0, 0), (0, _GAP), (0, _GAP)), constant_values=255)
+    mosaic = tiles.transpose(0, 2, 1, 3).reshape(len(rows) * side, -1)[:-_GAP, :-_GAP]
+    width = max(_NARROWEST, _INCHES * len(images) + 1.1)
+    title = f"Recipe {recipe.name} on training images of {dataset}, seed {seed}"
+    lines = [title, *textwrap.wrap(", ".join(changes_in_words(recipe)), int(13 * width))]
+    figure = Figure(figsize=(width, _INCHES * len(rows) + 0.3 + 0.2 * len(lines)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255)
+    axes.set_xticks([])
+    names = ["original", *(f"version {version}" for version in range(1, versions + 1))]
+    axes.set_yticks([side * row + (side - _GAP - 1) / 2 for row in range(len(rows))], names, fontsize=9)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.suptitle("\n".join(lines), fontsize=9)
+    return save_figure(figure, path)
+
+
+def augmented_versions(
+    images: UInt8[np.ndarray, "n 28 28"], recipe: Recipe, seed: int, versions: int
+) -> Float32[np.ndarray, "versions n 28 28"]:
+    """Versions of each image as the network may see them in training, grey values from 0 to 255."""
+    originals = jnp.asarray(images)
+
+    def version(key: PRNGKeyArray) -> Float32[Array, "n 28 28"]:
+        changed = augment(key, originals, recipe.augmentation).astype(jnp.float32)
+        return deskew(changed) if recipe.deskew else changed
+
+    keys = jax.random.split(jax.random.key(seed), versions)
+    return np.asarray(jax.jit(jax.vmap(version))(keys))
+
+
+def changes_in_words(recipe: Recipe) -> list[str]:
+    """A phrase for each kind of change to training images, in their order; none where they stay as they are."""
+    a = recipe.augmentation
+    fill = f" (filled with grey {a.rotation_fill})" if a.rotation_fill else ""
+    phrases = {
+        "perspective": f"perspective {a.perspective:g} in {100 * a.perspective_probability:g} % of images",
+        "rotation": f"rotation ±{a.rotation:g}°{fill}",
+        "translation": f"translation ±{100 * a.translation:g} % of the side",
+        "scale": f"scale ±{100 * a.scale:g} %",
+        "shear": f"shear ±{a.shear:g}°",
+        "elastic": f"elastic with alpha {a.elastic:g} and sigma {a.elastic_sigma:g}",
+    }
+    chosen = [phrase for field, phrase in phrases.items() if getattr(a, field)]
+    if chosen and a.interpolation == "bilinear":
+        chosen.append("pixels read between others")
+    if chosen and a.fade:
+        chosen.append(f"fading to {100 * a.fade_to:g} % in the last {100 * a.fade:g} % of the training")
+    return [*chosen, "made upright"] if recipe.deskew else chosen

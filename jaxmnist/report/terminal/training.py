@@ -1,0 +1,169 @@
+"""A training run in the terminal: what is trained, progress bar, a line per epoch, results.
+
+A bar that redraws itself is for a terminal; into a file or a pipe go plain lines.
+"""
+
+import math
+import time
+from typing import Any
+
+from rich.box import DOUBLE, SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+PLAIN_SECONDS = 10.0
+"""Shortest time between two progress lines when the output is no terminal."""
+
+
+class TrainingDisplay:
+    """An observer of `jaxmnist.runs.loop.fit` that prints; use it as a context manager."""
+
+    def __init__(self, console: Console, epochs: int) -> None:
+        self.console = console
+        self.epochs = epochs
+        self._progress = Progress(
+            TextColumn("Epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed}/{task.total}  {task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._last_line = -math.inf  # the first line comes at once: it tells that all is compiled
+
+    def __enter__(self) -> "TrainingDisplay":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def on_start(self, epochs_done: int) -> None:
+        if epochs_done:
+            self._print(f"Going on after epoch {epochs_done} of {self.epochs}.")
+
+    def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None:
+        figures = f"loss {loss:.4f}  accuracy {accuracy:.2f} %"
+        if self._task is None:
+            self._task = self._progress.add_task("", total=total, epoch=epoch, epochs=self.epochs, figures="")
+        self._progress.update(self._task, completed=done, figures=figures)
+        if (
+            not self.console.is_terminal
+            and time.monotonic() - self._last_line > PLAIN_SECONDS
+            and done < total
+        ):
+            self._last_line = time.monotonic()
+            self._print(f"Epoch {epoch}/{self.epochs}  {done}/{total}  {figures}")
+
+    def on_epoch(self, row: dict[str, Any]) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+        self._last_line = time.monotonic()
+        width = len(str(self.epochs))
+        splits = [
+            f"{split} loss {row[f'{split}_loss']:.4f}  {row[f'{split}_correct']}/{row[f'{split}_examples']} "
+            f"({row[f'{split}_accuracy']:.2f} %)"
+            for split in ("val", "test")
+            if f"{split}_loss" in row
+        ]
+        self._print(
+            f"Epoch {row['epoch']:>{width}}/{self.epochs}  train {row['train_accuracy']:.2f} %  "
+            f"{'  '.join(splits)}  lr {row['learning_rate']:.3g}  {row['seconds']:.1f} s"
+            + (f"  {row['skipped_steps']} steps skipped" if "skipped_steps" in row else "")
+        )
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def held_out(config: Any) -> str:
+    """Which training images are held out (`jaxmnist.config.run.RunConfig`)."""
+    if config.folds is None:
+        return "a twelfth of the training images, held out"
+    return f"one of {config.folds} parts of the training images, which goes by the seed, held out"
+
+
+def print_setup(console: Console, config: Any, dataset: Any, place: str, run: object) -> None:
+    """What is about to be trained, on what and where (`jaxmnist.config.run.RunConfig`, `jaxmnist.data.Dataset`)."""
+    recipe = config.recipe
+    selects = {
+        "val": f"{held_out(config)} (val)",
+        "test": "the test images",
+        "last": "nothing: the last epoch's weights are kept; the test images are read and decide nothing",
+    }
+    lines = {
+        "data": f"{dataset.name} from {dataset.source}",
+        "recipe": f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, "
+        f"learning rate {recipe.learning_rate:g}, seed {config.seed}",
+        "selects": selects[config.select_on],
+        "device": place,
+        "run folder": str(run),
+    }
+    for name, value in lines.items():
+        console.print(f"{name:<11}{value}", highlight=False, markup=False, soft_wrap=True)
+    console.print()
+
+
+def print_results(console: Console, results: dict[str, Any], run: object) -> None:
+    """The final numbers of a run, and where it lies."""
+    table = Table(title="Results", box=SIMPLE, show_header=False, title_justify="left", title_style="bold")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for figure, value in _result_lines(results):
+        table.add_row(figure, value)
+    console.print(table)
+    if results["dataset"] == "digits":
+        print_warning_box(console, "These figures are for scikit-learn's digits. This is not MNIST.")
+    console.print(f"Run folder: {run}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _result_lines(results: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = [
+        ("parameters", f"{results['parameters']:,}"),
+        ("best train accuracy", f"{results['best_train_accuracy']:.2f} %"),
+    ]
+    if results["select_on"] == "val":
+        lines.append(
+            (
+                f"test accuracy of the epoch selected on val (epoch {results['best_epoch']})",
+                f"{results['test_accuracy_of_best']:.2f} %",
+            )
+        )
+    kept = _KEPT if results["select_on"] == "last" else ""
+    lines += [
+        (f"test accuracy, last epoch{kept}", f"{results['final_test_accuracy']:.2f} %"),
+        ("test accuracy, mean of the last five epochs", f"{results['last_five_mean_test_accuracy']:.2f} %"),
+        (
+            f"best test accuracy (epoch {results['best_test_epoch']}{_BEST.get(results['select_on'], '')})",
+            f"{results['best_test_accuracy']:.2f} %",
+        ),
+        ("training time", f"{results['seconds']:.1f} s"),
+    ]
+    if not results["rule_met"]:
+        lines.append(
+            (
+                "no epoch met the recipe's checkpoint rule; kept the best of all, epoch",
+                str(results["best_epoch"]),
+            )
+        )
+    return lines
+
+
+_KEPT = " (whose weights are kept; nothing was selected)"
+_BEST = {
+    "test": ", selected on the test images: the published protocol",
+    "last": ", for the record: it decided nothing",
+}
+
+
+def print_warning_box(console: Console, message: str) -> None:
+    """A message that must not be missed, in a box."""
+    console.print(
+        Panel(escape(message), box=DOUBLE, border_style="bold yellow", expand=False, padding=(0, 2))
+    )

@@ -1,0 +1,167 @@
+"""The host loop around `jaxmnist.train`: epoch after epoch in chunks of steps, with progress and signals."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxmnist.runs.folder import require_data_of_run
+from jaxmnist import train
+from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
+from jaxmnist.config.run import RunConfig
+from jaxmnist.data import Dataset
+from jaxmnist.runtime.files import locked
+from jaxmnist.runs.epoch import begin, close_epoch, finish, means, require_converging
+from jaxmnist.errors import InterruptedRunError
+from jaxmnist.runtime.team import ALONE, Team
+from jaxmnist.runtime.mesh import Where, everywhere, put
+from jaxmnist.runtime.devices import return_freed_memory
+from jaxmnist.train.jit import build_programs
+from jaxmnist.runs.session import Observer, Session, place
+from jaxmnist.runtime.signals import StopSignals
+from jaxmnist.runs.teacher import open_teacher
+
+CHUNK_SECONDS = 0.4
+"""Aimed length of a device call: progress moves, and a signal is honoured within a second."""
+
+SECONDS_TO_STOP = 1.0
+"""After a signal: time for the chunk in progress; then the state before what takes longer is saved."""
+
+TEAM_SECONDS_TO_STOP = 10.0
+"""The same where several processes have to hear of it."""
+
+SAVE_SECONDS = 60.0
+"""A checkpoint in the middle of an epoch when the last one is older than this."""
+
+
+def fit(
+    config: RunConfig, dataset: Dataset, run: Path, where: Where, observer: Observer, team: Team = ALONE
+) -> dict[str, Any]:
+    """Trains until the recipe's last epoch, from the run's newest checkpoint where there is one.
+
+    Args:
+        config: what to train.
+        dataset: the data that `config.dataset` names.
+        run: an existing run folder; metrics, checkpoints and results are written there.
+        where: a device, or a mesh of several.
+        observer: told about progress, in each process its own.
+        team: the processes that train this run together, over all of which the mesh extends. All call this
+            function alike; the leader alone reads and writes the run folder.
+
+    Returns:
+        The contents of `results.json`.
+
+    Raises:
+        DivergedError: so many steps in a row were not finite that there is no way on; the last good
+            checkpoint stays.
+        InterruptedRunError: SIGINT or SIGTERM arrived; the state was saved first.
+        StorageError: the last state or the results could not be saved. While training goes on, a save that
+            fails is no more than a warning.
+        CheckpointError: the run's checkpoint, or its teacher, cannot be used.
+        DataError: the run began on other data.
+        SelfCheckError: the processes of a team do not compute the same.
+        UsageError: another process uses the run's folder, or it cannot be written to, or the disk is full.
+    """
+    require_data_of_run(config, dataset, run)
+    seconds = SECONDS_TO_STOP if team is ALONE else TEAM_SECONDS_TO_STOP
+    stop_signals = StopSignals(seconds, f"interrupted; go on with --resume {run}")
+    with locked(run) if team.is_leader else contextlib.nullcontext(), stop_signals as stop:
+        data = place(dataset, config, where)
+        total_steps = config.recipe.total_steps(len(data.train_split))
+        session = Session(
+            config=config,
+            run=run,
+            where=where,
+            programs=build_programs(
+                config.create_model(), config.recipe, where, total_steps, open_teacher(config)
+            ),
+            keys=put(train.Keys.from_seed(config.seed), everywhere(where)),
+            data=data,
+            checkpoints=Checkpoints(run, config.arch, config.recipe),
+            stop=stop,
+            observer=observer,
+            team=team,
+        )
+        with _compiling_ahead(session):
+            snapshot, rows = begin(session)
+        team.barrier()
+        observer.on_start(len(rows))
+        while len(rows) < config.recipe.epochs:
+            snapshot = train_epoch(session, snapshot, rows)
+            snapshot = close_epoch(session, snapshot, rows)
+            observer.on_epoch(rows[-1])
+            session.end_if_asked()
+        results = finish(session, snapshot, rows)
+        session.end_if_asked()
+    return results
+
+
+@contextlib.contextmanager
+def _compiling_ahead(session: Session) -> Iterator[None]:
+    """Compiles the order of an epoch and the chunk, the longest part of a start, beside what is done within.
+
+    Errors are left to the calls themselves, which then compile again.
+    """
+    programs, keys, data = session.programs, session.keys, session.data
+    shapes = jax.eval_shape(partial(programs.create_state, keys.init)), train.no_metrics()
+    state, metrics = abstract(shapes, session.where)
+
+    def compile_programs() -> None:
+        with contextlib.suppress(Exception):
+            order = programs.epoch_order(keys.order, np.int32(0), data.train_split)
+            arguments = state, metrics, data.images, data.labels, order, np.int32(0), np.int32(1), keys.step
+            programs.train_chunk.lower(*arguments).compile()
+            # With several processes also what comes later: who has to wait for another's compiler gives up.
+            for order, _ in data.eval_splits.values() if session.team.size > 1 else ():
+                arguments = state, metrics, data.images, data.labels, order, np.int32(0), np.int32(1)
+                programs.evaluate_chunk.lower(*arguments).compile()
+
+    thread = threading.Thread(target=compile_programs)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        return_freed_memory()
+
+
+def train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> Snapshot:
+    """Takes the steps of an epoch that are still to be taken."""
+    data, keys, batches, epoch = session.data, session.keys, session.batches, len(rows)
+    state, metrics, seconds, _ = snapshot
+    began = saved = time.perf_counter()
+    order = session.programs.epoch_order(keys.order, np.int32(epoch), data.train_split)
+    done = int(state.step) - epoch * batches
+    # One step first: progress shows at once, and its time tells how many make a chunk.
+    steps = 1
+    while done < batches:
+        chunk_began = time.perf_counter()
+        steps = min(steps, batches - done)
+        state, metrics = session.programs.train_chunk(
+            state, metrics, data.images, data.labels, order, np.int32(done), np.int32(steps), keys.step
+        )
+        sums = jax.device_get(metrics)
+        done += steps
+        now = time.perf_counter()
+        steps = max(1, round(CHUNK_SECONDS * steps / (now - chunk_began)))
+        steps, is_due = session.team.agree((steps, now - saved > SAVE_SECONDS))
+        require_converging(session, sums, epoch)
+        session.observer.on_progress(epoch + 1, done, batches, *means(sums))
+        snapshot = Snapshot(state, metrics, seconds + now - began, list(rows))
+        try:
+            session.end_if_asked()
+        except InterruptedRunError:
+            session.save_last(snapshot)
+            raise
+        if is_due:
+            with session.or_warning():
+                session.save(snapshot)
+            session.team.barrier()
+            saved = now
+    return snapshot

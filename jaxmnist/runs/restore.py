@@ -1,0 +1,77 @@
+"""A run opened for inference."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxmnist.runs.folder import read_config
+from jaxmnist.runs.checkpoints import Checkpoints, FOLDER, abstract
+from jaxmnist.config.run import RunConfig
+from jaxmnist.errors import CheckpointError
+from jaxmnist.train.network import Network
+from jaxmnist.models import ARCHS
+from jaxmnist.optim import make_optimizer
+from jaxmnist.runtime.devices import Device
+from jaxmnist.train.state import TrainState, create_state
+from jaxmnist.train.loss import no_metrics
+
+
+class RestoredRun(NamedTuple):
+    """A trained network with what decides how it is used."""
+
+    config: RunConfig
+    state: TrainState
+    device: Device
+    epoch: int | None
+    """Epoch at whose end the state was saved; None in the middle of one."""
+
+    @property
+    def network(self) -> Network:
+        """What inference takes of it."""
+        config, state = self.config, self.state
+        return Network(
+            arch=config.arch,
+            model=config.create_model(),
+            recipe=config.recipe,
+            variables=state.variables,
+            device=self.device,
+            config=config,
+            epoch=self.epoch,
+            step=int(state.step),
+        )
+
+
+def restore_run(run: Path, which: Literal["best", "latest"], device: Device) -> RestoredRun:
+    """Opens a run for inference; the folder is not written to, and the data are not needed.
+
+    Args:
+        run: the folder that training made.
+        which: the checkpoint of the best epoch, or the newest.
+        device: where the weights go.
+
+    Raises:
+        CheckpointError: the folder is not a run, or its checkpoint is missing, damaged, of another arch or
+            has weights that are not finite.
+    """
+    config = read_config(run)
+    if config.arch not in ARCHS:
+        raise CheckpointError(
+            f"{run} is a run of arch {config.arch!r}, which this version does not have, only "
+            f"{', '.join(ARCHS)}; use the version that trained it."
+        )
+    if not (run / FOLDER).is_dir():
+        raise CheckpointError(f"{run} has no folder {FOLDER}; train again.")
+    model, optimizer = config.create_model(), make_optimizer(config.recipe)
+    blank = jax.eval_shape(lambda: create_state(jax.random.key(0), model, optimizer, config.recipe))
+    checkpoints = Checkpoints(run, config.arch)
+    restore = checkpoints.restore_best if which == "best" else checkpoints.restore_latest
+    snapshot = restore(*abstract((blank, no_metrics()), device))
+    state = snapshot.state
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.last_variables, state.average))):
+        raise CheckpointError(
+            f"the checkpoint {run / FOLDER / str(state.step)} has weights that are not finite; train again."
+        )
+    epochs = {row["step"]: row["epoch"] for row in snapshot.rows}
+    return RestoredRun(config, state, device, epochs.get(int(state.step)))

@@ -1,0 +1,157 @@
+"""A session of a run: what it works with, and how it saves, warns and ends."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Array, Int32, UInt8
+
+from jaxmnist import train
+from jaxmnist.runs.checkpoints import Checkpoints, Snapshot
+from jaxmnist.config.run import RunConfig
+from jaxmnist.data import Dataset
+from jaxmnist.errors import InterruptedRunError, JaxmnistWarning, StorageError
+from jaxmnist.runtime.team import ALONE, Team
+from jaxmnist.runtime.mesh import Where, everywhere, put, put_divided
+from jaxmnist.train.jit import EVAL_BATCH, Programs
+from jaxmnist.runtime.signals import StopSignals
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """Who is told how a run goes."""
+
+    def on_start(self, epochs_done: int) -> None:
+        """Before the first step: epochs that an earlier session completed."""
+
+    def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None:
+        """During an epoch: batches done of all; mean loss and accuracy in percent so far."""
+
+    def on_epoch(self, row: dict[str, Any]) -> None:
+        """After an epoch: its line of `metrics.jsonl`."""
+
+
+class Observers:
+    """Several observers as one, told in their order."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self.observers = observers
+
+    def on_start(self, epochs_done: int) -> None:
+        for observer in self.observers:
+            observer.on_start(epochs_done)
+
+    def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None:
+        for observer in self.observers:
+            observer.on_progress(epoch, done, total, loss, accuracy)
+
+    def on_epoch(self, row: dict[str, Any]) -> None:
+        for observer in self.observers:
+            observer.on_epoch(row)
+
+
+class Data(NamedTuple):
+    """A dataset on the device: all images once, and splits as indices into them."""
+
+    images: UInt8[Array, "n 28 28"]
+    labels: Int32[Array, " n"]
+    train_split: Int32[Array, " train"]
+    eval_splits: dict[str, tuple[Int32[Array, " padded"], int]]
+    """Orders of equal length, so that they share one compiled program, and how many images count."""
+
+
+class Session(NamedTuple):
+    """What stays the same from the first epoch to the last."""
+
+    config: RunConfig
+    run: Path
+    where: Where
+    programs: Programs
+    keys: train.Keys
+    data: Data
+    checkpoints: Checkpoints
+    stop: StopSignals
+    observer: Observer
+    team: Team = ALONE
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.data.train_split) // self.config.recipe.batch_size)
+
+    @property
+    def kept(self) -> str:
+        """What a run that ends now leaves, as a clause."""
+        step = self.checkpoints.latest_step()
+        return "there is no checkpoint yet" if step is None else f"the state of step {step} is kept"
+
+    def save(self, snapshot: Snapshot, score: float | None = None, meets_rule: bool = False) -> None:
+        """Saves a state; arguments as for `Checkpoints.save`.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        if not self.team.is_leader:
+            return
+        with self.stop.saving(), self.team.writing():
+            self.checkpoints.save(snapshot, len(snapshot.rows), score, meets_rule)
+
+    def save_last(self, snapshot: Snapshot, score: float | None = None, meets_rule: bool = False) -> None:
+        """Saves the state that a session ends with, without which there is no success to report."""
+        try:
+            self.save(snapshot, score, meets_rule)
+        except StorageError as error:
+            message = f"{error}; {self.kept}: make room and go on with --resume {self.run}"
+            raise StorageError(message) from error
+
+    @contextlib.contextmanager
+    def or_warning(self) -> Iterator[None]:
+        """Around what is saved while training: where it cannot be written, that is said and training goes on."""
+        try:
+            yield
+        except (StorageError, OSError) as error:
+            reason = str(error)
+            if isinstance(error, OSError):
+                reason = f"{error.filename or self.run} could not be written ({error.strerror})"
+            message = f"{reason}; the run goes on, and {self.kept}."
+            warnings.warn(message, JaxmnistWarning, stacklevel=4)
+
+    def end_if_asked(self) -> None:
+        """Ends a session that a signal asked to end, in whichever of its processes.
+
+        Raises:
+            InterruptedRunError: one did.
+        """
+        signum = self.team.agree_on_signal(self.stop.requested)
+        if signum is not None:
+            raise InterruptedRunError(signum, self.run)
+
+    def placed(self, tree: Any) -> Any:
+        """A tree of arrays on every device of the session."""
+        return put(tree, everywhere(self.where))
+
+
+def place(dataset: Dataset, config: RunConfig, where: Where) -> Data:
+    """Puts the images and the splits of a run on a device, or a share of the images on each device of a mesh."""
+    put_everywhere = partial(put, sharding=everywhere(where))
+    splits = config.splits(len(dataset.train_labels), len(dataset.test_labels))
+    train_split = splits.pop("train")
+    longest = max(map(len, splits.values()))
+    longest += -longest % EVAL_BATCH
+    return Data(
+        images=put_divided(np.concatenate([dataset.train_images, dataset.test_images]), where),
+        labels=put_everywhere(np.concatenate([dataset.train_labels, dataset.test_labels])),
+        train_split=put_everywhere(train_split),
+        eval_splits={
+            name: (
+                put_everywhere(np.pad(index, (0, longest - len(index)), constant_values=train.PADDING)),
+                len(index),
+            )
+            for name, index in splits.items()
+            if len(index)
+        },
+    )

@@ -1,0 +1,30 @@
+"""Training as pure functions: a state and a batch in, a state and sums out.
+
+Nothing here reads a file, a clock or the environment. Randomness is a function of (key, step): nothing
+depends on what ran before, so any step can be repeated or resumed exactly.
+"""
+
+from jaxmnist.train.batch import PADDING, Batch, epoch_order
+from jaxmnist.train.chunk import classify, epoch_step, evaluate_chunk, train_chunk
+from jaxmnist.train.loss import NO_BAD_STEP, Metrics, no_metrics
+from jaxmnist.train.state import Keys, TrainState, create_state
+from jaxmnist.train.step import MOST_BAD_STEPS, eval_step, train_step
+
+__all__ = [
+    "MOST_BAD_STEPS",
+    "NO_BAD_STEP",
+    "PADDING",
+    "Batch",
+    "Keys",
+    "Metrics",
+    "TrainState",
+    "classify",
+    "create_state",
+    "epoch_order",
+    "epoch_step",
+    "eval_step",
+    "evaluate_chunk",
+    "no_metrics",
+    "train_chunk",
+    "train_step",
+]

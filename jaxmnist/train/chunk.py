@@ -1,0 +1,121 @@
+"""Many batches in one device call: training steps, evaluation and classification in a loop."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Float32, Int32, Key, PyTree, UInt8
+
+from jaxmnist.augment import normalise
+from jaxmnist.config import Recipe
+from jaxmnist.train.batch import gather
+from jaxmnist.train.loss import Metrics, Teacher, add
+from jaxmnist.train.state import TrainState
+from jaxmnist.train.step import eval_step, train_step
+
+
+def epoch_step(
+    state: TrainState,
+    metrics: Metrics,
+    images: UInt8[Array, "n 28 28"],
+    labels: Int32[Array, " n"],
+    order: Int32[Array, " padded"],
+    index: Int32[Array, ""],
+    key: Key[Array, ""],
+    *,
+    model: Any,
+    optimizer: optax.GradientTransformation,
+    recipe: Recipe,
+    total_steps: int | None = None,
+    teacher: Teacher | None = None,
+) -> tuple[TrainState, Metrics]:
+    """The step of an epoch with its batch number `index`; arguments and results as for `train_chunk`."""
+    batch = gather(images, labels, order, index, recipe.batch_size)
+    draw = index if recipe.repeat_epochs else state.step
+    setup = {"model": model, "optimizer": optimizer, "recipe": recipe, "total_steps": total_steps}
+    state, sums = train_step(state, batch, key=key, draw=draw, teacher=teacher, **setup)
+    return state, add(metrics, sums)
+
+
+def train_chunk(
+    state: TrainState,
+    metrics: Metrics,
+    images: UInt8[Array, "n 28 28"],
+    labels: Int32[Array, " n"],
+    order: Int32[Array, " padded"],
+    start: Int32[Array, ""],
+    steps: Int32[Array, ""],
+    key: Key[Array, ""],
+    **setup: Any,
+) -> tuple[TrainState, Metrics]:
+    """Consecutive steps of one epoch in a single device call.
+
+    The number of steps is a value, not a shape: one compiled program serves chunks of any length, and
+    what comes out does not depend on where an epoch is cut into chunks.
+
+    Args:
+        state: the state before the first of the steps.
+        metrics: sums of the epoch so far.
+        images: all images of the dataset.
+        labels: their labels.
+        order: the epoch's `epoch_order`.
+        start: batches of the epoch already done.
+        steps: batches to do.
+        key: the run's `Keys.step`.
+        **setup: `model`, `optimizer`, `recipe`, `total_steps` and `teacher` as for `train_step`.
+
+    Returns:
+        The state after the steps, and the sums of the epoch so far.
+    """
+
+    def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+        return epoch_step(*carry, images, labels, order, start + i, key, **setup)
+
+    return lax.fori_loop(0, steps, body, (state, metrics))
+
+
+def evaluate_chunk(
+    state: TrainState,
+    metrics: Metrics,
+    images: UInt8[Array, "n 28 28"],
+    labels: Int32[Array, " n"],
+    order: Int32[Array, " padded"],
+    start: Int32[Array, ""],
+    batches: Int32[Array, ""],
+    *,
+    batch_size: int,
+    model: Any,
+    recipe: Recipe,
+) -> Metrics:
+    """Sums over consecutive batches of a split in evaluation mode, as `train_chunk` takes and gives them."""
+
+    def body(i: Array, metrics: Metrics) -> Metrics:
+        batch = gather(images, labels, order, start + i, batch_size)
+        return add(metrics, eval_step(state, batch, model=model, recipe=recipe)[0])
+
+    return lax.fori_loop(0, batches, body, metrics)
+
+
+def classify(
+    variables: PyTree,
+    images: UInt8[Array, "padded 28 28"] | Float32[Array, "padded 28 28"],
+    *,
+    batch_size: int,
+    model: Any,
+    recipe: Recipe,
+) -> tuple[Int32[Array, " padded"], Float[Array, "padded 10"]]:
+    """Predictions and log-probabilities of images without labels.
+
+    There are a whole number of batches of `batch_size` of them, or fewer than one.
+    """
+
+    def outputs_of(batch: Array) -> Array:
+        return model.apply(variables, normalise(batch, recipe))
+
+    batches = images.reshape(-1, min(batch_size, len(images)), *images.shape[1:])
+    outputs = lax.map(outputs_of, batches)
+    outputs = outputs.reshape(len(images), -1)
+    # The prediction from the outputs, as in training: log-softmax can round two scores to one.
+    return outputs.argmax(1).astype(jnp.int32), jax.nn.log_softmax(outputs)

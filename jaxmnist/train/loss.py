@@ -1,0 +1,113 @@
+"""Losses and what is summed over batches; distillation from a teacher."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Float32, Int32
+
+from jaxmnist.augment import normalise
+from jaxmnist.config import Distillation, Recipe
+from jaxmnist.train.batch import Batch
+
+
+class Metrics(NamedTuple):
+    """Sums over the images seen; neither padding nor the images of skipped steps count."""
+
+    loss_sum: Float32[Array, ""]
+    """Sum of the negative log-likelihoods."""
+    correct: Int32[Array, ""]
+    """Images whose highest score is the label's."""
+    examples: Int32[Array, ""]
+    """Images seen."""
+    skipped: Int32[Array, ""]
+    """Steps skipped because a value was not finite."""
+    bad_step: Int32[Array, ""]
+    """First step that ended `MOST_BAD_STEPS` skipped ones in a row; `NO_BAD_STEP` when none did."""
+
+
+NO_BAD_STEP = 2**31 - 1
+
+
+def no_metrics() -> Metrics:
+    """The sums over no images; no two share a buffer, as they are donated."""
+    return Metrics(jnp.float32(0), jnp.int32(0), jnp.int32(0), jnp.int32(0), jnp.int32(NO_BAD_STEP))
+
+
+def sums_of(outputs: Float[Array, "batch 10"], batch: Batch) -> Metrics:
+    """The sums over a batch, of a network's outputs for it."""
+    # Networks give log-probabilities or logits; log-softmax leaves the former as they are.
+    log_probs = jax.nn.log_softmax(outputs)
+    chosen = jnp.take_along_axis(log_probs, batch.labels[:, None], axis=1)[:, 0]
+    counts = batch.mask > 0
+    correct = (outputs.argmax(1) == batch.labels) & counts
+    # `where`, not a product: whatever stands in the padding stays out, even if it is not finite.
+    return Metrics(
+        loss_sum=-jnp.where(counts, chosen, 0.0).sum(),
+        correct=correct.sum(dtype=jnp.int32),
+        examples=counts.sum(dtype=jnp.int32),
+        skipped=jnp.int32(0),
+        bad_step=jnp.int32(NO_BAD_STEP),
+    )
+
+
+def smoothed(loss_sum: Array, outputs: Array, batch: Batch, share: float) -> Array:
+    """Cross-entropy with a target of which this share is spread evenly over the classes, as a sum."""
+    spread = -jax.nn.log_softmax(outputs).mean(1)
+    return (1 - share) * loss_sum + share * jnp.where(batch.mask > 0, spread, 0.0).sum()
+
+
+def add(a: Metrics, b: Metrics) -> Metrics:
+    """The sums over the images of both."""
+    return Metrics(
+        a.loss_sum + b.loss_sum,
+        a.correct + b.correct,
+        a.examples + b.examples,
+        a.skipped + b.skipped,
+        jnp.minimum(a.bad_step, b.bad_step),
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Teacher:
+    """A trained network that another one learns from; it compares by identity, as what is compiled with it does."""
+
+    model: Any
+    """A network of `jaxmnist.models`."""
+    variables: Any
+    """Its weights and running statistics, NumPy arrays."""
+    recipe: Recipe
+    """The one that says how it wants images normalised."""
+
+    def outputs(self, images: Array) -> Float[Array, "batch 10"]:
+        """Its scores in evaluation mode of raw images, which may be augmented already."""
+        variables = jax.tree.map(jnp.asarray, self.variables)
+        outputs = self.model.apply(variables, normalise(images, self.recipe))
+        return jax.lax.stop_gradient(outputs)
+
+
+def distilled(
+    objective: Array,
+    outputs: Float[Array, "batch 10"],
+    teachers: Float[Array, "batch 10"],
+    batch: Batch,
+    distillation: Distillation,
+) -> Float32[Array, ""]:
+    """The objective with its share for the teacher, as a sum over the images that count.
+
+    The teacher's part is the cross-entropy of the two networks' softened probabilities, times the square of the
+    temperature, so that its gradient has the size of the other's (Hinton, Vinyals and Dean 2015, section 2).
+
+    Args:
+        objective: sum of losses against the labels.
+        outputs: the network's logits or log-probabilities.
+        teachers: the teacher's.
+        batch: says which images count.
+        distillation: weight and temperature.
+    """
+    temperature = distillation.temperature
+    targets = jax.nn.softmax(teachers / temperature)
+    losses = -(targets * jax.nn.log_softmax(outputs / temperature)).sum(1)
+    teachers_part = temperature**2 * jnp.where(batch.mask > 0, losses, 0.0).sum()
+    return (1 - distillation.weight) * objective + distillation.weight * teachers_part

@@ -1,0 +1,113 @@
+"""Training as pure functions: a state and a batch in, a state and sums out.
+
+Nothing here reads a file, a clock or the environment. Randomness is a function of (key, step): nothing
+depends on what ran before, so any step can be repeated or resumed exactly.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int32, Key, PyTree
+
+from jaxmnist.augment import augment, normalise, strength_at
+from jaxmnist.config import Recipe
+from jaxmnist.optim import moments
+from jaxmnist.optim.averaging import moved_average
+from jaxmnist.train.batch import Batch
+from jaxmnist.train.loss import NO_BAD_STEP, Metrics, Teacher, distilled, no_metrics, smoothed, sums_of
+from jaxmnist.train.state import TrainState
+
+MOST_BAD_STEPS = 10
+"""So many skipped steps in a row mean that training diverged; fewer can be bad luck."""
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    key: Key[Array, ""],
+    model: Any,
+    optimizer: optax.GradientTransformation,
+    recipe: Recipe,
+    draw: Int32[Array, ""] | None = None,
+    total_steps: int | None = None,
+    teacher: Teacher | None = None,
+) -> tuple[TrainState, Metrics]:
+    """One step: augment, normalise, differentiate, update.
+
+    A step whose loss, gradients, weights or running statistics are not finite is skipped: it is counted, and
+    changes nothing else.
+
+    Args:
+        state: the state before the step.
+        batch: raw images; the loss is the mean over those whose mask is 1, of which there is at least one.
+        key: the run's `Keys.step`; what the step draws depends on it and on `draw` only.
+        model: a network of `jaxmnist.models`.
+        optimizer: what `jaxmnist.optim.make_optimizer` gives for the recipe.
+        recipe: augmentation, normalisation, label smoothing, averaging and distillation.
+        draw: number of the draws; `state.step` unless steps are to repeat draws.
+        total_steps: of the whole training, see `Recipe.total_steps`; what fades or begins late needs it.
+        teacher: the one that the recipe names, where it does.
+
+    Returns:
+        The state after the step, and the sums over the batch as the network saw it, before the update.
+    """
+    augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step if draw is None else draw))
+    strength = strength_at(recipe.augmentation, state.step, total_steps)
+    augmented = augment(augment_key, batch.images, recipe.augmentation, strength)
+    images = normalise(augmented, recipe)
+    if recipe.distillation is not None and teacher is None:
+        raise ValueError("a recipe with a distillation needs its teacher")
+    teachers = None if teacher is None else teacher.outputs(augmented)
+
+    def mean_loss(params: PyTree) -> tuple[Array, tuple[Metrics, PyTree]]:
+        outputs, updated = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            images,
+            train=True,
+            mask=batch.mask,
+            rngs={"dropout": dropout_key},
+            mutable=["batch_stats"],
+        )
+        metrics = sums_of(outputs, batch)
+        objective = metrics.loss_sum
+        if recipe.label_smoothing:
+            objective = smoothed(objective, outputs, batch, recipe.label_smoothing)
+        if recipe.distillation is not None and teachers is not None:
+            objective = distilled(objective, outputs, teachers, batch, recipe.distillation)
+        return objective / batch.mask.sum(), (metrics, updated.get("batch_stats", {}))
+
+    gradients, (metrics, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    changed = TrainState(state.step + 1, params, batch_stats, opt_state, jnp.int32(0), state.average)
+    # A barrier, or the guard is fused with the update, which then rounds otherwise.
+    changed, metrics = lax.optimization_barrier((changed, metrics))
+    # Gradients go into the moments, and these into the weights: what is not finite there shows here.
+    values = (changed.params, changed.batch_stats, moments(changed.opt_state))
+    finite = jnp.isfinite(metrics.loss_sum) & jnp.isfinite(optax.tree.norm(values))
+    if recipe.averaging is not None:
+        first = recipe.averaging.start_epoch * (total_steps or 0) // recipe.epochs
+        average = moved_average(state.average, changed.last_variables, state.step - first, recipe.averaging)
+        changed = changed._replace(average=average)
+    skipped = state._replace(step=state.step + 1, bad_steps=state.bad_steps + 1)
+    at_limit = skipped.bad_steps == MOST_BAD_STEPS
+    bad_step = jnp.where(at_limit, state.step, NO_BAD_STEP)
+    nothing = no_metrics()._replace(skipped=jnp.int32(1), bad_step=bad_step)
+    return _select(finite, (changed, metrics), (skipped, nothing))
+
+
+def eval_step(
+    state: TrainState, batch: Batch, *, model: Any, recipe: Recipe
+) -> tuple[Metrics, Float[Array, "batch 10"]]:
+    """Sums over a batch in evaluation mode, and the network's outputs (garbage where the mask is 0)."""
+    outputs = model.apply(state.variables, normalise(batch.images, recipe))
+    return sums_of(outputs, batch), outputs
+
+
+def _select(condition: Bool[Array, ""], one: PyTree, other: PyTree) -> PyTree:
+    return jax.tree.map(partial(jnp.where, condition), one, other)

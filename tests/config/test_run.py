@@ -1,0 +1,230 @@
+"""Configuration: what a file may say, how it is merged, and what wrong keys and values are answered with."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from jaxmnist.cli import main as cli
+from jaxmnist.config import RECIPES, Averaging, Schedule, get_recipe, recipe_of
+from jaxmnist.config.run import merge_options, read_file, run_config, with_schedule
+from jaxmnist.errors import UsageError
+from jaxmnist.models import ARCHS
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_an_arch_alone_means_its_published_recipe_and_seed(arch):
+    config = run_config({"arch": arch})
+    assert config.recipe == recipe_of(arch)
+    assert config.recipe.name == arch.split("_")[0]
+    assert config.seed == config.recipe.default_seed
+    assert config.select_on == "val"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_any_recipe_goes_with_any_arch(recipe):
+    assert run_config({"arch": "first", "recipe": recipe}).recipe == get_recipe(recipe)
+
+
+def test_an_object_changes_what_it_names_and_leaves_the_rest():
+    recipe = run_config({"recipe": {"name": "dilated", "epochs": 3, "plateau": {"patience": 2}}}).recipe
+    published = get_recipe("dilated")
+    assert published.plateau is not None
+    plateau = dataclasses.replace(published.plateau, patience=2)
+    assert recipe == dataclasses.replace(published, name="dilated-modified", epochs=3, plateau=plateau)
+
+
+def test_null_takes_a_schedule_away_and_an_object_brings_one():
+    assert run_config({"recipe": {"name": "third", "plateau": None}}).recipe.plateau is None
+    plateau = run_config({"recipe": {"name": "first", "plateau": {"patience": 0}}}).recipe.plateau
+    assert plateau is not None
+    assert (plateau.patience, plateau.factor) == (0, 0.1)
+
+
+def test_the_configuration_of_a_run_repeats_it():
+    config = run_config(
+        {"arch": "evolution_v2", "norm": "group", "dropout": 0, "seed": 3, "recipe": {"epochs": 2}}
+    )
+    written = json.loads(json.dumps(dataclasses.asdict(config))) | {"environment": {"python": "3"}}
+    assert run_config(written) == config
+    assert config.create_model().norm == "group"
+    assert config.create_model().dropout == 0.0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sede": 1}, r"no key 'sede' \(did you mean 'seed'\?\); choose one of arch, recipe,"),
+        ({"recipe": {"batchsize": 1}}, r"no key in recipe 'batchsize' \(did you mean 'batch_size'\?\)"),
+        (
+            {"recipe": {"plateau": {"patients": 1}}},
+            r"no key in recipe\.plateau 'patients' \(did you mean 'patience'",
+        ),
+        ({"seed": "1"}, r'seed is "1", which must be a whole number'),
+        ({"seed": True}, "seed is true, which must be a whole number"),
+        ({"recipe": {"epochs": 1.5}}, r"recipe\.epochs is 1\.5, which must be a whole number"),
+        ({"recipe": {"learning_rate": "auto"}}, r'recipe\.learning_rate is "auto", which must be a number'),
+        ({"recipe": {"augmentation": 3}}, r"recipe\.augmentation is 3, which must be an object"),
+        ({"recipe": {"plateau": []}}, r"recipe\.plateau is \[\], which must be an object or null"),
+        ({"recipe": 3}, "recipe is 3, which must be a JSON object"),
+        ({"recipe": {"optimizer": "rmsprop"}}, "which must be 'sgd' or 'adam' or 'adamw'"),
+        ({"recipe": {"label_smoothing": 1}}, r"label_smoothing=1\.0, which must be at least 0 and below 1"),
+        ({"select_on": "train"}, "select_on is \"train\", which must be 'val' or 'test' or 'last'"),
+        (
+            {"select_on": "last"},
+            "'third' cuts its learning rate by a plateau schedule, which has nothing to look at",
+        ),
+        ({"folds": 1}, "folds is 1, which must be from 2 to 100"),
+        ({"folds": 3, "recipe": "flagship", "select_on": "last"}, "--select-on last holds out none"),
+        ({"arch": "thrid"}, "did you mean 'third'"),
+        ({"dropout": 1}, "dropout is 1, which must be at least 0 and below 1"),
+        ({"recipe": "forth"}, "no recipe 'forth'"),
+        ({"seed": 2**32}, "seed is 4294967296, which must be from 0 to 4294967295"),
+        ({"seed": -1}, "seed is -1, which must be from 0"),
+        (
+            {"recipe": {"epochs": 10**400}},
+            r"recipe\.epochs is 1000+\.\.\. \(401 characters\), which is too large",
+        ),
+        ({"dropout": 10**400}, "which is too large for a number"),
+        ({"recipe": {"batch_size": 10**6}}, "batch_size=1000000, which must be at most 65,536"),
+        ({"recipe": {"std": 1e400}}, r"recipe\.std is Infinity, which is too large"),
+        ({"recipe": {"name": "../up"}}, r'recipe\.name is "\.\./up", which must be up to 100 letters'),
+        ({"recipe": {"name": "x" * 101}}, "which must be up to 100 letters"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_with_what_would_be_right(values, message):
+    with pytest.raises(UsageError, match=message):
+        run_config(values)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "3", ""])
+def test_a_file_without_an_object_is_refused(tmp_path, text):
+    (tmp_path / "f.json").write_text(text)
+    with pytest.raises(UsageError, match=r"--config .*f\.json"):
+        read_file(tmp_path / "f.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"seed": NaN}', "NaN is no number"),
+        (b'{"dropout": 1e999}', "1e999 is too large"),
+        (b'{"arch": "\xff"}', "can't decode byte 0xff"),
+        (b'{"arch": "' + bytes(300_000) + b'"}', "more than 262,144 bytes"),
+    ],
+)
+def test_a_file_that_means_ill_is_refused(tmp_path, content, message):
+    (tmp_path / "f.json").write_bytes(content)
+    with pytest.raises(UsageError, match=rf"--config .*f\.json is not JSON \(.*{message}"):
+        read_file(tmp_path / "f.json")
+
+
+def test_a_message_does_not_repeat_what_is_long():
+    for values in ({"x" * 10_000: 1}, {"arch": "x" * 10_000}, {"seed": "x" * 10_000}, {"seed": [[0] * 9999]}):
+        with pytest.raises(UsageError) as caught:
+            run_config(values)
+        assert len(str(caught.value)) < 500
+    deep: list = []
+    for _ in range(900):
+        deep = [deep]
+    with pytest.raises(UsageError, match="seed is nested deeply, which must be a whole number"):
+        run_config({"seed": deep})
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"none\.json cannot be read \(No such file"):
+        read_file(tmp_path / "none.json")
+
+
+def test_options_come_before_the_file():
+    file = {"arch": "first", "seed": 4, "recipe": {"name": "dilated", "epochs": 3, "batch_size": 8}}
+    merged = merge_options(file, {"arch": "third", "seed": None}, None, {"epochs": 2})
+    config = run_config(merged)
+    assert (config.arch, config.seed, config.recipe.epochs, config.recipe.batch_size) == ("third", 4, 2, 8)
+    assert run_config(merge_options(file, {}, "second", {})).recipe == get_recipe("second")
+    assert run_config(merge_options({"recipe": "second"}, {}, None, {"epochs": 2})).recipe.epochs == 2
+    # What a file says beside an option's value stays.
+    file = {"recipe": {"averaging": {"decay": 0.5, "start_epoch": 3}}}
+    merged = merge_options(file, {}, None, {"averaging": {"decay": 0.9}})
+    assert run_config(merged).recipe.averaging == Averaging(0.9, start_epoch=3)
+
+
+def exit_code(arguments, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main("train")
+    return exit_.value.code
+
+
+def test_the_command_line_answers_a_mistyped_key_with_the_nearest_one_and_code_2(
+    tmp_path, monkeypatch, capsys
+):
+    file = tmp_path / "mine.json"
+    file.write_text('{"recipe": {"learning_rat": 0.1}}')
+    assert exit_code(["--config", file, "--runs", tmp_path / "runs"], monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert "mine.json" in error
+    assert "did you mean 'learning_rate'?" in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_missed_target_is_code_6_and_the_run_is_complete(tmp_path, monkeypatch, capsys, tiny_run):
+    config = json.loads((Path(tiny_run) / "config.json").read_text())
+    (tmp_path / "again.json").write_text(json.dumps(config))
+    arguments = ["--config", tmp_path / "again.json", "--runs", tmp_path / "runs", "--target-acc", "99.99"]
+    assert exit_code(arguments, monkeypatch) == 6
+    assert "misses --target-acc 99.99" in capsys.readouterr().err
+    (run,) = (tmp_path / "runs").iterdir()
+    again, first = (json.loads((folder / "results.json").read_text()) for folder in (run, tiny_run))
+    # That run changed the recipe's epochs without changing its name.
+    assert {**again, "recipe": "second", "seconds": 0} == {**first, "seconds": 0}
+    config["data_fingerprint"] = "0" * 64
+    (tmp_path / "again.json").write_text(json.dumps(config))
+    assert exit_code(arguments, monkeypatch) == 3
+
+
+def test_a_schedule_on_the_command_line_takes_the_place_of_a_plateau():
+    for recipe in ("third", {"name": "third"}):
+        config = run_config({"recipe": with_schedule(recipe, "one_cycle"), "select_on": "last"})
+        assert (config.recipe.plateau, config.recipe.schedule) == (None, Schedule())
+    constant = run_config({"recipe": with_schedule("third", "constant")}).recipe
+    assert (constant.plateau, constant.schedule) == (None, None)
+    # What a file says of the schedule stays.
+    chosen = with_schedule({"schedule": {"warm_up": 0.1}}, "linear")
+    assert run_config({"recipe": chosen}).recipe.schedule == Schedule("linear", 0.1)
+
+
+def test_levers_are_read_from_a_file():
+    values = {
+        "schedule": {"end_divisor": 100},
+        "plateau": None,
+        "averaging": {"decay": 0.99},
+        "nesterov": True,
+    }
+    values |= {"augmentation": {"interpolation": "bilinear", "rotation_fill": 0, "fade": 0.3}}
+    recipe = run_config({"recipe": values}).recipe
+    assert recipe.schedule == Schedule(end_divisor=100.0)
+    assert recipe.averaging == Averaging(0.99)
+    assert (recipe.augmentation.interpolation, recipe.augmentation.fade, recipe.augmentation.rotation) == (
+        "bilinear",
+        0.3,
+        8.0,
+    )
+    assert recipe.name == "third-modified"
+
+
+def test_a_recipe_s_dropout_comes_before_the_network_s_and_the_run_s_before_both():
+    rates = [
+        run_config(values).create_model().dropout
+        for values in (
+            {"arch": "third"},
+            {"arch": "third", "recipe": "flagship"},
+            {"arch": "third", "recipe": {"name": "third", "dropout": 0.2}},
+            {"arch": "third", "recipe": "flagship", "dropout": 0.1},
+        )
+    ]
+    assert rates == [0.03, 0.0, 0.2, 0.1]
+    with pytest.raises(UsageError, match=r"dropout=1\.0, which must be at least 0 and below 1, or none"):
+        run_config({"recipe": {"name": "third", "dropout": 1.0}})

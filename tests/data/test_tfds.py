@@ -1,0 +1,318 @@
+"""Downloads through the real machinery of TensorFlow Datasets, from a server on this machine."""
+
+import functools
+import http.server
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxmnist.data import DataUnavailableError, load_dataset, tfds
+from jaxmnist.data import connectivity as network
+from jaxmnist.data.checksums import PUBLISHED
+from jaxmnist.errors import DataError
+
+FILES = tuple(file.name for file in PUBLISHED["mnist"].files)
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    status = 0
+
+    def do_GET(self) -> None:
+        if self.status:
+            self.send_error(self.status)
+        else:
+            super().do_GET()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class FailingHandler(QuietHandler):
+    status = 502
+
+
+@pytest.fixture(scope="module")
+def serve():
+    """Starts a server for a folder and returns its URL."""
+    servers = []
+
+    def start(folder: Path, handler: type[QuietHandler] = QuietHandler) -> str:
+        factory = functools.partial(handler, directory=str(folder))
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), factory)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        return f"http://127.0.0.1:{server.server_port}/"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def cache(mnist_dir, serve, tmp_path_factory) -> tuple[Path, list[str]]:
+    """A cache filled by downloading both datasets, and what was announced. Tests leave it as it is."""
+    root = tmp_path_factory.mktemp("tfds")
+    announced: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("tmp")))
+        patch.setenv("TFDS_DATA_DIR", str(root))
+        patch.setenv("no_proxy", "127.0.0.1")
+        patch.delenv("JAXMNIST_DATA_DIR", raising=False)
+        for name in PUBLISHED:
+            load_dataset(name, base_url=serve(mnist_dir) + name, announce=announced.append)
+    return root, announced
+
+
+@pytest.fixture(autouse=True)
+def empty_root(monkeypatch, tmp_path) -> Path:
+    """No data anywhere but what the test puts into this cache, and temporary files in the test's folder.
+
+    TFDS forgets an empty temporary folder with every new builder.
+    """
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.delenv("JAXMNIST_DATA_DIR", raising=False)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path / "tfds"
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_urls_sizes_and_checksums_are_those_tensorflow_datasets_registers():
+    from tensorflow_datasets.core.download import checksums
+    from tensorflow_datasets.core.utils import tfds_path
+
+    for name, published in PUBLISHED.items():
+        registered = checksums.load_url_infos(tfds_path() / "url_checksums" / f"{name}.txt")
+        ours = {published.base_url + file.name: (file.size, file.sha256) for file in published.files}
+        assert ours == {url: (int(info.size), info.checksum) for url, info in registered.items()}
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_a_downloaded_dataset_equals_its_idx_files_in_the_published_order(
+    cache, mnist_dir, monkeypatch, name
+):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(cache[0]))
+    cached, files = load_dataset(name), load_dataset(name, mnist_dir)
+    for ours, theirs in zip(cached.arrays, files.arrays, strict=True):
+        np.testing.assert_array_equal(ours, theirs, strict=True)
+    assert cached.fingerprint == files.fingerprint
+    assert str(cache[0]) in cached.source
+
+
+def test_the_user_is_told_of_each_download_in_one_line_and_of_nothing_else(cache):
+    _, announced = cache
+    assert len(announced) == 2
+    assert announced[0].startswith("Downloading mnist (12 MB) from http://127.0.0.1:")
+    assert announced[1].startswith("Downloading fashion_mnist (31 MB) from http://127.0.0.1:")
+
+
+def test_the_cache_holds_two_prepared_datasets_and_no_downloads(cache):
+    root, _ = cache
+    assert {path.parent.parent.name for path in files_below(root)} == {
+        "jaxmnist_mnist",
+        "jaxmnist_fashion_mnist",
+    }
+    assert {path.parent.name for path in files_below(root)} == {"1.0.0"}
+
+
+def test_a_fresh_process_reads_the_cache_in_under_four_seconds_without_tensorflow_or_torch(cache):
+    code = (
+        "import sys, time; start = time.perf_counter()\n"
+        "from jaxmnist.data import load_dataset; load_dataset('mnist')\n"
+        "print(time.perf_counter() - start, 'tensorflow' in sys.modules, 'torch' in sys.modules)"
+    )
+    times = []
+    while not times or (min(times) >= 4 and len(times) < 3):  # other work on the machine only adds to a time
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            env=os.environ | {"TFDS_DATA_DIR": str(cache[0])},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.stderr == ""
+        seconds, *imported = done.stdout.split()
+        assert imported == ["False", "False"]
+        times.append(float(seconds))
+    assert min(times) < 4
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+@pytest.mark.parametrize("wrong", [b"<html>please log in</html>", b""])
+def test_a_wrong_file_is_refused_and_nothing_of_it_stays(mnist_dir, serve, tmp_path, empty_root, name, wrong):
+    mirror = tmp_path / "mirror"
+    shutil.copytree(mnist_dir / name, mirror)
+    (mirror / FILES[1]).chmod(0o600)
+    (mirror / FILES[1]).write_bytes(wrong)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(temporary))
+        with pytest.raises(DataError, match=f"{FILES[1]} is not the published file") as caught:
+            load_dataset(name, base_url=serve(mirror))
+    assert not isinstance(caught.value, DataUnavailableError), "digits must not stand in for it"
+    assert files_below(empty_root) == []
+    assert files_below(temporary) == []
+
+
+def test_a_mirror_of_the_other_dataset_is_refused(mnist_dir, serve):
+    with pytest.raises(DataError, match="is not the published file of 26,421,880 bytes"):
+        load_dataset("fashion_mnist", base_url=serve(mnist_dir / "mnist"))
+
+
+def test_a_file_missing_from_the_mirror_makes_the_dataset_unavailable(mnist_dir, serve, tmp_path, empty_root):
+    for file_name in (FILES[3], FILES[1]):
+        (tmp_path / file_name).symlink_to(mnist_dir / "mnist" / file_name)
+    with pytest.raises(DataUnavailableError, match=r"could not be downloaded .* HTTP code: 404"):
+        load_dataset("mnist", base_url=serve(tmp_path))
+    assert files_below(empty_root) == []
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_an_interrupted_preparation_leaves_no_cache(mnist_dir, serve, empty_root, monkeypatch, stop):
+    from jaxmnist.data import tfds_builder
+
+    examples = tfds_builder.IdxBuilder._generate_examples
+
+    def interrupted(self, *paths):
+        for key, example in examples(self, *paths):
+            if key == 5:
+                raise stop
+            yield key, example
+
+    monkeypatch.setattr(tfds_builder.IdxBuilder, "_generate_examples", interrupted)
+    with pytest.raises((KeyboardInterrupt, DataUnavailableError)):
+        load_dataset("mnist", base_url=serve(mnist_dir / "mnist"))
+    assert files_below(empty_root) == []
+    assert not tfds.prepared_folder("mnist", empty_root).exists()
+
+
+def test_what_a_killed_preparation_leaves_is_never_taken_for_the_cache(mnist_dir, serve, empty_root):
+    code = (
+        "import os; from jaxmnist.data import load_dataset, tfds_builder\n"
+        "def killed(self, *paths):\n"
+        "    yield 0, {'image': __import__('numpy').zeros((28, 28), 'uint8'), 'label': 0}\n"
+        "    os._exit(9)\n"
+        "tfds_builder.IdxBuilder._generate_examples = killed\n"
+        f"load_dataset('mnist', base_url={serve(mnist_dir / 'mnist')!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert done.returncode == 9
+    assert list((empty_root / "jaxmnist_mnist").iterdir()), "something is left"
+    with pytest.raises(DataUnavailableError, match="not in there"):
+        load_dataset("mnist", base_url="http://127.0.0.1:1/")
+
+
+def test_a_cache_finished_by_another_process_in_the_meantime_is_used(
+    cache, mnist_dir, serve, empty_root, monkeypatch
+):
+    def lose_the_race(*_args):
+        shutil.copytree(cache[0], empty_root)
+        raise OSError(39, "Directory not empty")
+
+    monkeypatch.setattr(tfds, "_prepare", lose_the_race)
+    dataset = load_dataset("mnist", base_url=serve(mnist_dir / "mnist"))
+    assert dataset.fingerprint == PUBLISHED["mnist"].fingerprint
+
+
+@pytest.mark.parametrize("victim", ["train.array_record-00000-of-00001", "dataset_info.json"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+def test_a_damaged_cache_is_an_error_that_says_which_folder_to_delete(cache, empty_root, victim, damage):
+    folder = tfds.prepared_folder("mnist", empty_root)
+    shutil.copytree(tfds.prepared_folder("mnist", cache[0]), folder)
+    (path,) = folder.glob(f"*{victim}")
+    content = bytearray(path.read_bytes())
+    match damage:
+        case "flip":
+            content[len(content) // 2] ^= 0xFF
+            path.write_bytes(content)
+        case "cut":
+            path.write_bytes(content[: len(content) // 2])
+        case "remove":
+            path.unlink()
+    with pytest.raises(DataError, match="is damaged") as caught:
+        load_dataset("mnist")
+    assert str(folder) in str(caught.value)
+    assert not isinstance(caught.value, DataUnavailableError)
+
+
+def test_a_cache_of_another_dataset_is_an_error(cache, empty_root):
+    source = tfds.prepared_folder("mnist", cache[0])
+    folder = tfds.prepared_folder("fashion_mnist", empty_root)
+    folder.mkdir(parents=True)
+    for path in source.iterdir():
+        text = path.name.replace("jaxmnist_mnist", "jaxmnist_fashion_mnist")
+        shutil.copy(path, folder / text)
+    info = folder / "dataset_info.json"
+    info.write_text(info.read_text().replace("jaxmnist_mnist", "jaxmnist_fashion_mnist"))
+    with pytest.raises(DataError, match=r"is damaged .its contents are not the published ones"):
+        load_dataset("fashion_mnist")
+
+
+@pytest.mark.parametrize("parent", ["/proc/nowhere", "a file"])
+def test_a_cache_that_cannot_be_written_is_an_error_that_names_it(
+    mnist_dir, serve, monkeypatch, tmp_path, parent, capsys
+):
+    if parent == "a file":
+        parent = str(tmp_path / "file")
+        Path(parent).touch()
+    monkeypatch.delenv("TFDS_DATA_DIR")
+    monkeypatch.setenv("HOME", parent)
+    with pytest.raises(DataUnavailableError, match="could not be downloaded into") as caught:
+        load_dataset("mnist", base_url=serve(mnist_dir / "mnist"))
+    assert f"{parent}/tensorflow_datasets" in str(caught.value)
+    assert "TFDS_DATA_DIR" in str(caught.value)
+    assert capsys.readouterr().out == ""
+
+
+def unavailable_within_ten_seconds(base_url: str, reason: str) -> None:
+    start = time.perf_counter()
+    with pytest.raises(DataUnavailableError, match=reason):
+        load_dataset("mnist", base_url=base_url)
+    assert time.perf_counter() - start < 10
+
+
+def test_a_refused_connection_is_said_within_ten_seconds():
+    unavailable_within_ten_seconds("http://127.0.0.1:1/", "cannot be reached .Connection refused")
+
+
+def test_a_host_without_address_is_said_within_ten_seconds():
+    unavailable_within_ten_seconds("http://no-such-host.invalid/", "cannot be reached")
+
+
+def test_an_address_nobody_could_download_from_is_said_within_ten_seconds():
+    unavailable_within_ten_seconds("no address at all", "cannot be reached")
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up_within_ten_seconds():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        unavailable_within_ten_seconds(url, "no answer within 4 seconds")
+
+
+def test_a_name_lookup_that_hangs_is_given_up(monkeypatch):
+    monkeypatch.setattr(network, "DEADLINE", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: time.sleep(2))
+    start = time.perf_counter()
+    assert network.why_unreachable("http://slow.invalid/") == "no answer within 0.2 seconds"
+    assert time.perf_counter() - start < 1
+
+
+def test_a_proxy_without_connection_is_said_at_once(serve, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", serve(tmp_path, FailingHandler))
+    unavailable_within_ten_seconds("http://no-such-host.invalid/", "HTTP status 502")

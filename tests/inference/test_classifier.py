@@ -1,0 +1,238 @@
+"""The Python door: load, predict, evaluate, plot and train through public names, with the commands' results."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxmnist
+from jaxmnist.cli import main as cli
+from jaxmnist.config import Averaging, Schedule, get_recipe
+from jaxmnist.data import load_dataset
+from jaxmnist.errors import CheckpointError, DataError, UsageError
+from jaxmnist.inference.evaluate import evaluate, evaluate_split
+from jaxmnist.runs.folder import read_metrics
+from jaxmnist.runs.restore import restore_run
+
+EXAMPLE = Path(__file__).parents[1] / "python_example.py"
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_run):
+    return jaxmnist.load(tiny_run, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_run, digits):
+    network = restore_run(tiny_run, "best", jax.devices("cpu")[0]).network
+    return evaluate(network, digits.test_images[:6], digits.test_labels[:6])
+
+
+def test_a_run_and_its_weights_file_predict_what_the_network_does(classifier, tiny_run, digits, expected):
+    (file,) = tiny_run.glob("*.npz")
+    for opened in (classifier, jaxmnist.load(str(file), device="cpu")):
+        found = opened.predict(digits.test_images[:6])
+        np.testing.assert_array_equal(found.predictions, expected.predictions)
+        np.testing.assert_array_equal(found.probabilities, np.exp(expected.log_probs))
+        assert opened.arch == "second"
+    assert (classifier.path, opened.path) == (tiny_run, file)
+
+
+def test_an_image_is_the_same_as_array_of_any_type_file_and_pillow_image(
+    classifier, digits, tmp_path, expected
+):
+    images = digits.test_images[:6]
+    Image.fromarray(images[0]).save(tmp_path / "light.png")
+    Image.fromarray(255 - images[1]).save(tmp_path / "dark.png")
+    mixed = [
+        images[0],
+        tmp_path / "dark.png",
+        Image.fromarray(255 - images[2]),
+        images[3].astype(np.float64) / 255,
+        jax.numpy.asarray(images[4]),
+        images[5:6].astype(np.int64),
+    ]
+    for given in (mixed, tuple(mixed), images / np.float32(255), images.astype(np.float32), list(images)):
+        found = classifier.predict(given)
+        np.testing.assert_array_equal(found.predictions, expected.predictions)
+        np.testing.assert_allclose(found.probabilities, np.exp(expected.log_probs), atol=1e-5)
+    for one in (images[0], str(tmp_path / "light.png"), Image.fromarray(images[0])):
+        assert classifier.predict(one).probabilities.shape == (1, 10)
+        assert classifier.predict(one).predictions.tolist() == expected.predictions[:1].tolist()
+
+
+def test_a_pillow_image_of_any_size_is_fitted_in_and_left_as_it_is(classifier, digits):
+    page = np.pad(255 - digits.test_images[0].repeat(5, axis=0).repeat(5, axis=1), 40, constant_values=255)
+    image = Image.fromarray(page)
+    image.getexif()[0x0112] = 6
+    before = np.asarray(image).copy()
+    classifier.predict(image)
+    np.testing.assert_array_equal(np.asarray(image), before)
+    assert image.getexif()[0x0112] == 6
+
+
+def test_no_images_have_no_predictions(classifier):
+    for nothing in ([], np.zeros((0, 28, 28), np.uint8)):
+        found = classifier.predict(nothing)
+        assert (found.predictions.shape, found.probabilities.shape) == ((0,), (0, 10))
+
+
+def test_arrays_that_are_no_images_are_refused_in_a_sentence(classifier, tmp_path):
+    blank = np.zeros((28, 28), np.float32)
+    for images, message in (
+        (np.zeros((4, 28, 28, 1)), r"an array of shape \(4, 28, 28, 1\), which must be \[n, 28, 28\]"),
+        (np.zeros((28, 30)), r"an array of shape \(28, 30\)"),
+        (7, r"an array of shape \(\)"),
+        (blank - 0.42, r"values from -0\.42 to -0\.42, which must be from 0 to 1 or to 255"),
+        (blank + 256, "values from 256 to 256"),
+        (blank + np.nan, "values from nan to nan"),
+        (blank.astype(complex), "an array of complex128; give integers or floats"),
+        (tmp_path / "missing.png", r"missing\.png does not exist"),
+    ):
+        with pytest.raises(DataError, match=message):
+            classifier.predict(images)
+
+
+def test_evaluating_gives_what_the_command_writes(classifier, tiny_run, digits):
+    network = restore_run(tiny_run, "best", jax.devices("cpu")[0]).network
+    for split in ("test", "val"):
+        assert classifier.evaluate(split) == evaluate_split(network, digits, split)
+    figures = classifier.evaluate()
+    assert figures["errors"] == figures["examples"] - figures["correct"]
+    assert figures["examples"] == 297
+    with pytest.raises(UsageError, match="there is no dataset 'minst'"):
+        classifier.evaluate(dataset="minst")
+
+
+def test_results_metrics_and_plots_are_those_of_the_run(tiny_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    classifier = jaxmnist.load(run, device="cpu")
+    assert classifier.results == json.loads((run / "results.json").read_text())
+    assert [row["epoch"] for row in classifier.metrics] == [1, 2]
+    names = ("loss", "accuracy", "learning_rate")
+    assert classifier.plot() == [run / "plots" / f"{name}.png" for name in names]
+    assert all((run / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in names)
+    (run / "results.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"results\.json is damaged .*; restore it or train again"):
+        _ = classifier.results
+    (run / "results.json").unlink()
+    assert classifier.results == {}
+
+
+def test_a_weights_file_has_no_epochs(tiny_run):
+    (file,) = tiny_run.glob("*.npz")
+    classifier = jaxmnist.load(file, device="cpu")
+    assert (classifier.results, classifier.metrics) == ({}, [])
+    with pytest.raises(UsageError, match="is a weights file, which has no epochs to plot; load a run folder"):
+        classifier.plot()
+
+
+def test_what_cannot_be_loaded_is_refused_as_by_the_commands(tmp_path, tiny_run):
+    with pytest.raises(CheckpointError, match="is not a run folder"):
+        jaxmnist.load(tmp_path)
+    with pytest.raises(UsageError, match="is a run, which has its own arch; leave out --arch"):
+        jaxmnist.load(tiny_run, arch="third")
+
+
+def test_training_takes_names_changes_and_recipes_and_refuses_what_the_command_refuses(tmp_path):
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"arch": "thrid"}, "there is no arch 'thrid'"),
+        ({"recipe": "thrid"}, "there is no recipe 'thrid'"),
+        ({"recipe": {"epochz": 1}}, "there is no key in recipe 'epochz'"),
+        ({"recipe": dataclasses.replace(get_recipe("third"), name="a b")}, "recipe.name is"),
+        ({"epochs": 0}, "epochs=0, which must be above 0"),
+        ({"dropout": 1.5}, "dropout is 1.5"),
+        ({"dataset": "minst"}, "there is no dataset 'minst'"),
+    )
+    for options, message in cases:
+        with pytest.raises(UsageError, match=message):
+            jaxmnist.train_run(**{"dataset": "digits", "runs": tmp_path / "runs"} | options)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_python_asks_for_what_the_command_asks_for(tmp_path, monkeypatch):
+    asked = []
+
+    def start_run(config, *_):
+        asked.append(config)
+        raise UsageError("that is all.")
+
+    monkeypatch.setattr("jaxmnist.api.start_run", start_run)
+    options = {"seed": 7, "epochs": 3, "batch_size": 100, "learning_rate": 0.05, "schedule": "one_cycle"}
+    options |= {"weight_decay": 1e-4, "decay_on": "kernels", "averaging": 0.9, "select_on": "last"}
+    with pytest.raises(UsageError, match=r"that is all\."):
+        jaxmnist.train_run("third", dataset="digits", nesterov=True, deskew=True, **options)
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    monkeypatch.setattr("sys.argv", ["train", "--dataset", "digits", "--nesterov", "--deskew", *words])
+    with pytest.raises(SystemExit):
+        cli.main("train")
+    python, command = asked
+    assert python == command
+    assert python.select_on == "last"
+    assert python.recipe == dataclasses.replace(
+        get_recipe("third"),
+        name="third-modified",
+        epochs=3,
+        batch_size=100,
+        learning_rate=0.05,
+        plateau=None,
+        schedule=Schedule("one_cycle"),
+        nesterov=True,
+        weight_decay=1e-4,
+        decay_on="kernels",
+        averaging=Averaging(0.9),
+        deskew=True,
+    )
+
+
+def test_folds_are_asked_for_in_python_as_on_the_line(monkeypatch, capsys):
+    with pytest.raises(UsageError, match="folds is 1, which must be from 2 to 100"):
+        jaxmnist.train_run("third", dataset="digits", folds=1)
+    monkeypatch.setattr("sys.argv", ["train", "--dataset", "digits", "--folds", "1"])
+    with pytest.raises(SystemExit):
+        cli.main("train")
+    assert "folds is 1, which must be from 2 to 100" in capsys.readouterr().err
+
+
+def test_the_example_trains_evaluates_and_plots_in_a_fresh_interpreter(tmp_path, tiny_run):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLE], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "runs").iterdir()
+    name, errors, plots, predictions = done.stdout.splitlines()
+    assert name == f"second, 5,048 parameters, in {run.relative_to(tmp_path)}"
+    results, figures = json.loads((run / "results.json").read_text()), errors.split()
+    assert 100 * (1 - int(figures[0]) / 297) == pytest.approx(results["test_accuracy_of_best"])
+    assert len([tmp_path / plot for plot in plots.split() if (tmp_path / plot).is_file()]) == 3
+    assert len(predictions.strip("[]").split()) == 5
+    # The same numbers as a run that was made by `fit` itself, the seconds apart.
+    rows = [read_metrics(folder)[0] for folder in (run, tiny_run)]
+    assert rows[0] | {"seconds": 0} == rows[1] | {"seconds": 0}
+    # Nothing but progress besides: the setup, the line that tells that all is compiled, one of the epoch.
+    setup = ("data ", "recipe ", "selects ", "device ", "run folder ", "", "Epoch 1/1")
+    assert all(line.startswith(setup) for line in done.stderr.splitlines()), done.stderr
+
+
+def test_without_progress_nothing_is_printed(tmp_path, capfd):
+    recipe = dataclasses.replace(get_recipe("second"), epochs=1)
+    classifier = jaxmnist.train_run(
+        "second", recipe=recipe, dataset="digits", runs=tmp_path, device="cpu", progress=False
+    )
+    assert capfd.readouterr() == ("", "")
+    assert classifier.results["recipe"] == "second-modified"
+    assert classifier.results["epochs"] == 1

@@ -1,0 +1,231 @@
+"""Exports: verified before they are kept, described honestly, and never over somebody else's files."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+import webbrowser
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from jaxmnist.cli import main as cli
+from jaxmnist.cli.demo import Demo
+from jaxmnist.cli.export import Export
+from jaxmnist.config import Averaging, Schedule, get_recipe
+from jaxmnist.config.run import RunConfig
+from jaxmnist.data import load_dataset
+from jaxmnist.errors import CheckpointError, UsageError
+from jaxmnist.inference import export as exporting
+from jaxmnist.inference.evaluate import wilson_interval
+from jaxmnist.inference.export import CARD, FORMATS, MANIFEST, ExportError, export
+from jaxmnist.inference.model_card import DESKEW_IN_NUMPY, model_card
+from jaxmnist.interop import to_torch
+from jaxmnist.interop.weight_files import from_safetensors
+from jaxmnist.runs.weights import read_weights
+from tests.exported_networks import CPU, network_of
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def exported(digits, tmp_path_factory):
+    """Everything that can be made of a network here, and where."""
+    out = tmp_path_factory.mktemp("export") / "new" / "folder"
+    formats = [name for name in FORMATS if name != "onnx"]
+    written, about = export(network_of("second"), digits, formats, out)
+    return out, written, about
+
+
+def test_all_files_appear_with_their_difference_from_jax(exported):
+    out, written, _ = exported
+    names = {"second.html", "second.stablehlo", "second.safetensors", "second.npz", CARD, MANIFEST}
+    assert {file.name for file in out.iterdir()} == names
+    for made in written:
+        assert made.file.is_file()
+        assert 0 <= made.difference < 1e-6
+    differences = {made.format: made.difference for made in written}
+    assert differences["npz"] == differences["safetensors"] == 0
+
+
+def test_onnx_is_verified_as_the_others(digits, tmp_path):
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    ((made,), _) = export(network_of("second"), digits, ["onnx"], tmp_path)
+    assert made.file.is_file()
+    assert made.difference < 1e-6
+
+
+def test_weights_come_back_exactly_with_their_normalisation(exported):
+    out, *_ = exported
+    network = network_of("second")
+    expected = to_torch("second", jax.device_get(network.variables))
+    arrays = load_file(out / "second.safetensors")
+    read = to_torch("second", jax.device_get(read_weights(out / "second.npz", CPU).variables))
+    assert arrays.keys() == read.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(arrays[name], array)
+        np.testing.assert_array_equal(read[name], array)
+    with safe_open(out / "second.safetensors", "numpy") as file:
+        stated = file.metadata()
+    assert stated["normalisation"] == "(pixel / 255 - 0.1307) / 0.3081"
+    with np.load(out / "second.npz") as archive:
+        assert json.loads(str(archive["metadata"])) == stated
+
+
+def test_damaged_safetensors_are_a_checkpoint_error(exported):
+    out, *_ = exported
+    with pytest.raises(CheckpointError, match="no safetensors file"):
+        from_safetensors((out / "second.safetensors").read_bytes()[:100])
+
+
+def test_the_card_says_what_how_well_and_what_not(exported):
+    out, _, about = exported
+    card = (out / CARD).read_text()
+    low, high = wilson_interval(about["correct"], 297)
+    assert f"{about['correct']:,} of the 297 test images of digits" in card
+    assert f"(95 % interval {low:.2f} to {high:.2f} %)" in card
+    assert "5,048 parameters" in card
+    assert "How these weights were trained is not known" in card
+    assert "(pixel / 255 - 0.1307) / 0.3081" in card
+    assert "It always answers with one of its ten classes" in card
+    assert max(map(len, card.splitlines())) < 400
+
+
+def test_the_card_names_levers_in_words():
+    levers = {"schedule": Schedule(), "averaging": Averaging(0.9), "nesterov": True, "plateau": None}
+    recipe = dataclasses.replace(get_recipe("step1"), **levers)
+    about = dict.fromkeys(("accuracy_text", "training_text", "arch", "mean", "std", "side"), "")
+    about |= {"parameters": 1, "classes": [], "class_accuracies": [], "trained_on": "mnist"}
+    card = model_card(about, recipe, [], 100)
+    assert "| schedule | kind one_cycle, warm up 0.2, start divisor 25.0, end divisor none |" in card
+    assert "| averaging | decay 0.9, start epoch 0 |" in card
+    assert "| nesterov | yes |" in card
+    assert "| plateau | none |" in card
+    assert "| augmentation | none |" in card
+    assert "decay on" not in card
+
+
+@pytest.mark.parametrize("recipe", ["flagship", "third"])
+def test_the_card_says_how_images_are_made_upright_where_they_are(recipe):
+    about = dict.fromkeys(("accuracy_text", "training_text", "arch", "mean", "std", "side"), "")
+    about |= {"parameters": 1, "classes": [], "class_accuracies": [], "trained_on": "mnist"}
+    card = model_card(about, get_recipe(recipe), [], 100)
+    assert ("of an image that is made upright first" in card) == (recipe == "flagship")
+    assert (DESKEW_IN_NUMPY.rstrip() in card) == (recipe == "flagship")
+
+
+def test_wilson_intervals_are_those_of_the_tables():
+    # Agresti and Coull 1998, and the formula by hand.
+    assert wilson_interval(0, 10) == pytest.approx((0, 27.7533), abs=1e-3)
+    assert wilson_interval(5, 10) == pytest.approx((23.6593, 76.3407), abs=1e-3)
+    assert wilson_interval(10, 10) == pytest.approx((72.2467, 100), abs=1e-3)
+    assert wilson_interval(9955, 10000) == pytest.approx((99.3982, 99.6636), abs=1e-3)
+
+
+@pytest.mark.parametrize("wrong", [2e-4, np.nan])
+def test_a_file_that_differs_from_jax_is_not_kept(wrong, digits, tmp_path, monkeypatch):
+    run = exporting.run_stablehlo
+    monkeypatch.setattr(
+        exporting, "run_stablehlo", lambda file, images: run(file, images) + np.float32(wrong)
+    )
+    (tmp_path / "other.txt").touch()
+    with pytest.raises(
+        ExportError, match=r"second\.stablehlo is not kept.* by up to (0\.0002|nan) "
+    ) as caught:
+        export(network_of("second"), digits, ["npz", "stablehlo"], tmp_path)
+    assert caught.value.exit_code == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["other.txt"]
+
+
+def test_files_of_others_are_never_replaced_and_those_of_an_earlier_export_are(digits, tmp_path):
+    network = network_of("second")
+    (tmp_path / "second.npz").write_text("mine")
+    with pytest.raises(UsageError, match=r"second\.npz is not from an earlier export.* with --out"):
+        export(network, digits, ["npz"], tmp_path)
+    assert (tmp_path / "second.npz").read_text() == "mine"
+    assert [file.name for file in tmp_path.iterdir()] == ["second.npz"]
+    (tmp_path / "second.npz").unlink()
+    for _ in range(2):
+        export(network, digits, ["npz"], tmp_path)
+    # Files of both exports are known as ours from then on.
+    export(network, digits, ["safetensors"], tmp_path)
+    export(network, digits, ["npz"], tmp_path)
+    (tmp_path / CARD).write_text("mine")
+    with pytest.raises(UsageError, match=r"model-card\.md is not from an earlier export"):
+        export(network, digits, ["npz"], tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"cannot be written to .* with --out"):
+        export(network, digits, ["npz"], tmp_path / "file")
+
+
+def test_networks_without_batch_normalisation_have_no_pytorch_names(digits, tmp_path):
+    network = network_of("evolution_v3", norm="group")
+    config = RunConfig("evolution_v3", network.recipe, "digits", 1, "val", digits.fingerprint, norm="group")
+    network = network._replace(config=config)
+    with pytest.raises(UsageError, match=r"with group normalisation .* leave the format npz out"):
+        export(network, digits, ["npz"], tmp_path)
+
+
+def test_unsupported_formats_get_the_list(tiny_run, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["jaxmnist", str(tiny_run), "--format", "onyx"])
+    with pytest.raises(SystemExit) as end:
+        cli.main("export")
+    assert end.value.code == 2
+    assert (
+        "there is no format 'onyx' (did you mean 'onnx'?); choose one of html, onnx"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_run_is_exported_into_its_folder(tiny_run, tmp_path):
+    command = [sys.executable, ROOT / "scripts" / "export.py", tiny_run, "--format", "safetensors", "--json"]
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [*command, "--out", out, "--device", "cpu"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["run"] == str(tiny_run)
+    assert [file["difference"] for file in result["files"]] == [0]
+    assert result["network"]["trained_on"] == "digits"
+    card = Path(result["model_card"]).read_text()
+    assert "Trained with jaxmnist on the training images of digits by the recipe 'second" in card
+    assert "| epochs | 2 |" in card
+    assert "| augmentation | rotation 8.0, rotation fill 1, translation 0.1, interpolation nearest |" in card
+    assert "| schedule | none |" in card
+    assert "| nesterov | no |" in card
+    assert Export(network=tiny_run).format == ("html", "stablehlo", "safetensors", "npz")
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_demo_opens_the_page_and_says_where_it_is(opens, tiny_run, monkeypatch, capsys, tmp_path):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or opens)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    Demo(network=tiny_run, device="cpu").run()
+    (page,) = tmp_path.glob("jaxmnist-*/second.html")
+    assert opened == [page.as_uri()]
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == str(page)
+    assert ("No browser could be started here" in printed) != opens
+
+
+def test_fashion_is_drawn_larger_and_named_in_words(digits, tmp_path):
+    network = network_of("second")
+    config = RunConfig("second", network.recipe, "fashion_mnist", 1, "test", "")
+    ((page,), about) = export(network._replace(config=config), digits, ["html"], tmp_path)
+    assert about["classes"][9] == "ankle boot"
+    assert "recipe 'second' with seed 1" in about["training_text"]
+    assert "was trained on other data: fashion_mnist" in about["accuracy_text"]
+    assert '"side": 28' in page.file.read_text()

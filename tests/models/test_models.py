@@ -1,0 +1,226 @@
+"""Networks: the same numbers as the PyTorch originals, the published counts, the promised names."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmnist import ops
+from jaxmnist.errors import UsageError
+from jaxmnist.interop import from_torch, to_torch
+from jaxmnist.models import ARCHS, count_params, create_model
+from jaxmnist.models.layers import Dropout, GroupNorm
+from jaxmnist.models.structure import layers
+from tests.conftest import FIXTURES
+
+# As the programs of training are compiled, which is also quicker.
+compiled = partial(jax.jit, compiler_options=ops.compiler_options(jax.devices()[0]))
+
+COUNTS = {
+    "first": 13_808,
+    "second": 5_048,
+    "third": 7_902,
+    "dilated": 5_340,
+    "evolution_v1": 6_536,
+    "evolution_v2": 6_704,
+    "evolution_v3": 7_820,
+    "challenge_ll": 9_412,
+    "challenge_gap": 6_992,
+    "challenge_final": 6_972,
+    "step1": 257_354,
+    "step3": 7_216,
+    "flagship": 7_836,
+    "flagship_small": 5_245,
+}
+DROPOUT = {
+    "first": 0.03,
+    "second": 0.1,
+    "third": 0.03,
+    "dilated": 0.03,
+    "evolution_v1": 0.0,
+    "evolution_v2": (0.1, 0.05),
+    "evolution_v3": 0.0,
+    "challenge_ll": 0.05,
+    "challenge_gap": 0.05,
+    "challenge_final": 0.0,
+    "step1": 0.0,
+    "step3": 0.05,
+    "flagship": 0.0,
+    "flagship_small": 0.0,
+}
+
+
+def parity(arch):
+    """The reference tensors of an arch: everything, and the weights alone."""
+    archive = np.load(FIXTURES / "parity" / f"{arch}.npz")
+    tensors = {key: archive[key] for key in archive.files}
+    results = ("x", "y", "eval_out", "train_out", "train_loss", "meta")
+    weights = {
+        key: value
+        for key, value in tensors.items()
+        if key not in results and not key.startswith(("grad/", "new/"))
+    }
+    return tensors, weights
+
+
+def images_of(tensors):
+    return jnp.asarray(tensors["x"].transpose(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_evaluation_equals_the_reference(arch):
+    tensors, weights = parity(arch)
+    outputs = compiled(create_model(arch).apply)(from_torch(arch, weights), images_of(tensors))
+    np.testing.assert_allclose(outputs, tensors["eval_out"], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_a_training_pass_equals_the_reference_in_loss_gradients_and_statistics(arch):
+    tensors, weights = parity(arch)
+    variables = from_torch(arch, weights)
+    model, labels = create_model(arch, dropout=0.0), jnp.asarray(tensors["y"])
+    statistics = variables.get("batch_stats", {})
+
+    @compiled
+    def train_pass(params, images):
+        def loss(params):
+            outputs, updated = model.apply(
+                {"params": params, "batch_stats": statistics}, images, train=True, mutable=["batch_stats"]
+            )
+            chosen = jnp.take_along_axis(jax.nn.log_softmax(outputs), labels[:, None], axis=1)
+            return -chosen.mean(), (outputs, updated.get("batch_stats", {}))
+
+        return jax.value_and_grad(loss, has_aux=True)(params)
+
+    (loss, (outputs, batch_stats)), gradients = train_pass(variables["params"], images_of(tensors))
+    np.testing.assert_allclose(outputs, tensors["train_out"], rtol=0, atol=2e-5)
+    np.testing.assert_allclose(loss, tensors["train_loss"], rtol=0, atol=2e-5)
+    ours = to_torch(arch, {"params": gradients, "batch_stats": batch_stats})
+    compared = 0
+    for key, value in ours.items():
+        kind, tolerance = ("new/", 2e-6) if "running" in key else ("grad/", 5e-5)
+        np.testing.assert_allclose(value, tensors[kind + key], rtol=0, atol=tolerance, err_msg=key)
+        compared += 1
+    assert compared == sum(key.startswith(("grad/", "new/")) for key in tensors)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_parameter_count_is_the_published_one(arch):
+    variables = jax.eval_shape(create_model(arch).init, jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    sizes = jax.tree_util.tree_map(lambda leaf: leaf.size, variables["params"])
+    assert jax.tree_util.tree_reduce(lambda a, b: a + b, sizes) == COUNTS[arch]
+    assert count_params(variables) == COUNTS[arch]
+    assert sum(layer.parameters for layer in layers(create_model(arch))) == COUNTS[arch]
+
+
+def test_structure_lists_layers_in_order_with_channels_height_and_width():
+    found = {layer.name: layer for layer in layers(create_model("third"))}
+    assert list(found)[:6] == ["conv1", "gelu1", "bn1", "dropout1", "conv2", "gelu2"]
+    assert found["skip2"].output_shape == (12, 6, 6)
+    assert found["bn1"][:5] == ("bn1", "BatchNorm", (10, 26, 26), 20, 20)
+    assert found["gelu6"][:5] == ("gelu6", "Activation", (12, 6, 6), 0, 0)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_dropout_is_the_published_rate_and_can_be_turned_off(arch):
+    assert create_model(arch).dropout == DROPOUT[arch]
+    model, images = create_model(arch, dropout=0.0), jnp.ones((2, 28, 28, 1))
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    # Without dropout there is nothing random, so no stream is asked for.
+    jax.eval_shape(partial(model.apply, train=True, mutable=["batch_stats"]), variables, images)
+
+
+@pytest.mark.parametrize("rate", [0.03, 0.5])
+def test_dropout_zeroes_its_share_and_scales_the_rest(rate):
+    ones = jnp.ones((16, 26, 26, 64))
+    out = np.asarray(Dropout(rate).apply({}, ones, train=True, rngs={"dropout": jax.random.key(0)}))
+    kept = out > 0
+    np.testing.assert_allclose(out[kept], 1 / (1 - rate), rtol=1e-6)
+    # Five standard deviations: a false alarm once in two million.
+    assert abs(kept.mean() - (1 - rate)) < 5 * (rate * (1 - rate) / out.size) ** 0.5
+
+
+def test_dropout_draws_depend_on_the_key():
+    model, images = create_model("second", dropout=0.5), jax.random.normal(jax.random.key(1), (64, 28, 28, 1))
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+
+    @compiled
+    def outputs(key):
+        return model.apply(variables, images, train=True, rngs={"dropout": key}, mutable=["batch_stats"])[0]
+
+    keys = [jax.random.key(i) for i in (1, 1, 2)]
+    a, b, c = map(outputs, keys)
+    np.testing.assert_array_equal(a, b)
+    assert not np.allclose(a, c)
+
+
+@pytest.mark.parametrize(
+    "arch", ["challenge_ll", *(pytest.param(arch, marks=pytest.mark.battery) for arch in ("third", "step1"))]
+)
+def test_padding_a_batch_changes_neither_gradients_nor_statistics(arch):
+    tensors, weights = parity(arch)
+    variables = from_torch(arch, weights)
+    model = create_model(arch, dropout=0.0)
+    images = images_of(tensors)[:6]
+    padded = jnp.concatenate([images, 100.0 * jnp.ones((4, 28, 28, 1))])
+    mask = jnp.array([1.0] * 6 + [0.0] * 4)
+
+    @jax.jit
+    def total(params, images, mask):
+        outputs, updated = model.apply(
+            {"params": params, "batch_stats": variables.get("batch_stats", {})},
+            images,
+            train=True,
+            mask=mask,
+            mutable=["batch_stats"],
+        )
+        return jnp.where(mask[:, None] > 0, outputs, 0.0)[:, 3].sum(), updated
+
+    with_padding = jax.grad(total, has_aux=True)(variables["params"], padded, mask)
+    without = jax.grad(total, has_aux=True)(variables["params"], images, mask[:6])
+    for a, b in zip(jax.tree.leaves(with_padding), jax.tree.leaves(without), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_initial_weights_are_uniform_within_the_sources_bound(arch):
+    variables = jax.jit(create_model(arch).init)(jax.random.key(7), jnp.zeros((1, 28, 28, 1)))
+    for name, layer in variables["params"].items():
+        if "scale" in layer:
+            np.testing.assert_array_equal(layer["scale"], 1.0)
+            np.testing.assert_array_equal(layer["bias"], 0.0)
+            continue
+        bound = np.prod(layer["kernel"].shape[:-1]) ** -0.5
+        for values in map(np.asarray, layer.values()):
+            assert np.abs(values).max() <= bound, name
+            # The largest of n uniform draws falls short of the bound by more than 12 / n once in 160,000.
+            assert np.abs(values).max() > bound * (1 - 12 / values.size), name
+            assert abs(values.mean()) < 5 * bound / (3 * values.size) ** 0.5, name
+
+
+@pytest.mark.parametrize(("norm", "groups"), [("layer", 1), ("group", 2)])
+@pytest.mark.parametrize("arch", ["evolution_v2", "evolution_v3"])
+def test_evolution_can_normalise_each_image_by_itself(arch, norm, groups):
+    model = create_model(arch, norm=norm, dropout=0.0)
+    images = jax.random.normal(jax.random.key(0), (3, 28, 28, 1))
+    variables = jax.jit(model.init)(jax.random.key(1), images)
+    assert count_params(variables) == COUNTS[arch]
+    assert "batch_stats" not in variables
+    apply = jax.jit(partial(model.apply, variables))
+    np.testing.assert_allclose(apply(images)[:1], apply(images[:1]), atol=1e-5)
+
+    x = 3 + 5 * jax.random.normal(jax.random.key(2), (8, 5, 5, 4))
+    layer = GroupNorm(groups)
+    y = np.asarray(layer.apply(layer.init(jax.random.key(0), x), x))
+    grouped = y.reshape(groups, -1, 4)
+    np.testing.assert_allclose(grouped.mean(1), 0, atol=1e-5)
+    np.testing.assert_allclose(grouped.std(1), 1, atol=1e-4)
+
+
+def test_an_unknown_arch_or_field_is_answered_with_the_names_that_exist():
+    with pytest.raises(UsageError, match=r"'thrid' \(did you mean 'third'\?\); choose one of first, second"):
+        create_model("thrid")
+    with pytest.raises(UsageError, match="no field 'width'; its fields are dropout"):
+        create_model("third", width=3)

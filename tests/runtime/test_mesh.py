@@ -1,0 +1,108 @@
+"""Where the program runs: what JAX and the C library are told before the first array."""
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from jaxmnist.errors import UsageError
+from jaxmnist.runtime.devices import select_device
+from jaxmnist.runtime.mesh import MeshShape, parse_mesh, select_mesh
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_device_that_is_not_there_is_named_with_what_to_install():
+    with pytest.raises(UsageError, match=r"no tpu device .* only cpu; .* pip install 'jax\[tpu\]'"):
+        select_device("tpu")
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+def test_memory_that_a_program_frees_is_there_for_its_next_call():
+    # In a process of its own: a C library that has served others keeps to the arenas it has.
+    answer = subprocess.run([sys.executable, "-c", _PAGE_FAULTS], check=True, capture_output=True, text=True)
+    faults, pages = map(int, answer.stdout.split())
+    assert faults < pages / 10
+
+
+# 40 MB: glibc by itself keeps blocks of up to 32 MB, and a thread's arena holds 64. It takes some calls until
+# freed blocks have joined to one that is large enough.
+_PAGE_FAULTS = """
+import resource
+import jax
+from jaxmnist.parallel import select_device
+
+device = select_device("cpu")
+ones = jax.device_put(jax.numpy.ones((40, 2**18)), device)
+program = jax.jit(lambda x: x + 1)
+
+def page_faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    program(ones).block_until_ready()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(min(page_faults() for _ in range(40)), ones.nbytes // resource.getpagesize())
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [("seed=2,data=4", (2, 4)), ("data=8", (1, 8)), ("seed=3", (3, 1)), ("data=2, seed=1", (1, 2))],
+)
+def test_a_mesh_is_named_by_its_axes(text, shape):
+    assert parse_mesh(text) == MeshShape(*shape)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "4", "data=0", "data=-1", "data=2,data=2", "batch=2", "data=two", "seed"]
+)
+def test_what_is_no_mesh_is_refused_with_an_example(text):
+    with pytest.raises(UsageError, match=r"is not a mesh: .* write it like seed=2,data=4"):
+        parse_mesh(text)
+
+
+def test_too_few_devices_are_counted():
+    there = len(jax.devices())
+    with pytest.raises(
+        UsageError, match=rf"seed=1,data=64 needs 64 devices, and there (is|are) {there} \(cpu\)"
+    ):
+        select_mesh(jax.devices(), MeshShape(1, 64))
+
+
+def on_meshes(network, steps, *meshes):
+    command = [sys.executable, "-m", "tests.on_meshes", network, str(steps), *meshes]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": paths}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+def test_a_mesh_trains_as_one_device_and_each_seed_on_it_as_by_itself():
+    # 3 devices do not divide a batch of 64; every other batch has 36 images. And what is saved on 2x2 devices is
+    # loaded on one and on four.
+    meshes = ["seed=2,data=3"]
+    results = on_meshes("small", 50, *meshes)
+    assert list(results) == [*meshes, "saved"]
+    for mesh, result in results.items():
+        assert result["difference"] < 1e-9, mesh
+
+
+@pytest.mark.battery
+@pytest.mark.parametrize("arch", ["small", "second", "third"])
+def test_a_published_network_trains_on_a_mesh_as_on_one_device(arch):
+    meshes = ["data=2", "data=3", "data=4", "data=8", "seed=2", "seed=2,data=2"]
+    results = on_meshes(arch, 50, *meshes)
+    assert list(results) == [*meshes, "saved"]
+    for mesh, result in results.items():
+        assert result["difference"] < 1e-9, mesh
+        if "carried" in result:
+            # Gradients and statistics, the images of a batch and their numbers: no maps, which are megabytes.
+            assert result["carried"]["all-reduce"] < 64 * 28 * 28 + 2 * 8 * 10_000, mesh
+            assert result["carried"].get("all-gather", 0) < 2_000, mesh

@@ -1,0 +1,54 @@
+"""The short version of the battery: a few trials of every attack there is."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.torture.attacks import ATTACKS
+from tests.torture.battery import Attack, run_attack, table
+
+ROOT = Path(__file__).parents[2]
+
+SLOW = {
+    "kill",
+    "signals",
+    "second-signal",
+    "kill-a-process",
+    "not-finite",
+    "not-finite-resumed",
+}
+"""These start processes, or compile several programs."""
+
+PARAMETERS = [
+    pytest.param(attack, id=attack.name, marks=[pytest.mark.slow] * (attack.name in SLOW))
+    for attack in ATTACKS
+    if attack.short
+]
+
+
+@pytest.mark.parametrize("attack", PARAMETERS)
+def test_nothing_is_lost_or_silently_wrong_under(attack, tmp_path):
+    outcome = run_attack(attack, attack.short, tmp_path / "attack", seed=1)
+    assert not outcome.failures, "\n".join(outcome.failures)
+    assert outcome.passed == attack.short
+
+
+def test_a_trial_that_fails_is_counted_and_the_others_go_on(tmp_path):
+    def fail():
+        raise AssertionError("it broke")
+
+    def divide():
+        raise ZeroDivisionError("division by zero")
+
+    def trials(count, folder, random):
+        assert folder.is_dir()
+        yield from (lambda: None, fail, divide, lambda: None)
+
+    outcome = run_attack(Attack("mixed", 5, 5, trials), 5, tmp_path / "attack", seed=1)
+    assert (outcome.trials, outcome.passed) == (5, 2)
+    assert outcome.failures == (
+        "trial 2: it broke",
+        "trial 3: ZeroDivisionError: division by zero",
+        "only 4 of 5 trials were made",
+    )
+    assert "FAILED mixed, trial 2: it broke" in table([outcome])

@@ -1,0 +1,85 @@
+"""All levers of a recipe together: a run with them is as safe as one without."""
+
+import dataclasses
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from jaxmnist.config import Augmentation, Averaging, Distillation, Recipe, Schedule
+from jaxmnist.config.run import RunConfig
+from jaxmnist.data import load_dataset
+from jaxmnist.errors import InterruptedRunError
+from jaxmnist.runs import loop as fit_module
+from jaxmnist.runs.folder import open_run, read_metrics
+from jaxmnist.runs.loop import fit
+from jaxmnist.runs.restore import restore_run
+from jaxmnist.runs.teacher import open_teacher
+from tests.small_network import Small
+
+DEVICE = jax.devices()[0]
+RECIPE = Recipe(
+    "levers",
+    epochs=2,
+    learning_rate=0.2,
+    weight_decay=1e-3,
+    schedule=Schedule("one_cycle", 0.3),
+    nesterov=True,
+    decay_on="kernels",
+    averaging=Averaging(0.95, start_epoch=1),
+    initialiser="orthogonal",
+    deskew=True,
+    augmentation=Augmentation(
+        rotation=10.0, translation=0.1, interpolation="bilinear", fade=0.5, fade_to=0.1
+    ),
+)
+
+
+class Watcher:
+    def __init__(self, on_progress=lambda epoch, done: None):
+        self._call = on_progress
+
+    def on_start(self, epochs_done): ...
+
+    def on_progress(self, epoch, done, total, loss, accuracy):
+        self._call(epoch, done)
+
+    def on_epoch(self, row): ...
+
+
+def test_a_run_with_every_lever_goes_on_from_the_middle_of_an_epoch_to_the_same_bytes(
+    tmp_path, tiny_run, monkeypatch
+):
+    digits = load_dataset("digits")
+    recipe = dataclasses.replace(RECIPE, distillation=Distillation(str(tiny_run)))
+    config = RunConfig("second", recipe, "digits", 3, "last", digits.fingerprint, norm="layer")
+    open_teacher(config)  # while the arch is still its own network
+    # A small network has no arch, and runs with another normalisation have no weights file, which needs one.
+    monkeypatch.setattr("jaxmnist.models.create_model", lambda arch, **fields: Small())
+    monkeypatch.setattr(fit_module, "CHUNK_SECONDS", 1e-6)
+
+    def interrupt(epoch, done):
+        if (epoch, done) == (2, 7):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for run in (whole, broken):
+        open_run(run, config, {})
+    fit(config, digits, whole, DEVICE, Watcher())
+    with pytest.raises(InterruptedRunError):
+        fit(config, digits, broken, DEVICE, Watcher(interrupt))
+    fit(config, digits, broken, DEVICE, Watcher())
+    states = [restore_run(run, "latest", DEVICE).state for run in (whole, broken)]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+    assert int(states[0].step) == 48
+    rows = [[row | {"seconds": 0} for row in read_metrics(run)] for run in (whole, broken)]
+    assert rows[0] == rows[1]
+    # In the first epoch the average is the weights themselves.
+    first, second = rows[0]
+    assert first["plain_test_loss"] == first["test_loss"]
+    assert second["plain_test_loss"] != second["test_loss"]
+    network = restore_run(whole, "best", DEVICE).network
+    jax.tree.map(np.testing.assert_array_equal, network.variables, states[0].average)
+    assert first["learning_rate"] > 10 * second["learning_rate"]
