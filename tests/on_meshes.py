@@ -123,7 +123,7 @@ class Training:
         state, metrics = put(self._start(seed), everywhere(where))
         for epoch, steps in self._epochs():
             order = programs.epoch_order(keys.order, np.int32(epoch), self._split(where))
-            chunk = *self._data(where), order, np.int32(0), np.int32(steps), keys.step
+            chunk = train.EpochData(*self._data(where), order), np.int32(0), np.int32(steps), keys.step
             state, metrics = programs.train_chunk(state, metrics, *chunk)
         return jax.device_get((state, metrics))
 
@@ -141,7 +141,7 @@ class Training:
         states, metrics = put(stacked, along(where, SEED))
         for epoch, steps in self._epochs():
             orders = vmapped.epoch_orders(varied, jnp.int32(epoch), self._split(where), recipe=self.recipe)
-            chunk = *self._data(where), orders, np.int32(0), np.int32(steps)
+            chunk = train.EpochData(*self._data(where), orders), np.int32(0), np.int32(steps)
             states, metrics = train_runs(states, metrics, *chunk, varied)
         return jax.device_get((states, metrics))
 
@@ -150,7 +150,7 @@ class Training:
         programs = build_programs(self.model, self.recipe, where, self.total_steps)
         keys = put(train.Keys.from_seed(3), everywhere(where))
         order = programs.epoch_order(keys.order, np.int32(0), self._split(where))
-        chunk = *self._data(where), order, np.int32(0), np.int32(1), keys.step
+        chunk = train.EpochData(*self._data(where), order), np.int32(0), np.int32(1), keys.step
         arguments = *put(self._start(3), everywhere(where)), *chunk
         return collectives(programs.train_chunk.lower(*arguments).compile().as_text())
 

@@ -50,7 +50,7 @@ def measured(arch: str, where: Where) -> tuple[float, str, int]:
     state, metrics = programs.create_state(keys.init), put(train.no_metrics(), everywhere(where))
     data = put_divided(digits.train_images, where), put(digits.train_labels, everywhere(where))
     order = programs.epoch_order(keys.order, np.int32(0), split)
-    chunk = *data, order, np.int32(0), np.int32(STEPS), keys.step
+    chunk = train.EpochData(*data, order), np.int32(0), np.int32(STEPS), keys.step
     compiled = programs.train_chunk.lower(state, metrics, *chunk).compile()
     times = []
     for _ in range(REPEATS):

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Array, Float32, Float64, Int32, Key, Shaped, UInt8
+from jaxtyping import Array, Float32, Float64, Int32, Key, Shaped
 
 from jaxmnist import ops, train
 from jaxmnist.config import Recipe
@@ -204,8 +204,8 @@ def _measure(
         while done < total:
             began = time.perf_counter()
             steps = min(steps, total - done)
-            part = (order, np.int32(done), np.int32(steps))
-            state, losses = take_steps(state, losses, rates, *data, *part, keys.step)
+            part = (train.EpochData(*data, order), np.int32(done), np.int32(steps))
+            state, losses = take_steps(state, losses, rates, *part, keys.step)
             done += steps
             taken = np.concatenate([earlier, np.asarray(losses)[:done]])
             steps = max(1, round(CHUNK_SECONDS * steps / (time.perf_counter() - began)))
@@ -245,9 +245,7 @@ def range_chunk(
     state: train.TrainState,
     losses: Float32[Array, " batches"],
     rates: Float32[Array, " batches"],
-    images: UInt8[Array, "n 28 28"],
-    labels: Int32[Array, " n"],
-    order: Int32[Array, " padded"],
+    data: train.EpochData,
     start: Int32[Array, ""],
     steps: Int32[Array, ""],
     key: Key[Array, ""],
@@ -261,7 +259,7 @@ def range_chunk(
         state: the state before them, with the test's own optimizer state.
         losses: a place for the mean loss of every batch of the epoch.
         rates: the learning rate of every batch of the epoch; a value, so a new range compiles nothing.
-        images, labels, order, start, steps, key: as for `train_chunk`.
+        data, start, steps, key: as for `train_chunk`.
         model, recipe: as for `jaxmnist.train.train_step`.
 
     Returns:
@@ -272,7 +270,7 @@ def range_chunk(
         state, losses = carry
         index = start + i
         setup = {"model": model, "optimizer": _optimizer(rates[index]), "recipe": recipe}
-        state, sums = train.epoch_step(state, train.no_metrics(), images, labels, order, index, key, **setup)
+        state, sums = train.epoch_step(state, train.no_metrics(), data, index, key, **setup)
         return state, losses.at[index].set(sums.loss_sum / sums.examples.astype(jnp.float32))
 
     return lax.fori_loop(0, steps, body, (state, losses))

@@ -39,9 +39,7 @@ def begin(session: Session) -> tuple[Snapshot, list[dict[str, Any]]]:
     present = read_metrics(run)
     # The line of the last epoch may be missing: it is written after the state.
     if json.dumps(present[: len(rows)]) not in (json.dumps(rows), json.dumps(rows[:-1])):
-        message = (
-            f"{run / METRICS} is not as the run left it; the checkpoint's lines are put in its place."
-        )
+        message = f"{run / METRICS} is not as the run left it; the checkpoint's lines are put in its place."
         warnings.warn(message, JaxmnistWarning, stacklevel=3)
     with session.or_warning():
         write_metrics(run, rows)
@@ -207,7 +205,7 @@ def _evaluate(session: Session, state: train.TrainState, split: str, prefix: str
     nothing = session.placed(train.no_metrics())
     batches = np.int32(-(-examples // EVAL_BATCH))
     sums = jax.device_get(
-        session.programs.evaluate_chunk(state, nothing, data.images, data.labels, order, np.int32(0), batches)
+        session.programs.evaluate_chunk(state, nothing, data.visit(order), np.int32(0), batches)
     )
     loss, accuracy = means(sums)
     values = {"loss": loss, "accuracy": accuracy, "correct": int(sums.correct), "examples": examples}

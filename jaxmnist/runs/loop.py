@@ -115,11 +115,11 @@ def _compiling_ahead(session: Session) -> Iterator[None]:
     def compile_programs() -> None:
         with contextlib.suppress(Exception):
             order = programs.epoch_order(keys.order, np.int32(0), data.train_split)
-            arguments = state, metrics, data.images, data.labels, order, np.int32(0), np.int32(1), keys.step
+            arguments = state, metrics, data.visit(order), np.int32(0), np.int32(1), keys.step
             programs.train_chunk.lower(*arguments).compile()
             # With several processes also what comes later: who has to wait for another's compiler gives up.
             for order, _ in data.eval_splits.values() if session.team.size > 1 else ():
-                arguments = state, metrics, data.images, data.labels, order, np.int32(0), np.int32(1)
+                arguments = state, metrics, data.visit(order), np.int32(0), np.int32(1)
                 programs.evaluate_chunk.lower(*arguments).compile()
 
     thread = threading.Thread(target=compile_programs)
@@ -144,7 +144,7 @@ def train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
         chunk_began = time.perf_counter()
         steps = min(steps, batches - done)
         state, metrics = session.programs.train_chunk(
-            state, metrics, data.images, data.labels, order, np.int32(done), np.int32(steps), keys.step
+            state, metrics, data.visit(order), np.int32(done), np.int32(steps), keys.step
         )
         sums = jax.device_get(metrics)
         done += steps

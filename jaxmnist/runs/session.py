@@ -61,7 +61,11 @@ class Data(NamedTuple):
     labels: Int32[Array, " n"]
     train_split: Int32[Array, " train"]
     eval_splits: dict[str, tuple[Int32[Array, " padded"], int]]
-    """Orders of equal length, so that they share one compiled program, and how many images count."""
+    """Orders of equal length, so that they share one compiled program, and the number of images that count."""
+
+    def visit(self, order: Int32[Array, " padded"]) -> train.EpochData:
+        """Pairs the images with the order in which to visit them."""
+        return train.EpochData(self.images, self.labels, order)
 
 
 class Session(NamedTuple):

@@ -4,7 +4,7 @@ Nothing here reads a file, a clock or the environment. Randomness is a function 
 depends on what ran before, so any step can be repeated or resumed exactly.
 """
 
-from jaxmnist.train.batch import PADDING, Batch, epoch_order
+from jaxmnist.train.batch import PADDING, Batch, EpochData, epoch_order
 from jaxmnist.train.chunk import classify, epoch_step, evaluate_chunk, train_chunk
 from jaxmnist.train.loss import NO_BAD_STEP, Metrics, no_metrics
 from jaxmnist.train.state import Keys, TrainState, create_state
@@ -15,6 +15,7 @@ __all__ = [
     "NO_BAD_STEP",
     "PADDING",
     "Batch",
+    "EpochData",
     "Keys",
     "Metrics",
     "TrainState",

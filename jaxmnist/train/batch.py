@@ -19,6 +19,15 @@ class Batch(NamedTuple):
     mask: Float32[Array, " batch"]
 
 
+class EpochData(NamedTuple):
+    """A dataset on the device, and the order in which an epoch visits it."""
+
+    images: UInt8[Array, "n 28 28"]
+    labels: Int32[Array, " n"]
+    order: Int32[Array, "*runs padded"]
+    """Indices as `epoch_order` gives them; stacked where several runs train in one program."""
+
+
 PADDING = -1
 """Index that stands for no image; its mask is 0."""
 
@@ -39,10 +48,10 @@ def epoch_order(
     return jnp.pad(order, (0, -len(split) % recipe.batch_size), constant_values=PADDING)
 
 
-def gather(images: Array, labels: Array, order: Array, number: Array, size: int) -> Batch:
-    """The batch with that number of an epoch."""
-    index = lax.dynamic_slice_in_dim(order, number * size, size)
+def gather(data: EpochData, number: Int32[Array, ""], size: int) -> Batch:
+    """Collects batch `number` of an epoch, counted from 0."""
+    index = lax.dynamic_slice_in_dim(data.order, number * size, size)
     mask = (index != PADDING).astype(jnp.float32)
     # A barrier, or XLA looks the mask up anew wherever a batch norm uses it, once per element of the map.
     mask, index = lax.optimization_barrier((mask, jnp.maximum(index, 0)))
-    return over_data(Batch(images[index], labels[index], mask))
+    return over_data(Batch(data.images[index], data.labels[index], mask))

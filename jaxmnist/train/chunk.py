@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Float32, Int32, Key, PyTree, UInt8
 
 from jaxmnist.augment import normalise
 from jaxmnist.config import Recipe
-from jaxmnist.train.batch import gather
+from jaxmnist.train.batch import EpochData, gather
 from jaxmnist.train.loss import Metrics, Teacher, add
 from jaxmnist.train.state import TrainState
 from jaxmnist.train.step import eval_step, train_step
@@ -19,9 +19,7 @@ from jaxmnist.train.step import eval_step, train_step
 def epoch_step(
     state: TrainState,
     metrics: Metrics,
-    images: UInt8[Array, "n 28 28"],
-    labels: Int32[Array, " n"],
-    order: Int32[Array, " padded"],
+    data: EpochData,
     index: Int32[Array, ""],
     key: Key[Array, ""],
     *,
@@ -32,7 +30,7 @@ def epoch_step(
     teacher: Teacher | None = None,
 ) -> tuple[TrainState, Metrics]:
     """The step of an epoch with its batch number `index`; arguments and results as for `train_chunk`."""
-    batch = gather(images, labels, order, index, recipe.batch_size)
+    batch = gather(data, index, recipe.batch_size)
     draw = index if recipe.repeat_epochs else state.step
     setup = {"model": model, "optimizer": optimizer, "recipe": recipe, "total_steps": total_steps}
     state, sums = train_step(state, batch, key=key, draw=draw, teacher=teacher, **setup)
@@ -42,9 +40,7 @@ def epoch_step(
 def train_chunk(
     state: TrainState,
     metrics: Metrics,
-    images: UInt8[Array, "n 28 28"],
-    labels: Int32[Array, " n"],
-    order: Int32[Array, " padded"],
+    data: EpochData,
     start: Int32[Array, ""],
     steps: Int32[Array, ""],
     key: Key[Array, ""],
@@ -58,9 +54,7 @@ def train_chunk(
     Args:
         state: the state before the first of the steps.
         metrics: sums of the epoch so far.
-        images: all images of the dataset.
-        labels: their labels.
-        order: the epoch's `epoch_order`.
+        data: the dataset and the epoch's order.
         start: batches of the epoch already done.
         steps: batches to do.
         key: the run's `Keys.step`.
@@ -71,7 +65,7 @@ def train_chunk(
     """
 
     def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
-        return epoch_step(*carry, images, labels, order, start + i, key, **setup)
+        return epoch_step(*carry, data, start + i, key, **setup)
 
     return lax.fori_loop(0, steps, body, (state, metrics))
 
@@ -79,9 +73,7 @@ def train_chunk(
 def evaluate_chunk(
     state: TrainState,
     metrics: Metrics,
-    images: UInt8[Array, "n 28 28"],
-    labels: Int32[Array, " n"],
-    order: Int32[Array, " padded"],
+    data: EpochData,
     start: Int32[Array, ""],
     batches: Int32[Array, ""],
     *,
@@ -92,7 +84,7 @@ def evaluate_chunk(
     """Sums over consecutive batches of a split in evaluation mode, as `train_chunk` takes and gives them."""
 
     def body(i: Array, metrics: Metrics) -> Metrics:
-        batch = gather(images, labels, order, start + i, batch_size)
+        batch = gather(data, start + i, batch_size)
         return add(metrics, eval_step(state, batch, model=model, recipe=recipe)[0])
 
     return lax.fori_loop(0, batches, body, metrics)

@@ -23,11 +23,11 @@ class Programs(NamedTuple):
     create_state: Any
     """(key) -> state"""
     train_chunk: Any
-    """(state, metrics, images, labels, order, start, steps, key) -> (state, metrics)"""
+    """(state, metrics, data, start, steps, key) -> (state, metrics)"""
     epoch_step: Any
-    """(state, metrics, images, labels, order, index, key) -> (state, metrics)"""
+    """(state, metrics, data, index, key) -> (state, metrics)"""
     evaluate_chunk: Any
-    """(state, metrics, images, labels, order, start, batches) -> metrics"""
+    """(state, metrics, data, start, batches) -> metrics"""
     classify: Any
     """(variables, images) -> (predictions, log_probs)"""
     epoch_order: Any

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from jax import lax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float32, Int32, PyTree, UInt8
+from jaxtyping import Array, Float32, Int32, PyTree
 
 from jaxmnist import train
 from jaxmnist.config import Recipe
@@ -88,9 +88,7 @@ def epoch_orders(
 def train_runs(
     states: train.TrainState,
     metrics: train.Metrics,
-    images: UInt8[Array, "n 28 28"],
-    labels: Int32[Array, " n"],
-    orders: Int32[Array, "runs padded"],
+    data: train.EpochData,
     start: Int32[Array, ""],
     steps: Int32[Array, ""],
     varied: Varied,
@@ -107,8 +105,9 @@ def train_runs(
     or a dropout that is given here is a float32, and sums may be taken in another order.
 
     Args:
-        states, metrics, orders: of all runs, stacked.
-        images, labels, start, steps: as for `train_chunk`.
+        states, metrics: of all runs, stacked.
+        data: the images that all runs share, and their orders, stacked.
+        start, steps: as for `train_chunk`.
         varied: what differs; the learning rates are in the states.
         arch, recipe, loop: as for `create_states`.
         total_steps, teacher: as for `jaxmnist.train.train_step`.
@@ -125,9 +124,7 @@ def train_runs(
         return train.train_chunk(
             state,
             sums,
-            images,
-            labels,
-            order,
+            train.EpochData(images, labels, order),
             start,
             steps,
             train.Keys.from_seed(one.seed).step,
@@ -138,7 +135,7 @@ def train_runs(
             teacher=teacher,
         )
 
-    return loop(train_one, (states, metrics, orders, varied), images, labels, start, steps)
+    return loop(train_one, (states, metrics, data.order, varied), data.images, data.labels, start, steps)
 
 
 def _model(arch: Any, one: Varied) -> Any:

@@ -53,7 +53,12 @@ def run_chunks(programs, images, labels, lengths):
     start = 0
     for steps in lengths:
         state, metrics = programs.train_chunk(
-            state, metrics, images, labels, order_of(programs), np.int32(start), np.int32(steps), KEYS.step
+            state,
+            metrics,
+            train.EpochData(images, labels, order_of(programs)),
+            np.int32(start),
+            np.int32(steps),
+            KEYS.step,
         )
         start += steps
     return state, metrics
@@ -163,7 +168,12 @@ def test_what_a_step_draws_depends_on_the_key_and_the_step_alone(programs, image
     def loss_at(step, key):
         state = programs.create_state(KEYS.init)._replace(step=jnp.int32(step))
         _, metrics = programs.train_chunk(
-            state, train.no_metrics(), images, labels, order_of(programs), np.int32(0), np.int32(1), key
+            state,
+            train.no_metrics(),
+            train.EpochData(images, labels, order_of(programs)),
+            np.int32(0),
+            np.int32(1),
+            key,
         )
         return float(metrics.loss_sum)
 
@@ -199,12 +209,17 @@ def test_steps_that_are_not_finite_are_skipped_and_the_tenth_in_a_row_is_reporte
     )
     kept = jax.tree.map(jnp.copy, before)
     state, sums = programs.train_chunk(
-        before, train.no_metrics(), images, labels, order_of(programs), np.int32(0), np.int32(3), KEYS.step
+        before,
+        train.no_metrics(),
+        train.EpochData(images, labels, order_of(programs)),
+        np.int32(0),
+        np.int32(3),
+        KEYS.step,
     )
     assert_equal(state, kept._replace(step=jnp.int32(10), bad_steps=jnp.int32(9)))
     assert_equal(sums, train.no_metrics()._replace(skipped=jnp.int32(3)))
     _, sums = programs.train_chunk(
-        state, sums, images, labels, order_of(programs), np.int32(3), np.int32(2), KEYS.step
+        state, sums, train.EpochData(images, labels, order_of(programs)), np.int32(3), np.int32(2), KEYS.step
     )
     assert (int(sums.skipped), int(sums.bad_step)) == (5, 10)
 
@@ -256,7 +271,11 @@ def test_evaluation_counts_every_image_once_whatever_the_batch_size(programs, im
     )
     chunk = jax.jit(partial(train.evaluate_chunk, batch_size=batch_size, model=model, recipe=recipe))
     sums = chunk(
-        state, train.no_metrics(), images, labels, order, np.int32(0), np.int32(-(-COUNT // batch_size))
+        state,
+        train.no_metrics(),
+        train.EpochData(images, labels, order),
+        np.int32(0),
+        np.int32(-(-COUNT // batch_size)),
     )
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     scaled = (np.asarray(images, np.float32) / 255 - recipe.mean) / recipe.std
@@ -285,7 +304,7 @@ def test_epochs_repeat_order_augmentation_and_dropout_only_where_the_recipe_says
     for epoch in range(2):
         sums, order = train.no_metrics(), order_of(programs, epoch)
         state, sums = programs.train_chunk(
-            state, sums, images, labels, order, np.int32(0), np.int32(5), KEYS.step
+            state, sums, train.EpochData(images, labels, order), np.int32(0), np.int32(5), KEYS.step
         )
         losses.append(float(sums.loss_sum))
     assert int(state.step) == 10
@@ -327,7 +346,7 @@ def test_training_as_it_is_compiled_computes_what_the_plain_step_does(images, la
     step = partial(train.train_step, key=KEYS.step, model=model, optimizer=optimizer, recipe=recipe)
     plain, plain_sums = jax.jit(step)(state, batch_of(images[:16], labels[:16], np.ones(16)))
     chunk, chunk_sums = programs.train_chunk(
-        state, train.no_metrics(), images, labels, order, np.int32(0), np.int32(1), KEYS.step
+        state, train.no_metrics(), train.EpochData(images, labels, order), np.int32(0), np.int32(1), KEYS.step
     )
     # With a rate of 1 and no momentum the weights move by the gradient.
     for name, ours, theirs in zip(

@@ -140,7 +140,7 @@ def _epoch(arch: str, recipe: Recipe, device: Device, images: int) -> Timed:
         del count
         state, metrics = jax.device_put((programs.create_state(keys.init), train.no_metrics()), device)
         order = programs.epoch_order(keys.order, jnp.int32(0), split)
-        return programs.train_chunk(state, metrics, pixels, labels, order, np.int32(0), steps, keys.step)
+        return programs.train_chunk(state, metrics, train.EpochData(pixels, labels, order), np.int32(0), steps, keys.step)
 
     return Timed(epoch)
 
@@ -158,7 +158,7 @@ def _runs(arch: str, recipe: Recipe, devices: Sequence[Device], seeds: int) -> T
         states, metrics = vmapped.create_states(varied, **setup)
         orders = vmapped.epoch_orders(varied, jnp.int32(0), split, recipe=recipe)
         return vmapped.train_runs(
-            *(states, metrics, images, labels, orders, jnp.int32(0), steps, varied),
+            *(states, metrics, train.EpochData(images, labels, orders), jnp.int32(0), steps, varied),
             **setup,
             total_steps=recipe.total_steps(EPOCH),
         )

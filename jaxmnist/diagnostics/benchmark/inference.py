@@ -30,7 +30,7 @@ def evaluation(arch: str, recipe: Recipe, device: Device) -> Timed:
     def evaluate(count: int) -> Any:
         metrics = jax.device_put(train.no_metrics(), device)
         batches = np.int32(-(-count // EVAL_BATCH))
-        return programs.evaluate_chunk(state, metrics, images, labels, order, np.int32(0), batches)
+        return programs.evaluate_chunk(state, metrics, train.EpochData(images, labels, order), np.int32(0), batches)
 
     return Timed(evaluate)
 

@@ -96,7 +96,7 @@ def _compiled(arch: str, recipe: Recipe, device: Device, steps: int) -> tuple[An
             keys.init
         )
         state, metrics = jax.device_put((state, train.no_metrics()), device)
-        return state, metrics, images, labels, order, np.int32(0), np.int32(steps), keys.step
+        return state, metrics, train.EpochData(images, labels, order), np.int32(0), np.int32(steps), keys.step
 
     options = ops.compiler_options(device) | {"xla_cpu_enable_xprof_traceme": True}
     chunk = partial(

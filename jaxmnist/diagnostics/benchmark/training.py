@@ -79,8 +79,7 @@ def trainings(
     programs = build_programs(model, recipe, device, total_steps)
     put = partial(jax.device_put, device=device)
     keys = put(train.Keys.from_seed(0))
-    images, labels = random_dataset(device)
-    order = put(shuffled(steps * recipe.batch_size))
+    data = train.EpochData(*random_dataset(device), put(shuffled(steps * recipe.batch_size)))
     indices = list(put(np.arange(steps, dtype=np.int32)))
 
     def start() -> tuple[train.TrainState, train.Metrics]:
@@ -88,15 +87,15 @@ def trainings(
 
     def one_by_one(function, state, metrics, steps):
         for index in indices[:steps]:
-            state, metrics = function(state, metrics, images, labels, order, index, keys.step)
+            state, metrics = function(state, metrics, data, index, keys.step)
         return state, metrics
 
     def at_once(function, state, metrics, steps):
-        return function(state, metrics, images, labels, order, np.int32(0), np.int32(steps), keys.step)
+        return function(state, metrics, data, np.int32(0), np.int32(steps), keys.step)
 
     def compiled(jitted, loop, *counts):
         state, metrics = start()
-        program, *seconds = _compile(jitted, state, metrics, images, labels, order, *counts, keys.step)
+        program, *seconds = _compile(jitted, state, metrics, data, *counts, keys.step)
         return Training(partial(loop, program), state, metrics, *seconds)
 
     def unjitted():
@@ -129,6 +128,7 @@ def seeds_together(arch: str, recipe: Recipe, device: Device, steps: int, seeds:
     images, labels = random_dataset(device)
     varied = jax.device_put(vmapped.Varied(jnp.arange(seeds, dtype=jnp.int32)), device)
     orders = jax.device_put(np.tile(shuffled(steps * recipe.batch_size), (seeds, 1)), device)
+    data = train.EpochData(images, labels, orders)
     first, made = np.int32(0), {}
     for name, loop in (("at_once", vmapped.at_once), ("in_a_row", vmapped.in_a_row)):
         setup = {"arch": arch, "recipe": recipe, "loop": loop}
@@ -138,11 +138,11 @@ def seeds_together(arch: str, recipe: Recipe, device: Device, steps: int, seeds:
             donate_argnums=(0, 1),
             compiler_options=ops.compiler_options(device),
         )
-        arguments = states, metrics, images, labels, orders, first, np.int32(steps), varied
+        arguments = states, metrics, data, first, np.int32(steps), varied
         program, *seconds = _compile(jitted, *arguments)
 
         def advance(states, metrics, steps, program=program):
-            return program(states, metrics, images, labels, orders, first, np.int32(steps), varied)
+            return program(states, metrics, data, first, np.int32(steps), varied)
 
         made[name] = Training(advance, states, metrics, *seconds)
     return made

@@ -81,7 +81,7 @@ def _run(
     state = train.TrainState(jnp.int32(0), params, variables["batch_stats"], optimizer_state, jnp.int32(0))
     order = np.arange(len(images), dtype=np.int32)
     state, sums = programs.train_chunk(
-        *(state, train.no_metrics(), images, labels, order, np.int32(0), np.int32(1), jax.random.key(0))
+        *(state, train.no_metrics(), train.EpochData(images, labels, order), np.int32(0), np.int32(1), jax.random.key(0))
     )
     state, sums = jax.device_get((state, sums))
     after = {"params": state.params} | ({"batch_stats": state.batch_stats} if state.batch_stats else {})

@@ -168,7 +168,7 @@ def _train_epoch(
     states, metrics = put(jax.tree.map(lambda *leaves: np.stack(leaves), *parts), by_seed)
     orders = epoch_orders(varied, session.placed(np.int32(epoch)), data.train_split)
     if team.size > 1:
-        chunk = images, data.labels, orders, np.int32(0), np.int32(1)
+        chunk = train.EpochData(images, data.labels, orders), np.int32(0), np.int32(1)
         train_runs.lower(states, metrics, *chunk, varied).compile()
         team.barrier()
     began = time.perf_counter()
@@ -176,7 +176,7 @@ def _train_epoch(
     while done < session.batches:
         chunk_began = time.perf_counter()
         steps = min(steps, session.batches - done)
-        chunk = images, data.labels, orders, np.int32(done), np.int32(steps)
+        chunk = train.EpochData(images, data.labels, orders), np.int32(done), np.int32(steps)
         states, metrics = train_runs(states, metrics, *chunk, varied)
         sums = _fetch(metrics, where)
         done += steps
