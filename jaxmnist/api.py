@@ -4,7 +4,7 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
@@ -19,12 +19,15 @@ from jaxmnist.optim import make_optimizer
 from jaxmnist.report.terminal.training import TrainingDisplay, print_setup
 from jaxmnist.runs import folder as runs
 from jaxmnist.runs.loop import fit
+from jaxmnist.runs.progress import Callback
 from jaxmnist.runs.restore import restore_run
-from jaxmnist.runs.session import Observer, Observers
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.devices import DeviceChoice, select_device, use_compile_cache
 from jaxmnist.runtime.mesh import Where, first_device, where_text
 from jaxmnist.runtime.team import ALONE, Team
+
+if TYPE_CHECKING:
+    from jaxmnist.runs.tensorboard import EventWriter
 
 RUN_OPTIONS = ("arch", "dataset", "seed", "dropout", "norm", "select_on", "folds")
 """What may be chosen of a run's configuration, besides the recipe."""
@@ -244,10 +247,12 @@ def train_in(
     Returns:
         The contents of `results.json`; errors are those of `jaxmnist.runs.loop.fit`.
     """
+    events = _event_writer(run) if tensorboard and team.is_leader else None
     with TrainingDisplay(console, config.recipe.epochs) as display:
-        tensorboard = tensorboard and team.is_leader
-        observer = _with_events(display, run) if tensorboard else display
-        results = fit(config, dataset, run, where, observer, team)
+        callbacks: list[Callback] = [display]
+        if events is not None:
+            callbacks.append(events)
+        results = fit(config, dataset, run, where, callbacks, team)
     if not team.is_leader:
         return results
     from jaxmnist.runs.curves import save_curves  # matplotlib takes half a second to import
@@ -257,23 +262,22 @@ def train_in(
     except OSError as error:
         message = f"the curves could not be drawn in {run} ({error.strerror})."
         warnings.warn(message, JaxmnistWarning, stacklevel=2)
-    if tensorboard:
-        _add_confusion(run, dataset, first_device(where))
+    if events is not None:
+        _add_confusion(events, run, dataset, first_device(where))
     return results
 
 
-def _with_events(display: Observer, run: Path) -> Observer:
+def _event_writer(run: Path) -> "EventWriter":
     from jaxmnist.runs.tensorboard import EventWriter
 
-    return Observers(display, EventWriter(run))
+    return EventWriter(run)
 
 
-def _add_confusion(run: Path, dataset: Dataset, device: Any) -> None:
+def _add_confusion(events: "EventWriter", run: Path, dataset: Dataset, device: Any) -> None:
     """What the best epoch takes for what, among the events: evaluated once, at the end, in some seconds."""
     from jaxmnist.report.plots.mistakes import confusion_figure
     from jaxmnist.runs.curves import as_png
-    from jaxmnist.runs.tensorboard import EventWriter
 
     figures = evaluate_split(restore_run(run, "best", device).network, dataset, "test")
     origin = {"run": str(run), "weights": None, "checkpoint": "best", "augmentation_seed": None}
-    EventWriter(run).add_picture("confusion", *as_png(confusion_figure(figures | origin)), figures["epoch"])
+    events.add_picture("confusion", *as_png(confusion_figure(figures | origin)), figures["epoch"])

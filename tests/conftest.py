@@ -75,14 +75,9 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from jaxmnist.runs.folder import create_run
     from jaxmnist.runs.loop import fit
 
-    class Nobody:
-        def on_start(self, epochs_done: int) -> None: ...
-        def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None: ...
-        def on_epoch(self, row: dict[str, Any]) -> None: ...
-
     dataset = load_dataset("digits")
     recipe = dataclasses.replace(get_recipe("second"), epochs=2)
     config = RunConfig("second", recipe, "digits", 1, "val", dataset.fingerprint)
     run = create_run(tmp_path_factory.mktemp("runs"), config, {})
-    fit(config, dataset, run, jax.devices()[0], Nobody())
+    fit(config, dataset, run, jax.devices()[0])
     return run

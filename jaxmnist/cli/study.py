@@ -15,8 +15,11 @@ from jaxmnist.cli.options import OptionalFolder
 from jaxmnist.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jaxmnist.data import Dataset
     from jaxmnist.experiments.study.folder import Study as StudyFolder
+    from jaxmnist.runs.progress import Callback, Progress
     from jaxmnist.runtime.team import Team
 
 Rate = Annotated[float | None, tyro.conf.arg(aliases=["--lr"], metavar="FLOAT", help_behavior_hint="")]
@@ -107,7 +110,7 @@ class Study(PlacedCommand):
         wanted = range(self.first_seed, self.first_seed + self.seeds)
         if not team.is_leader:
             # Everything else is done by the leader, which alone needs the folder.
-            self._train_seeds(study.Study(folder, config), [], dataset, where, _Nobody(), place, team)
+            self._train_seeds(study.Study(folder, config), [], dataset, where, [], place, team)
             return
         open_teacher(config)  # before there is a folder
         opened = study.open_study(folder, config, place)
@@ -119,8 +122,8 @@ class Study(PlacedCommand):
                 study.close_seed(opened, seed, self.keep_checkpoints)
             todo = [seed for seed in wanted if seed not in finished]
             with report.StudyDisplay(console, config.recipe.epochs) as display:
-                observer = _Recorder(display, opened, self.threshold)
-                self._train_seeds(opened, todo, dataset, where, observer, place, team)
+                recorder = _Recorder(display, opened, self.threshold)
+                self._train_seeds(opened, todo, dataset, where, [recorder], place, team)
             results = study.read_seeds(opened)
             try:
                 figures = study.write_results(opened, results, self.threshold)
@@ -141,7 +144,7 @@ class Study(PlacedCommand):
         seeds: list[int],
         dataset: "Dataset",
         where: Any,
-        observer: Any,
+        callbacks: "Sequence[Callback]",
         place: Any,
         team: "Team",
     ) -> None:
@@ -151,7 +154,7 @@ class Study(PlacedCommand):
         from jaxmnist.experiments.study.together import train_together
         from jaxmnist.runtime.mesh import first_device, mesh_shape
 
-        arguments = opened, seeds, dataset, where, observer, place
+        arguments = opened, seeds, dataset, where, callbacks, place
         if where != first_device(where):
             # On a CPU no more than one for each part of the mesh: a saved epoch is one of the whole group.
             most = mesh_shape(where).seed if first_device(where).platform == "cpu" else len(seeds)
@@ -168,7 +171,7 @@ class Study(PlacedCommand):
             train_seeds(*arguments, self.keep_checkpoints)
             return
         settings = Settings(self.data_dir, not self.no_compile_cache, self.keep_checkpoints)
-        jobs = [Job(opened, seed, observer) for seed in seeds]
+        jobs = [Job(opened, seed, callbacks) for seed in seeds]
         train_in_processes(jobs, processes, settings)
 
     def _cores(self, device: Any) -> int:
@@ -218,26 +221,22 @@ class Study(PlacedCommand):
         return [self.out / "comparison.json", picture]
 
 
-class _Nobody:
-    """An observer in a process whose progress another one shows."""
-
-    def on_progress(self, seed: int, epoch: int, done: int, total: int) -> None: ...
-    def on_epoch(self, seed: int, row: Any) -> None: ...
-    def on_seed(self, seed: int) -> None: ...
-
-
 class _Recorder:
-    """An observer that prints a line per finished seed, and keeps the study's results up to date."""
+    """Callback that prints a line for each finished seed and keeps the study's results up to date."""
 
     def __init__(self, display: Any, study: "StudyFolder", threshold: float) -> None:
         self.display, self.study, self.threshold = display, study, threshold
-        self.on_progress, self.on_epoch = display.on_progress, display.on_epoch
 
-    def on_seed(self, seed: int) -> None:
+    def __call__(self, progress: "Progress") -> None:
+        """Shows a moment of a seed; records it once it is finished."""
+        self.display(progress)
+        if progress.kind == "finished":
+            self._record(progress.seed)
+
+    def _record(self, seed: int) -> None:
         from jaxmnist.experiments.study.folder import read_seeds, summary, write_results
         from jaxmnist.report.terminal.study import print_seed
 
-        self.display.on_seed(seed)
         results = read_seeds(self.study)
         (result,) = (result for result in results if result.seed == seed)
         try:

@@ -138,15 +138,16 @@ class Sweep(TrainingCommand):
             print_sweep_setup(console, opened, dataset, device, shown, plan.count)
             trainer = _Trainer(self, dataset, device, opened.environment)
             with SweepDisplay(console) as display:
-                observer = sweep.Recorder(display, opened)
+                recorder = sweep.Recorder(display, opened)
+                reporting = recorder.on_rung, recorder.callback
                 if plan.method == "optuna":
                     from jaxmnist.experiments.sweep.optuna_trials import TpeTrials
 
                     trials = TpeTrials(folder, plan.axes, plan.count, plan.sweep_seed)
                     opened.members[:] = trials.members()
-                    sweep.train_trials(opened, trials, trainer, observer)
+                    sweep.train_trials(opened, trials, trainer, *reporting)
                 else:
-                    sweep.train_sweep(opened, trainer, observer, shard)
+                    sweep.train_sweep(opened, trainer, *reporting, shard)
             self._tabulate(console, opened)
 
     def _plan(self) -> tuple["Plan", list["Member"]]:

@@ -186,7 +186,7 @@ def _measure(
     model, recipe = config.create_model(), _range_recipe(config.recipe)
     programs, take_steps = build_programs(model, recipe, device), _build_range_chunk(model, recipe, device)
     put = partial(jax.device_put, device=device)
-    data = put((dataset.train_images, dataset.train_labels))
+    images, labels = put((dataset.train_images, dataset.train_labels))
     split = config.splits(len(dataset.train_labels), len(dataset.test_labels))["train"]
     keys, split = put((train.Keys.from_seed(config.seed), split))
     initial = programs.create_state(keys.init)
@@ -204,7 +204,7 @@ def _measure(
         while done < total:
             began = time.perf_counter()
             steps = min(steps, total - done)
-            part = (train.EpochData(*data, order), np.int32(done), np.int32(steps))
+            part = (train.EpochData(images, labels, order), np.int32(done), np.int32(steps))
             state, losses = take_steps(state, losses, rates, *part, keys.step)
             done += steps
             taken = np.concatenate([earlier, np.asarray(losses)[:done]])

@@ -9,13 +9,21 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
-from jaxmnist.runs.folder import CONFIG, versions
-from jaxmnist.runs.storage import as_tree, from_tree
-from jaxmnist.runs.storage import DamagedError, read_about, read_arrays, remove_leftovers, shapes, write_state
-from jaxmnist.runtime.files import remove_tree
-from jaxmnist.errors import CheckpointError, JaxmnistWarning, StorageError
-from jaxmnist.runtime.mesh import Where, everywhere
 from jaxmnist.config import Recipe
+from jaxmnist.errors import CheckpointError, JaxmnistWarning, StorageError
+from jaxmnist.runs.folder import CONFIG, versions
+from jaxmnist.runs.storage import (
+    DamagedError,
+    as_tree,
+    from_tree,
+    read_about,
+    read_arrays,
+    remove_leftovers,
+    shapes,
+    write_state,
+)
+from jaxmnist.runtime.files import remove_tree
+from jaxmnist.runtime.mesh import Where, everywhere
 from jaxmnist.train.loss import Metrics
 from jaxmnist.train.state import TrainState
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, read_config, read_metrics
+from jaxmnist.config import RECIPES
 from jaxmnist.data import DATASETS
 from jaxmnist.errors import CheckpointError
 from jaxmnist.models import ARCHS
-from jaxmnist.config import RECIPES
+from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, read_config, read_metrics
 from jaxmnist.runs.published import Published, published
 
 COMPARISON = "comparison.json"

@@ -7,8 +7,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jaxmnist.runs.folder import read_config, read_metrics
 from jaxmnist.config.run import RunConfig
+from jaxmnist.runs.folder import read_config, read_metrics
 
 PLOTS = "plots"
 

@@ -13,19 +13,19 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxmnist.runs.folder import METRICS, RESULTS, read_metrics, write_json, write_metrics
-from jaxmnist.runs import selection
 from jaxmnist import train
-from jaxmnist.runs.checkpoints import Snapshot, abstract
-from jaxmnist.runs.storage import room_for
 from jaxmnist.errors import DivergedError, JaxmnistWarning, SelfCheckError, StorageError, UsageError
 from jaxmnist.models import count_params
 from jaxmnist.optim import learning_rate, observe
-from jaxmnist.runtime.team import Team
-from jaxmnist.runtime.mesh import first_device
-from jaxmnist.train.jit import EVAL_BATCH
-from jaxmnist.runs.session import Session
+from jaxmnist.runs import selection
+from jaxmnist.runs.checkpoints import Snapshot, abstract
+from jaxmnist.runs.folder import METRICS, RESULTS, read_metrics, write_json, write_metrics
+from jaxmnist.runs.session import Session, means
+from jaxmnist.runs.storage import room_for
 from jaxmnist.runs.weights import save_best
+from jaxmnist.runtime.mesh import first_device
+from jaxmnist.runtime.team import Team
+from jaxmnist.train.jit import EVAL_BATCH
 
 
 def begin(session: Session) -> tuple[Snapshot, list[dict[str, Any]]]:
@@ -140,14 +140,6 @@ def require_converging(session: Session, sums: train.Metrics, epoch: int) -> Non
         f"row the loss, a gradient or a weight was not finite ({session.kept} in {session.run}); "
         f"lower --learning-rate, now {session.config.recipe.learning_rate:g}."
     )
-
-
-def means(sums: train.Metrics) -> tuple[float, float]:
-    """Mean loss and accuracy in percent; not a number where every step was skipped."""
-    examples = int(sums.examples)
-    if not examples:
-        return math.nan, math.nan
-    return float(sums.loss_sum) / examples, 100.0 * int(sums.correct) / examples
 
 
 def between_epochs(session: Session, state: train.TrainState, rows: list[dict[str, Any]]) -> Snapshot:

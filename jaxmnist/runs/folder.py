@@ -20,13 +20,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxmnist.config import Recipe
+from jaxmnist.config.parsing import read_json, updated
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
-from jaxmnist.runtime.files import append, write_atomically
 from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened
-from jaxmnist.config.parsing import read_json, updated
+from jaxmnist.runtime.files import append, write_atomically
 from jaxmnist.runtime.mesh import Where, where_text
-from jaxmnist.config import Recipe
 
 CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.json"
 

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,22 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxmnist.runs.folder import require_data_of_run
 from jaxmnist import train
-from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
-from jaxmnist.runtime.files import locked
-from jaxmnist.runs.epoch import begin, close_epoch, finish, means, require_converging
 from jaxmnist.errors import InterruptedRunError
-from jaxmnist.runtime.team import ALONE, Team
-from jaxmnist.runtime.mesh import Where, everywhere, put
-from jaxmnist.runtime.devices import return_freed_memory
-from jaxmnist.train.jit import build_programs
-from jaxmnist.runs.session import Observer, Session, place
-from jaxmnist.runtime.signals import StopSignals
+from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
+from jaxmnist.runs.epoch import begin, close_epoch, finish, require_converging
+from jaxmnist.runs.folder import require_data_of_run
+from jaxmnist.runs.progress import Callback
+from jaxmnist.runs.session import Session, place
 from jaxmnist.runs.teacher import open_teacher
+from jaxmnist.runtime.devices import return_freed_memory
+from jaxmnist.runtime.files import locked
+from jaxmnist.runtime.mesh import Where, everywhere, put
+from jaxmnist.runtime.signals import StopSignals
+from jaxmnist.runtime.team import ALONE, Team
+from jaxmnist.train.jit import build_programs
 
 CHUNK_SECONDS = 0.4
 """Aimed length of a device call: progress moves, and a signal is honoured within a second."""
@@ -41,7 +42,12 @@ SAVE_SECONDS = 60.0
 
 
 def fit(
-    config: RunConfig, dataset: Dataset, run: Path, where: Where, observer: Observer, team: Team = ALONE
+    config: RunConfig,
+    dataset: Dataset,
+    run: Path,
+    where: Where,
+    callbacks: Sequence[Callback] = (),
+    team: Team = ALONE,
 ) -> dict[str, Any]:
     """Trains until the recipe's last epoch, from the run's newest checkpoint where there is one.
 
@@ -50,7 +56,7 @@ def fit(
         dataset: the data that `config.dataset` names.
         run: an existing run folder; metrics, checkpoints and results are written there.
         where: a device, or a mesh of several.
-        observer: told about progress, in each process its own.
+        callbacks: called with the progress, in each process its own.
         team: the processes that train this run together, over all of which the mesh extends. All call this
             function alike; the leader alone reads and writes the run folder.
 
@@ -85,17 +91,17 @@ def fit(
             data=data,
             checkpoints=Checkpoints(run, config.arch, config.recipe),
             stop=stop,
-            observer=observer,
+            callbacks=callbacks,
             team=team,
         )
         with _compiling_ahead(session):
             snapshot, rows = begin(session)
         team.barrier()
-        observer.on_start(len(rows))
+        session.tell("start", len(rows))
         while len(rows) < config.recipe.epochs:
             snapshot = train_epoch(session, snapshot, rows)
             snapshot = close_epoch(session, snapshot, rows)
-            observer.on_epoch(rows[-1])
+            session.tell("epoch", len(rows), session.batches, row=rows[-1])
             session.end_if_asked()
         results = finish(session, snapshot, rows)
         session.end_if_asked()
@@ -152,7 +158,7 @@ def train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
         steps = max(1, round(CHUNK_SECONDS * steps / (now - chunk_began)))
         steps, is_due = session.team.agree((steps, now - saved > SAVE_SECONDS))
         require_converging(session, sums, epoch)
-        session.observer.on_progress(epoch + 1, done, batches, *means(sums))
+        session.tell("step", epoch + 1, done, sums)
         snapshot = Snapshot(state, metrics, seconds + now - began, list(rows))
         try:
             session.end_if_asked()

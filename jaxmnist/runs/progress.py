@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """A moment of one run: its start, a chunk of steps, the end of an epoch, or the end of the run."""
+    """A moment of one run: its start, the end of a chunk of steps, or the end of an epoch."""
 
-    kind: Literal["start", "step", "epoch", "end"]
-    """`start` comes before the first step and `end` after the results are written."""
+    kind: Literal["start", "step", "epoch", "finished"]
+    """`start` comes before the first step. `finished` is sent by studies, once all files of the seed are written."""
     seed: int
     """The run's seed, which tells the runs of a study apart."""
     epoch: int

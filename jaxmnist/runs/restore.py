@@ -6,16 +6,16 @@ from typing import Literal, NamedTuple
 import jax
 import numpy as np
 
-from jaxmnist.runs.folder import read_config
-from jaxmnist.runs.checkpoints import Checkpoints, FOLDER, abstract
 from jaxmnist.config.run import RunConfig
 from jaxmnist.errors import CheckpointError
-from jaxmnist.train.network import Network
 from jaxmnist.models import ARCHS
 from jaxmnist.optim import make_optimizer
+from jaxmnist.runs.checkpoints import FOLDER, Checkpoints, abstract
+from jaxmnist.runs.folder import read_config
 from jaxmnist.runtime.devices import Device
-from jaxmnist.train.state import TrainState, create_state
 from jaxmnist.train.loss import no_metrics
+from jaxmnist.train.network import Network
+from jaxmnist.train.state import TrainState, create_state
 
 
 class RestoredRun(NamedTuple):

@@ -1,57 +1,26 @@
 """A session of a run: what it works with, and how it saves, warns and ends."""
 
 import contextlib
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Int32, UInt8
 
 from jaxmnist import train
-from jaxmnist.runs.checkpoints import Checkpoints, Snapshot
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.errors import InterruptedRunError, JaxmnistWarning, StorageError
-from jaxmnist.runtime.team import ALONE, Team
+from jaxmnist.runs.checkpoints import Checkpoints, Snapshot
+from jaxmnist.runs.progress import Callback, Progress
 from jaxmnist.runtime.mesh import Where, everywhere, put, put_divided
-from jaxmnist.train.jit import EVAL_BATCH, Programs
 from jaxmnist.runtime.signals import StopSignals
-
-
-@runtime_checkable
-class Observer(Protocol):
-    """Who is told how a run goes."""
-
-    def on_start(self, epochs_done: int) -> None:
-        """Before the first step: epochs that an earlier session completed."""
-
-    def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None:
-        """During an epoch: batches done of all; mean loss and accuracy in percent so far."""
-
-    def on_epoch(self, row: dict[str, Any]) -> None:
-        """After an epoch: its line of `metrics.jsonl`."""
-
-
-class Observers:
-    """Several observers as one, told in their order."""
-
-    def __init__(self, *observers: Observer) -> None:
-        self.observers = observers
-
-    def on_start(self, epochs_done: int) -> None:
-        for observer in self.observers:
-            observer.on_start(epochs_done)
-
-    def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None:
-        for observer in self.observers:
-            observer.on_progress(epoch, done, total, loss, accuracy)
-
-    def on_epoch(self, row: dict[str, Any]) -> None:
-        for observer in self.observers:
-            observer.on_epoch(row)
+from jaxmnist.runtime.team import ALONE, Team
+from jaxmnist.train.jit import EVAL_BATCH, Programs
 
 
 class Data(NamedTuple):
@@ -79,7 +48,7 @@ class Session(NamedTuple):
     data: Data
     checkpoints: Checkpoints
     stop: StopSignals
-    observer: Observer
+    callbacks: Sequence[Callback]
     team: Team = ALONE
 
     @property
@@ -92,6 +61,20 @@ class Session(NamedTuple):
         """What a run that ends now leaves, as a clause."""
         step = self.checkpoints.latest_step()
         return "there is no checkpoint yet" if step is None else f"the state of step {step} is kept"
+
+    def tell(
+        self,
+        kind: Literal["start", "step", "epoch"],
+        epoch: int,
+        done: int = 0,
+        sums: train.Metrics | None = None,
+        row: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Calls every callback; arguments as for `Progress`, with `sums` over the epoch so far."""
+        loss, accuracy = (math.nan, math.nan) if sums is None else means(sums)
+        progress = Progress(kind, self.config.seed, epoch, done, self.batches, loss, accuracy, row)
+        for callback in self.callbacks:
+            callback(progress)
 
     def save(self, snapshot: Snapshot, score: float | None = None, meets_rule: bool = False) -> None:
         """Saves a state; arguments as for `Checkpoints.save`.
@@ -159,3 +142,11 @@ def place(dataset: Dataset, config: RunConfig, where: Where) -> Data:
             if len(index)
         },
     )
+
+
+def means(sums: train.Metrics) -> tuple[float, float]:
+    """Returns the mean loss and the accuracy in percent; NaN if every step was skipped."""
+    examples = int(sums.examples)
+    if not examples:
+        return math.nan, math.nan
+    return float(sums.loss_sum) / examples, 100.0 * int(sums.correct) / examples

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import jax
 
-from jaxmnist.runs.restore import restore_run
 from jaxmnist.config.run import RunConfig
-from jaxmnist.train.loss import Teacher
 from jaxmnist.errors import CheckpointError, UsageError
 from jaxmnist.runs.folder import RESULTS
+from jaxmnist.runs.restore import restore_run
+from jaxmnist.train.loss import Teacher
 
 
 def open_teacher(config: RunConfig) -> Teacher | None:

@@ -10,15 +10,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxmnist.config import get_recipe, recipe_of
 from jaxmnist.config.run import RunConfig
-from jaxmnist.runtime.files import write_atomically
 from jaxmnist.errors import CheckpointError, unknown_name
-from jaxmnist.train.network import Network
-from jaxmnist.interop.weight_files import METADATA, to_npz
 from jaxmnist.interop.torch import find_faults, from_torch, to_torch
+from jaxmnist.interop.weight_files import METADATA, to_npz
 from jaxmnist.models import ARCHS, create_model
 from jaxmnist.runtime.devices import Device
-from jaxmnist.config import get_recipe, recipe_of
+from jaxmnist.runtime.files import write_atomically
+from jaxmnist.train.network import Network
 from jaxmnist.train.state import TrainState
 
 MAX_BYTES = 64 * 2**20

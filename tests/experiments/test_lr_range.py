@@ -252,7 +252,12 @@ def test_a_training_run_has_the_same_bytes_with_and_without_a_test_before_it(con
         state, metrics = programs.train_chunk(
             programs.create_state(keys.init),
             train.no_metrics(),
-            *(train.EpochData(digits.train_images, digits.train_labels, order), np.int32(0), np.int32(5), keys.step),
+            *(
+                train.EpochData(digits.train_images, digits.train_labels, order),
+                np.int32(0),
+                np.int32(5),
+                keys.step,
+            ),
         )
         return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((state, metrics))]
 

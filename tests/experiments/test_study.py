@@ -54,14 +54,11 @@ class Watcher:
     def __init__(self, kill_at=None):
         self.finished, self.kill_at = [], kill_at
 
-    def on_progress(self, seed, epoch, done, total):
-        if (seed, epoch) == self.kill_at:
+    def __call__(self, progress):
+        if progress.kind == "step" and (progress.seed, progress.epoch) == self.kill_at:
             raise Killed
-
-    def on_epoch(self, seed, row): ...
-
-    def on_seed(self, seed):
-        self.finished.append(seed)
+        if progress.kind == "finished":
+            self.finished.append(progress.seed)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +77,7 @@ def make(tmp_path_factory, digits):
         return open_study(root / name, config, {"device": "test"})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxmnist.models.create_model", lambda arch, **fields: Small())
+        patch.setattr("jaxmnist.config.run.create_model", lambda arch, **fields: Small())
         yield make
 
 
@@ -94,7 +91,7 @@ def whole(make, digits):
 
 def train(study, seeds, digits, kill_at=None):
     watcher = Watcher(kill_at)
-    train_seeds(study, seeds, digits, DEVICE, watcher, {})
+    train_seeds(study, seeds, digits, DEVICE, [watcher], {})
     return watcher.finished
 
 
@@ -125,9 +122,9 @@ def test_a_study_killed_within_a_seed_goes_on_to_the_same_figures_and_more_seeds
 def test_seeds_that_train_at_once_are_those_that_train_alone_but_for_rounding(make, whole, digits):
     study, watcher = make("at-once"), Watcher(kill_at=(2, 2))
     with pytest.raises(Killed):
-        train_together(study, [1, 2], digits, DEVICE, watcher, {}, together=2)
+        train_together(study, [1, 2], digits, DEVICE, [watcher], {}, together=2)
     watcher.kill_at = None
-    train_together(study, [1, 2], digits, DEVICE, watcher, {}, together=2)
+    train_together(study, [1, 2], digits, DEVICE, [watcher], {}, together=2)
     assert watcher.finished == [1, 2]
     for seed in (1, 2):
         rows, alone = (read_metrics(of.run(seed)) for of in (study, whole))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +35,7 @@ from jaxmnist.experiments.sweep.members import (
 from jaxmnist.experiments.sweep.optuna_trials import JOURNAL, TpeTrials
 from jaxmnist.experiments.sweep.table import read_results, write_table
 from jaxmnist.runs.folder import RESULTS, read_metrics, write_json, write_metrics
+from jaxmnist.runs.progress import Progress
 from tests.small_network import Small
 
 DEVICE = jax.devices()[0]
@@ -52,23 +54,22 @@ class Watcher:
     def __init__(self, kill_at=None):
         self.begun, self.finished, self.kill_at = [], [], kill_at
 
+    @property
+    def reporting(self):
+        return self.on_rung, self.callback
+
     def on_rung(self, rung, members, jobs, done): ...
 
-    def observe(self, member, rung, study):
-        watcher = self
+    def callback(self, member, rung, study):
+        def tell(progress):
+            if progress.kind == "step" and (member.number, progress.seed) == self.kill_at:
+                raise Killed
+            if progress.kind == "epoch":
+                self.begun.append((rung, member.number, progress.seed))
+            if progress.kind == "finished":
+                self.finished.append((rung, member.number, progress.seed))
 
-        class Seeds:
-            def on_progress(self, seed, epoch, done, total):
-                if (member.number, seed) == watcher.kill_at:
-                    raise Killed
-
-            def on_epoch(self, seed, row):
-                watcher.begun.append((rung, member.number, seed))
-
-            def on_seed(self, seed):
-                watcher.finished.append((rung, member.number, seed))
-
-        return Seeds()
+        return tell
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def call(monkeypatch, capsys, tmp_path):
 @pytest.fixture
 def make(tmp_path, digits, monkeypatch):
     """Opens a sweep of a small network on digits; its runs have no weights file, as the network has no arch."""
-    monkeypatch.setattr("jaxmnist.models.create_model", lambda arch, **fields: Small())
+    monkeypatch.setattr("jaxmnist.config.run.create_model", lambda arch, **fields: Small())
 
     def open_(
         over,
@@ -123,14 +124,20 @@ def trainer(digits):
     return lambda jobs, count: train_jobs(jobs, digits, DEVICE, {}, settings)
 
 
+def tell_all(callbacks, seed, kind, epoch):
+    for callback in callbacks:
+        callback(Progress(kind, seed, epoch, done=1, total=1))
+
+
 def invented(score):
     """A trainer that writes what finished seeds leave behind; `score` says how good a configuration is."""
 
     def train(jobs, count):
-        for study, seed, observer in jobs:
+        for study, seed, callbacks in jobs:
+            tell = partial(tell_all, callbacks, seed)
             run = study.run(seed)
             run.mkdir()
-            observer.on_progress(seed, 1, 0, 1)
+            tell("step", 1)
             accuracy = score(study.config, seed)
             if accuracy is None:
                 write_divergence(study, seed, "too much")
@@ -139,8 +146,8 @@ def invented(score):
                 write_metrics(run, [{"epoch": n + 1, "val_accuracy": accuracy} for n in epochs])
                 write_json(run / RESULTS, {"seconds": 1.0, "parameters": 42})
                 write_predictions(study, seed, np.zeros(4, np.uint8), np.zeros(4, np.uint8))
-            observer.on_epoch(seed, {"epoch": 1})
-            observer.on_seed(seed)
+            tell("epoch", 1)
+            tell("finished", 1)
 
     return train
 
@@ -264,17 +271,17 @@ def test_a_sweep_killed_in_a_member_goes_on_and_trains_each_seed_of_each_member_
     over = ["learning_rate=0.1,1e30"]
     broken = Watcher(kill_at=(1, 2))
     with pytest.raises(Killed):
-        train_sweep(make(over, seeds=2), trainer(digits), broken)
+        train_sweep(make(over, seeds=2), trainer(digits), *broken.reporting)
     assert broken.finished == [(0, 1, 1)]
     again = Watcher()
     sweep = make(over, seeds=2)
-    train_sweep(sweep, trainer(digits), again)
+    train_sweep(sweep, trainer(digits), *again.reporting)
     assert again.finished == [(0, 1, 2), (0, 2, 1), (0, 2, 2)]
     results = read_results(sweep)
     assert [(result.member.number, result.diverged) for result in results] == [(1, ()), (2, (1, 2))]
     assert results[1].score is None
     # What diverged is not tried again.
-    train_sweep(sweep, trainer(digits), third := Watcher())
+    train_sweep(sweep, trainer(digits), *(third := Watcher()).reporting)
     assert third.finished == []
     figures = write_table(sweep, results)
     assert figures["best"]["last_epoch"]["mean"] == max(result.score or 0 for result in results)
@@ -285,7 +292,7 @@ def test_a_sweep_killed_in_a_member_goes_on_and_trains_each_seed_of_each_member_
 
 def test_with_halving_every_rung_trains_a_complete_schedule_of_its_own(make, digits):
     sweep = make(["learning_rate=0.1,0.2"], halving=2, epochs=2)
-    train_sweep(sweep, trainer(digits), watcher := Watcher())
+    train_sweep(sweep, trainer(digits), *(watcher := Watcher()).reporting)
     assert [done[:2] for done in watcher.finished[:2]] == [(0, 1), (0, 2)]
     ((rung, winner, _),) = watcher.finished[2:]
     first, last = read_results(sweep)
@@ -301,7 +308,7 @@ def test_halving_promotes_by_the_mean_over_seeds_and_none_that_diverged(make):
         return scores[round(10 * config.recipe.learning_rate)][seed - 1]
 
     sweep = make(["learning_rate=0.1,0.2,0.3,0.4"], halving=2, seeds=2, epochs=4)
-    train_sweep(sweep, invented(score), watcher := Watcher())
+    train_sweep(sweep, invented(score), *(watcher := Watcher()).reporting)
     by_rung = [
         [number for rung, number, seed in watcher.finished if (rung, seed) == (at, 1)] for at in range(3)
     ]
@@ -315,9 +322,9 @@ def test_more_seeds_and_members_are_added_and_anything_else_is_another_sweep(mak
     def score(config, seed):
         return 100 * config.recipe.learning_rate + seed
 
-    train_sweep(make(over, method="random", count=2), invented(score), Watcher())
+    train_sweep(make(over, method="random", count=2), invented(score), *Watcher().reporting)
     larger = make(over, method="random", count=3, seeds=2)
-    train_sweep(larger, invented(score), watcher := Watcher())
+    train_sweep(larger, invented(score), *(watcher := Watcher()).reporting)
     assert watcher.finished == [(0, 1, 2), (0, 2, 2), (0, 3, 1), (0, 3, 2)]
     assert read_sweep(larger.folder).members == larger.members
     # A smaller count leaves what is there.
@@ -335,7 +342,9 @@ def test_shards_are_all_members_and_none_is_in_two(make):
     sweep = make(["learning_rate=0.1,0.2,0.3,0.4,0.5"])
     parts = []
     for index in range(3):
-        train_sweep(sweep, invented(lambda config, seed: 90.0), watcher := Watcher(), Shard(index, 3))
+        train_sweep(
+            sweep, invented(lambda config, seed: 90.0), *(watcher := Watcher()).reporting, Shard(index, 3)
+        )
         parts.append([number for _, number, _ in watcher.finished])
     assert parts == [[3], [1, 4], [2, 5]]
     assert len(read_results(sweep)) == 5
@@ -354,7 +363,7 @@ def train_optuna(make, name, count, watcher, over=TRIALS):
     sweep = make(over, name, "optuna", count, seeds=2)
     trials = TpeTrials(sweep.folder, sweep.plan.axes, count, 0)
     sweep.members[:] = trials.members()
-    train_trials(sweep, trials, invented(score_of), watcher)
+    train_trials(sweep, trials, invented(score_of), *watcher.reporting)
     return sweep
 
 
@@ -431,7 +440,7 @@ def test_the_table_of_a_folder_is_collected_with_a_picture_and_in_json(make, cal
     def score(config, seed):
         return None if config.recipe.learning_rate > 1 else 90.0 + seed + 10 * config.recipe.learning_rate
 
-    train_sweep(sweep, invented(score), Watcher())
+    train_sweep(sweep, invented(score), *Watcher().reporting)
     code, out, _ = call("--collect", sweep.folder)
     assert code == 0
     rows = [line.split() for line in out.splitlines() if line.strip().startswith("00")]

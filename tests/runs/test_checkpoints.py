@@ -8,13 +8,13 @@ import jax
 import numpy as np
 import pytest
 
-from jaxmnist.runs.folder import read_config, read_metrics
-from jaxmnist.runs.checkpoints import Checkpoints, SCHEMA, Snapshot, abstract
-from jaxmnist.runs.restore import restore_run
 from jaxmnist.errors import CheckpointError, JaxmnistWarning, StorageError
+from jaxmnist.runs.checkpoints import SCHEMA, Checkpoints, Snapshot, abstract
+from jaxmnist.runs.folder import read_config, read_metrics
+from jaxmnist.runs.restore import restore_run
 from jaxmnist.train.jit import build_programs
-from jaxmnist.train.state import Keys
 from jaxmnist.train.loss import no_metrics
+from jaxmnist.train.state import Keys
 
 DEVICE = jax.devices("cpu")[0]
 

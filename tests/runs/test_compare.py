@@ -18,16 +18,16 @@ from matplotlib.text import Text
 from rich.console import Console
 
 from jaxmnist.cli import main as cli
-from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, create_run, read_metrics, write_json, write_metrics
+from jaxmnist.config import get_recipe
 from jaxmnist.config.run import RunConfig
-from jaxmnist.runs.selection import summarise
-from jaxmnist.runs.compare import ComparedRun, as_json, compare
 from jaxmnist.errors import CheckpointError
 from jaxmnist.models import ARCHS
-from jaxmnist.config import get_recipe
 from jaxmnist.report.plots import comparison as comparison_plots
 from jaxmnist.report.terminal.comparison import markdown_table, print_comparison
+from jaxmnist.runs.compare import ComparedRun, as_json, compare
+from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, create_run, read_metrics, write_json, write_metrics
 from jaxmnist.runs.published import PUBLISHED
+from jaxmnist.runs.selection import summarise
 
 KEPT_RESULTS = Path(__file__).parents[2] / "docs" / "results"
 PICTURES = {"accuracy.png", "accuracy_against_parameters.png"}

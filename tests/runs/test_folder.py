@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from jaxmnist.runs.folder import CONFIG, METRICS, create_run, read_config, read_metrics, write_metrics
-from jaxmnist.runs.selection import summarise
+from jaxmnist.config import RECIPES, Recipe, get_recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.errors import CheckpointError, UsageError
-from jaxmnist.config import RECIPES, Recipe, get_recipe
+from jaxmnist.runs.folder import CONFIG, METRICS, create_run, read_config, read_metrics, write_metrics
+from jaxmnist.runs.selection import summarise
 
 
 def config_of(recipe: Recipe) -> RunConfig:

@@ -10,41 +10,40 @@ import jax
 import numpy as np
 import pytest
 
-from jaxmnist.runs import epoch as epochs
-from jaxmnist.runs.folder import METRICS, RESULTS, create_run, read_config, read_metrics, write_metrics
 from jaxmnist import train
-from jaxmnist.runs import loop as fit_module
-from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
-from jaxmnist.runs.restore import restore_run
+from jaxmnist.config import Plateau, get_recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.data.splits import SelectOn
 from jaxmnist.errors import CheckpointError, DataError, DivergedError, InterruptedRunError
+from jaxmnist.runs import epoch as epochs
+from jaxmnist.runs import loop as fit_module
+from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
+from jaxmnist.runs.folder import METRICS, RESULTS, create_run, read_config, read_metrics, write_metrics
 from jaxmnist.runs.loop import fit
-from jaxmnist.train.jit import build_programs
-from jaxmnist.config import Plateau, get_recipe
-from jaxmnist.train.state import Keys
-from jaxmnist.train.loss import no_metrics
+from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.weights import read_weights
+from jaxmnist.train.jit import build_programs
+from jaxmnist.train.loss import no_metrics
+from jaxmnist.train.state import Keys
 
 DEVICE = jax.devices()[0]
 
 
 class Watcher:
-    """An observer that notes what it is told, and calls back on progress."""
+    """Callback that notes the progress, and calls a function at every step."""
 
     def __init__(self, on_progress=lambda epoch, done: None):
         self.rows, self.progress, self.epochs_done, self._call = [], [], None, on_progress
 
-    def on_start(self, epochs_done):
-        self.epochs_done = epochs_done
-
-    def on_progress(self, epoch, done, total, loss, accuracy):
-        self.progress.append((epoch, done, total))
-        self._call(epoch, done)
-
-    def on_epoch(self, row):
-        self.rows.append(row)
+    def __call__(self, progress):
+        if progress.kind == "start":
+            self.epochs_done = progress.epoch
+        elif progress.kind == "step":
+            self.progress.append((progress.epoch, progress.done, progress.total))
+            self._call(progress.epoch, progress.done)
+        else:
+            self.rows.append(progress.row)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +79,7 @@ def without_times(rows):
 def test_a_run_leaves_its_configuration_metrics_checkpoints_and_results(new_run, digits):
     config, run = new_run()
     watcher = Watcher()
-    results = fit(config, digits, run, DEVICE, watcher)
+    results = fit(config, digits, run, DEVICE, [watcher])
     assert read_config(run) == config
     rows = read_metrics(run)
     assert rows == watcher.rows
@@ -102,7 +101,7 @@ def test_a_run_leaves_its_configuration_metrics_checkpoints_and_results(new_run,
 
 def test_the_published_protocol_trains_on_everything_and_selects_on_test(new_run, digits):
     config, run = new_run(select_on="test", epochs=1)
-    results = fit(config, digits, run, DEVICE, Watcher())
+    results = fit(config, digits, run, DEVICE)
     row = read_metrics(run)[0]
     assert row["step"] == -(-1500 // 64)
     assert "val_loss" not in row
@@ -124,7 +123,7 @@ def test_with_last_all_images_train_and_the_last_epoch_is_kept_whatever_its_accu
 
     monkeypatch.setattr(epochs.jax, "device_get", device_get)
     config, run = new_run(select_on="last", epochs=3, best_model=99.0, ignored_epochs=2)
-    results = fit(config, digits, run, DEVICE, Watcher())
+    results = fit(config, digits, run, DEVICE)
     rows = read_metrics(run)
     assert [row["test_correct"] for row in rows] == [300, 200, 100]
     assert rows[-1]["step"] == 3 * -(-1500 // 64)
@@ -138,7 +137,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(new_run, dig
     states = []
     for seed in (1, 1, 2):
         config, run = new_run(seed=seed, epochs=1)
-        fit(config, digits, run, DEVICE, Watcher())
+        fit(config, digits, run, DEVICE)
         states.append((saved(run, config), without_times(read_metrics(run))))
     assert states[0] == states[1]
     assert states[0][0] != states[2][0]
@@ -149,7 +148,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(new_run, digits, monkeypat
     # Short chunks, so that the signal can arrive anywhere in an epoch.
     monkeypatch.setattr(fit_module, "CHUNK_SECONDS", 1e-6)
     config, whole = new_run()
-    fit(config, digits, whole, DEVICE, Watcher())
+    fit(config, digits, whole, DEVICE)
 
     _, run = new_run()
 
@@ -158,7 +157,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(new_run, digits, monkeypat
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(InterruptedRunError) as error:
-        fit(config, digits, run, DEVICE, Watcher(interrupt))
+        fit(config, digits, run, DEVICE, [Watcher(interrupt)])
     assert error.value.exit_code == 143
     assert f"--resume {run}" in str(error.value)
     assert not (run / RESULTS).exists()
@@ -166,7 +165,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(new_run, digits, monkeypat
     # As if the lines were ahead of the checkpoint: they are those of a run that went further.
     further = read_metrics(whole)[stop_at[0] - 1]
     write_metrics(run, [*read_metrics(run), further])
-    results = fit(read_config(run), digits, run, DEVICE, Watcher())
+    results = fit(read_config(run), digits, run, DEVICE)
     assert saved(run, config) == saved(whole, config)
     assert saved(run, config, "best") == saved(whole, config, "best")
     assert without_times(read_metrics(run)) == without_times(read_metrics(whole))
@@ -185,7 +184,7 @@ def test_a_run_that_lost_its_last_lines_and_state_repeats_the_epoch(tiny_run, tm
     with (run / METRICS).open("a") as file:
         file.write('{"epoch": 3, "st')
     watcher = Watcher()
-    fit(config, digits, run, DEVICE, watcher)
+    fit(config, digits, run, DEVICE, [watcher])
     assert watcher.epochs_done == len(kept)
     assert without_times(read_metrics(run)) == without_times(rows)
     assert saved(run, config) == saved(tiny_run, config)
@@ -195,7 +194,7 @@ def test_a_complete_run_is_not_trained_further(tiny_run, tmp_path, digits):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     watcher = Watcher()
-    fit(read_config(run), digits, run, DEVICE, watcher)
+    fit(read_config(run), digits, run, DEVICE, [watcher])
     assert watcher.progress == []
     assert watcher.epochs_done == 2
 
@@ -204,7 +203,7 @@ def test_the_schedule_observes_the_selection_split_once_an_epoch(new_run, digits
     # Nothing counts as an improvement of this size, so with patience 0 every epoch after the first cuts.
     plateau = Plateau(monitor="accuracy", factor=0.5, patience=0, threshold=1e3)
     config, run = new_run(epochs=4, plateau=plateau)
-    fit(config, digits, run, DEVICE, Watcher())
+    fit(config, digits, run, DEVICE)
     rates = [row["learning_rate"] for row in read_metrics(run)]
     np.testing.assert_allclose(rates, [0.01, 0.01, 0.005, 0.0025], rtol=1e-6)
 
@@ -220,7 +219,7 @@ def test_a_diverging_run_ends_with_epoch_and_step_and_keeps_the_last_good_state(
     # Two good epochs, then a third under a rate that no network survives.
     monkeypatch.setattr(epochs, "_first_snapshot", _with_rate(epochs._first_snapshot, 1e30))
     with pytest.raises(DivergedError, match=r"epoch 3, step \d+: .*the state of step 44 is kept") as error:
-        fit(longer, digits, run, DEVICE, Watcher())
+        fit(longer, digits, run, DEVICE)
     assert error.value.exit_code == 5
     assert saved(run, config) == before
 
@@ -239,13 +238,11 @@ def _with_rate(first_snapshot, rate):
 def test_a_run_refuses_other_data(tiny_run, digits):
     changed = dataclasses.replace(digits, train_labels=digits.train_labels[::-1].copy())
     with pytest.raises(DataError, match="other data"):
-        fit(read_config(tiny_run), changed, tiny_run, DEVICE, Watcher())
+        fit(read_config(tiny_run), changed, tiny_run, DEVICE)
 
 
 def test_the_best_weights_lie_in_the_run_under_pytorch_s_names_with_epoch_and_accuracy(tiny_run):
-    (row,) = [
-        row for row in read_metrics(tiny_run) if row["epoch"] == results_of(tiny_run)["best_epoch"]
-    ]
+    (row,) = [row for row in read_metrics(tiny_run) if row["epoch"] == results_of(tiny_run)["best_epoch"]]
     (file,) = tiny_run.glob("*.npz")
     assert file.name == f"second-epoch{row['epoch']}-val{row['val_accuracy']:.2f}.npz"
     from_file = read_weights(file, DEVICE)
@@ -263,7 +260,7 @@ def results_of(run):
 
 def test_the_best_checkpoint_is_the_one_of_the_checkpoint_rule(new_run, digits):
     config, run = new_run(epochs=3, ignored_epochs=1, best_model=1.0)
-    results = fit(config, digits, run, DEVICE, Watcher())
+    results = fit(config, digits, run, DEVICE)
     assert results["rule_met"]
     assert results["best_epoch"] > 1
     assert restore_run(run, "best", DEVICE).epoch == results["best_epoch"]
@@ -309,7 +306,7 @@ def test_a_run_compiles_its_training_program_once(new_run, digits):
     config, run = new_run(epochs=1)
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        fit(config, digits, run, DEVICE, Watcher())
+        fit(config, digits, run, DEVICE)
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     assert sum("train_chunk" in name for name in compiled) == 1

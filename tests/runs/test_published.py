@@ -2,8 +2,8 @@
 
 import pytest
 
-from jaxmnist.models import ARCHS
 from jaxmnist.config import RECIPES
+from jaxmnist.models import ARCHS
 from jaxmnist.runs.published import PUBLISHED, Published, published
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from PIL import Image
 from tensorboardX.proto import event_pb2
+from tensorboardX.record_writer import masked_crc32c
 
 from jaxmnist.cli import main as cli
-from jaxmnist.runs.folder import read_metrics, write_metrics
-from jaxmnist.runtime.files import append
 from jaxmnist.errors import JaxmnistWarning
-from jaxmnist.runs.session import Observer, Observers
-from jaxmnist.runs.tensorboard import EventWriter, FOLDER, read_events
+from jaxmnist.runs.folder import read_metrics, write_metrics
+from jaxmnist.runs.progress import Progress
+from jaxmnist.runs.tensorboard import FOLDER, EventWriter
+from jaxmnist.runtime.files import append
 
 Event: Any = vars(event_pb2)["Event"]  # made when the module loads
 
@@ -35,20 +36,32 @@ def row(epoch, **changes):
     } | changes
 
 
-def parsed(run):
-    """Steps, and the scalars of each by tag, read without this project's code."""
-    found = []
+def tell_epoch(callback, row):
+    callback(Progress("epoch", 1, row["epoch"], row=row))
+
+
+def read_events(run):
+    """The events of all files, up to a torn record in each."""
     for file in sorted((run / FOLDER).iterdir()):
         content = file.read_bytes()
         while content:
             size = int.from_bytes(content[:8], "little")
-            event = Event.FromString(content[12 : 12 + size])
+            if len(content) < 16 + size or masked_crc32c(content[12 : 12 + size]) != int.from_bytes(
+                content[12 + size : 16 + size], "little"
+            ):
+                break
+            yield Event.FromString(content[12 : 12 + size])
             content = content[16 + size :]
-            if event.summary.value:
-                scalars = {value.tag: value.simple_value for value in event.summary.value}
-                found.append((event.step, scalars))
-            else:
-                assert event.file_version == "brain.Event:2"
+
+
+def parsed(run):
+    """Steps, and the scalars of each by tag, read without this project's code."""
+    found = []
+    for event in read_events(run):
+        if event.summary.value:
+            found.append((event.step, {value.tag: value.simple_value for value in event.summary.value}))
+        else:
+            assert event.file_version == "brain.Event:2"
     return found
 
 
@@ -71,11 +84,10 @@ def call(monkeypatch, capsys):
 
 def test_an_epoch_is_one_event_with_every_scalar_of_its_line(tmp_path):
     writer = EventWriter(tmp_path)
-    assert isinstance(Observers(writer), Observer)
-    writer.on_start(0)
+    writer(Progress("start", 1, 0))
     assert not (tmp_path / FOLDER).exists()
-    writer.on_epoch(row(1))
-    writer.on_epoch(row(2, val_loss=0.25, val_accuracy=97.0, plain_val_accuracy=95.0))
+    tell_epoch(writer, row(1))
+    tell_epoch(writer, row(2, val_loss=0.25, val_accuracy=97.0, plain_val_accuracy=95.0))
     (first, scalars), (second, more) = parsed(tmp_path)
     assert (first, second) == (1, 2)
     assert set(scalars) == {
@@ -91,44 +103,44 @@ def test_a_resumed_run_writes_what_is_missing_and_nothing_twice(tmp_path):
     lines = [row(epoch) for epoch in (1, 2, 3)]
     write_metrics(tmp_path, lines)
     writer = EventWriter(tmp_path)
-    writer.on_start(2)  # the third line is of an epoch that the checkpoint does not have
+    writer(Progress("start", 1, 2))  # the third line is of an epoch that the checkpoint does not have
     assert steps(tmp_path) == [1, 2]
     again = EventWriter(tmp_path)
-    again.on_start(1)  # an older checkpoint: epoch 2 is trained again, to the same figures
-    again.on_epoch(row(2))
-    again.on_epoch(row(3))
+    again(Progress("start", 1, 1))  # an older checkpoint: epoch 2 is trained again, to the same figures
+    tell_epoch(again, row(2))
+    tell_epoch(again, row(3))
     assert steps(tmp_path) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-5], lambda content: content[:-1] + b"?"])
 def test_a_torn_or_changed_record_is_written_again(tmp_path, damage):
     write_metrics(tmp_path, [row(1), row(2)])
-    EventWriter(tmp_path).on_start(2)
+    EventWriter(tmp_path)(Progress("start", 1, 2))
     (file,) = (tmp_path / FOLDER).iterdir()
     file.write_bytes(damage(file.read_bytes()))
     assert [event.step for event in read_events(tmp_path) if event.summary.value] == [1]
-    EventWriter(tmp_path).on_start(2)
+    EventWriter(tmp_path)(Progress("start", 1, 2))
     assert [event.step for event in read_events(tmp_path) if event.summary.value] == [1, 2]
 
 
 def test_a_full_disk_is_a_warning_and_the_next_epoch_makes_up_for_it(tmp_path, monkeypatch):
     writer = EventWriter(tmp_path)
-    writer.on_start(0)
+    writer(Progress("start", 1, 0))
 
     def full(path, content):
         append(path, b"")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("jaxmnist.runtime.files.append", full)
+    monkeypatch.setattr("jaxmnist.runs.tensorboard.append", full)
     with pytest.warns(
         JaxmnistWarning, match=r"could not be written \(No space left on device\); the run goes on"
     ):
-        writer.on_epoch(row(1))
+        tell_epoch(writer, row(1))
     assert steps(tmp_path) == []
     monkeypatch.undo()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        writer.on_epoch(row(2))
+        tell_epoch(writer, row(2))
     assert steps(tmp_path) == [1, 2]
 
 
@@ -149,12 +161,13 @@ def test_the_command_tells_the_writer_and_adds_the_confusion_picture_once(
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
 
-    def fit(config, dataset, run, device, observer):
-        observer.on_start(1)
-        observer.on_epoch(read_metrics(run)[1])
+    def fit(config, dataset, run, device, callbacks, team):
+        for callback in callbacks:
+            callback(Progress("start", 1, 1))
+            tell_epoch(callback, read_metrics(run)[1])
         return json.loads((run / "results.json").read_text())
 
-    monkeypatch.setattr("jaxmnist.runs.loop.fit", fit)
+    monkeypatch.setattr("jaxmnist.api.fit", fit)
     code, _, error = call("--resume", run, "--tensorboard", "--json")
     assert code == 0, error
     events = parsed(run)

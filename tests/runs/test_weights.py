@@ -10,24 +10,24 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from tests.conftest import FIXTURES
-from tests.exported_networks import network_of
 from PIL import Image
-from test_interop import weights_of
 
-from jaxmnist.runs import weights
-from jaxmnist.runs.restore import restore_run
 from jaxmnist.cli.evaluate import Evaluate
 from jaxmnist.cli.predict import Predict
+from jaxmnist.config import get_recipe, recipe_of
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError, UsageError
 from jaxmnist.inference.evaluate import evaluate_split, splits_of
 from jaxmnist.inference.export import export
-from jaxmnist.train.network import classify
 from jaxmnist.interop import to_torch
 from jaxmnist.models import ARCHS
-from jaxmnist.config import get_recipe, recipe_of
+from jaxmnist.runs import weights
+from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.weights import read_weights
+from jaxmnist.train.network import classify
+from tests.conftest import FIXTURES
+from tests.exported_networks import network_of
+from tests.interop.test_torch import weights_of
 
 CPU = jax.devices("cpu")[0]
 OPTIONS = {"device": "cpu", "no_compile_cache": True}

@@ -15,7 +15,8 @@ import optax
 from jaxmnist import train
 from jaxmnist.errors import DivergedError
 from jaxmnist.runs.folder import read_metrics
-from jaxmnist.train import jit
+from jaxmnist.train import chunk, jit
+from jaxmnist.train import step as step_module
 from tests.torture import states, steps
 from tests.torture.battery import Attack, Trial, error_of
 
@@ -100,25 +101,25 @@ def _poisoned(place: str, value: float, count: int | None) -> Iterator[None]:
 
 
 def _bad_data(when: Any) -> list[tuple[Any, str, Any]]:
-    normalise = train.normalise
+    normalise = step_module.normalise
     step_of, now = _noting_the_step()
 
     def bad(images: Any, *numbers: Any) -> Any:
         shown = normalise(images, *numbers)
         return when(now[-1], shown) if now else shown
 
-    return [(train, "train_step", step_of), (train, "normalise", bad)]
+    return [(chunk, "train_step", step_of), (step_module, "normalise", bad)]
 
 
 def _bad_loss(when: Any) -> list[tuple[Any, str, Any]]:
-    sums_of = train.sums_of
+    sums_of = step_module.sums_of
     step_of, now = _noting_the_step()
 
     def bad(outputs: Any, batch: Any) -> Any:
         sums = sums_of(outputs, batch)
         return sums._replace(loss_sum=when(now[-1], sums.loss_sum)) if now else sums
 
-    return [(train, "train_step", step_of), (train, "sums_of", bad)]
+    return [(chunk, "train_step", step_of), (step_module, "sums_of", bad)]
 
 
 def _noting_the_step() -> tuple[Any, list[Any]]:
@@ -147,7 +148,7 @@ def _bad_gradient(when: Any) -> list[tuple[Any, str, Any]]:
         bad = optax.GradientTransformation(optimizer.init, update)
         return step_of(state, batch, optimizer=bad, **setup)
 
-    return [(train, "train_step", changed)]
+    return [(chunk, "train_step", changed)]
 
 
 def _bad_statistics(when: Any) -> list[tuple[Any, str, Any]]:
@@ -160,7 +161,7 @@ def _bad_statistics(when: Any) -> list[tuple[Any, str, Any]]:
 
         return step_of(state, batch, model=_Applied(apply), **setup)
 
-    return [(train, "train_step", changed)]
+    return [(chunk, "train_step", changed)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,23 +19,10 @@ from jaxmnist.data import load_dataset
 from jaxmnist.errors import InterruptedRunError
 from jaxmnist.runs import loop as fit_module
 from jaxmnist.runs.folder import create_run, read_config
+from jaxmnist.runs.progress import Progress
 
 EPOCHS, BATCHES = 2, 22
 TOTAL = EPOCHS * BATCHES
-
-
-@dataclasses.dataclass(frozen=True)
-class Observer:
-    """Calls back after every step, counted from 1."""
-
-    after_step: Callable[[int], None] = lambda step: None
-
-    def on_start(self, epochs_done: int) -> None: ...
-
-    def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None:
-        self.after_step((epoch - 1) * total + done)
-
-    def on_epoch(self, row: dict[str, Any]) -> None: ...
 
 
 def new_run(folder: Path, **recipe: Any) -> Path:
@@ -51,7 +38,12 @@ def go_on(run: Path, after_step: Callable[[int], None] = lambda step: None) -> N
     with _chunks_of_one_step():
         dataset = load_dataset("digits")
         device = jax.devices("cpu")[0]
-        fit_module.fit(read_config(run), dataset, run, device, Observer(after_step))
+
+        def tell(progress: Progress) -> None:
+            if progress.kind == "step":
+                after_step((progress.epoch - 1) * progress.total + progress.done)
+
+        fit_module.fit(read_config(run), dataset, run, device, [tell])
 
 
 def trained(folder: Path) -> Path:

@@ -37,18 +37,6 @@ RECIPE = Recipe(
 )
 
 
-class Watcher:
-    def __init__(self, on_progress=lambda epoch, done: None):
-        self._call = on_progress
-
-    def on_start(self, epochs_done): ...
-
-    def on_progress(self, epoch, done, total, loss, accuracy):
-        self._call(epoch, done)
-
-    def on_epoch(self, row): ...
-
-
 def test_a_run_with_every_lever_goes_on_from_the_middle_of_an_epoch_to_the_same_bytes(
     tmp_path, tiny_run, monkeypatch
 ):
@@ -57,20 +45,20 @@ def test_a_run_with_every_lever_goes_on_from_the_middle_of_an_epoch_to_the_same_
     config = RunConfig("second", recipe, "digits", 3, "last", digits.fingerprint, norm="layer")
     open_teacher(config)  # while the arch is still its own network
     # A small network has no arch, and runs with another normalisation have no weights file, which needs one.
-    monkeypatch.setattr("jaxmnist.models.create_model", lambda arch, **fields: Small())
+    monkeypatch.setattr("jaxmnist.config.run.create_model", lambda arch, **fields: Small())
     monkeypatch.setattr(fit_module, "CHUNK_SECONDS", 1e-6)
 
-    def interrupt(epoch, done):
-        if (epoch, done) == (2, 7):
+    def interrupt(progress):
+        if (progress.kind, progress.epoch, progress.done) == ("step", 2, 7):
             os.kill(os.getpid(), signal.SIGTERM)
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for run in (whole, broken):
         open_run(run, config, {})
-    fit(config, digits, whole, DEVICE, Watcher())
+    fit(config, digits, whole, DEVICE)
     with pytest.raises(InterruptedRunError):
-        fit(config, digits, broken, DEVICE, Watcher(interrupt))
-    fit(config, digits, broken, DEVICE, Watcher())
+        fit(config, digits, broken, DEVICE, [interrupt])
+    fit(config, digits, broken, DEVICE)
     states = [restore_run(run, "latest", DEVICE).state for run in (whole, broken)]
     jax.tree.map(np.testing.assert_array_equal, *states)
     assert int(states[0].step) == 48

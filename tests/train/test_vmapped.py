@@ -36,7 +36,7 @@ def trained(varied, data, loop):
     states, metrics = jax.jit(partial(vmapped.create_states, **setup))(varied)
     orders = vmapped.epoch_orders(varied, jnp.int32(0), SPLIT, recipe=RECIPE)
     return jax.jit(partial(vmapped.train_runs, **setup))(
-        states, metrics, train.EpochData(*data, orders), np.int32(0), np.int32(STEPS), varied
+        states, metrics, train.EpochData(data[0], data[1], orders), np.int32(0), np.int32(STEPS), varied
     )
 
 
@@ -47,7 +47,12 @@ def alone(seed, data, recipe=RECIPE, dropout=0.1):
     order = train.epoch_order(keys.order, jnp.int32(0), SPLIT, recipe=recipe)
     chunk = jax.jit(partial(train.train_chunk, **setup))
     return chunk(
-        state, train.no_metrics(), train.EpochData(*data, order), np.int32(0), np.int32(STEPS), keys.step
+        state,
+        train.no_metrics(),
+        train.EpochData(data[0], data[1], order),
+        np.int32(0),
+        np.int32(STEPS),
+        keys.step,
     )
 
 

@@ -11,11 +11,10 @@ from jaxmnist.experiments.study.folder import (
     summary,
     write_results,
 )
-from jaxmnist.experiments.study.loop import SeedObserver, close_seed, train_seeds
+from jaxmnist.experiments.study.loop import close_seed, train_seeds
 
 __all__ = [
     "SUMMARY",
-    "SeedObserver",
     "SeedResult",
     "Study",
     "close_seed",

@@ -1,14 +1,15 @@
 """Jobs: seeds of one study or of many, and how they are trained one after the other."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxmnist.data import Dataset
 from jaxmnist.errors import DivergedError, UsageError
 from jaxmnist.experiments.study.folder import Study, write_divergence
-from jaxmnist.experiments.study.loop import SeedObserver, close_seed, train_seeds
+from jaxmnist.experiments.study.loop import close_seed, tell_finished, train_seeds
+from jaxmnist.runs.progress import Callback
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.files import locked
 
@@ -17,11 +18,11 @@ SECONDS_TO_STOP = 30.0
 
 
 class Job(NamedTuple):
-    """A seed of a study, and who is told how it goes."""
+    """A seed of a study, and the callbacks for its progress."""
 
     study: Study
     seed: int
-    observer: SeedObserver
+    callbacks: Sequence[Callback]
 
 
 class Settings(NamedTuple):
@@ -54,14 +55,14 @@ def train_jobs(
         _wait_for_orphans(job.study.run(job.seed))
         try:
             train_seeds(
-                job.study, [job.seed], dataset, device, job.observer, environment, settings.keep_checkpoints
+                job.study, [job.seed], dataset, device, job.callbacks, environment, settings.keep_checkpoints
             )
         except DivergedError as error:
             if not settings.note_divergence:
                 raise
             write_divergence(job.study, job.seed, str(error))
             close_seed(job.study, job.seed, settings.keep_checkpoints)
-            job.observer.on_seed(job.seed)
+            tell_finished(job.study, job.seed, job.callbacks)
 
 
 def _wait_for_orphans(run: Path) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
@@ -13,6 +13,7 @@ from jaxmnist.experiments.study.folder import Study, is_finished, write_predicti
 from jaxmnist.runs.checkpoints import FOLDER
 from jaxmnist.runs.folder import open_run
 from jaxmnist.runs.loop import fit
+from jaxmnist.runs.progress import Callback, Progress
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.files import remove_tree
@@ -21,26 +22,12 @@ from jaxmnist.train.network import classify
 GO_ON = "and the same command goes on from there"
 
 
-@runtime_checkable
-class SeedObserver(Protocol):
-    """Who is told how a study goes."""
-
-    def on_progress(self, seed: int, epoch: int, done: int, total: int) -> None:
-        """During an epoch of a seed: batches done of all."""
-
-    def on_epoch(self, seed: int, row: Mapping[str, Any]) -> None:
-        """After an epoch of a seed: its line of `metrics.jsonl`."""
-
-    def on_seed(self, seed: int) -> None:
-        """A seed is finished."""
-
-
 def train_seeds(
     study: Study,
     seeds: Sequence[int],
     dataset: Dataset,
     device: Device,
-    observer: SeedObserver,
+    callbacks: Sequence[Callback],
     environment: Mapping[str, Any],
     keep_checkpoints: bool = False,
 ) -> None:
@@ -51,7 +38,7 @@ def train_seeds(
         seeds: those wanted.
         dataset: what the study is about.
         device: where to compute.
-        observer: told about progress.
+        callbacks: called with the progress of every seed.
         environment: as for `jaxmnist.runs.folder.open_run`.
         keep_checkpoints: whether finished seeds keep theirs.
 
@@ -64,12 +51,12 @@ def train_seeds(
             config, run = seed_config(study, seed), study.run(seed)
             open_run(run, config, environment)
             try:
-                fit(config, dataset, run, device, RunObserver(seed, observer))
+                fit(config, dataset, run, device, callbacks)
             except InterruptedRunError as error:
                 raise InterruptedRunError(error.signum, run, GO_ON) from error
             predict(study, seed, dataset, device)
         close_seed(study, seed, keep_checkpoints)
-        observer.on_seed(seed)
+        tell_finished(study, seed, callbacks)
 
 
 def seed_config(study: Study, seed: int) -> RunConfig:
@@ -104,17 +91,7 @@ def close_seed(study: Study, seed: int, keep_checkpoints: bool) -> None:
     shutil.rmtree(checkpoints.with_name(f"{FOLDER}.removed"), ignore_errors=True)
 
 
-class RunObserver:
-    """An observer of a run that tells the study's."""
-
-    def __init__(self, seed: int, observer: SeedObserver) -> None:
-        self.seed, self.observer = seed, observer
-
-    def on_start(self, epochs_done: int) -> None:
-        """Nothing: epochs done earlier need not be told."""
-
-    def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None:
-        self.observer.on_progress(self.seed, epoch, done, total)
-
-    def on_epoch(self, row: dict[str, Any]) -> None:
-        self.observer.on_epoch(self.seed, row)
+def tell_finished(study: Study, seed: int, callbacks: Sequence[Callback]) -> None:
+    """Tells the callbacks that a seed is finished."""
+    for callback in callbacks:
+        callback(Progress("finished", seed, study.config.recipe.epochs))

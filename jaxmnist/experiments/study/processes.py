@@ -5,6 +5,7 @@ input ends while it trains, the parent has been told to end, or is gone: the chi
 """
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from jaxmnist.errors import InterruptedRunError, JaxmnistError, JaxmnistWarning
 from jaxmnist.experiments.study.folder import is_closed, read_study
 from jaxmnist.experiments.study.jobs import SECONDS_TO_STOP, Job, Settings, train_jobs
 from jaxmnist.experiments.study.loop import GO_ON
+from jaxmnist.runs.progress import Progress
 from jaxmnist.runtime.signals import StopSignals
 
 
@@ -38,14 +40,14 @@ def train_in_processes(jobs: Iterable[Job], processes: int, settings: Settings) 
 
     Args:
         jobs: what to train; the next one is asked for when a process has nothing to do, so that what it is may
-            depend on what is finished by then. Observers are told, and jobs asked for, by one thread at a time.
+            depend on what is finished by then. Callbacks are called, and jobs asked for, by one thread at a time.
         processes: no more than there are jobs.
         settings: for all of them.
 
     Raises:
         InterruptedRunError: SIGINT or SIGTERM arrived; the children have saved their states.
         ChildError: a child failed; the others were ended, their states saved.
-        Exception: what `jobs` or an observer raised.
+        Exception: what `jobs` or a callback raised.
     """
     waiting = _Waiting(jobs)
     with StopSignals(SECONDS_TO_STOP, f"interrupted, {GO_ON}") as stop:
@@ -97,16 +99,12 @@ class _Waiting:
                     self.error = error
             return None
 
-    def tell(self, job: Job, told: Mapping[str, Any]) -> None:
-        """Passes on what a child tells of its job."""
+    def tell(self, job: Job, progress: Progress) -> None:
+        """Passes on the progress of a child's job."""
         with self._lock:
             try:
-                if "row" in told:
-                    job.observer.on_epoch(job.seed, told["row"])
-                elif "done" in told:
-                    job.observer.on_progress(job.seed, told["epoch"], told["done"], told["total"])
-                else:
-                    job.observer.on_seed(job.seed)
+                for callback in job.callbacks:
+                    callback(progress)
             except Exception as error:
                 self.error = self.error or error
 
@@ -152,9 +150,9 @@ def _drive(child: subprocess.Popen[str], waiting: _Waiting) -> None:
         for line in child.stdout or ():
             if job is None:
                 break
-            told: Mapping[str, Any] = json.loads(line)
-            waiting.tell(job, told)
-            if "finished" in told:
+            progress = Progress(**json.loads(line))
+            waiting.tell(job, progress)
+            if progress.kind == "finished":
                 job = _hand_over(child, waiting)
 
 
@@ -195,12 +193,14 @@ def work() -> None:
             if dataset is None or dataset.name != study.config.dataset:
                 dataset = load_dataset(study.config.dataset, settings.data_dir)
             require_data_of_run(study.config, dataset, study.folder)
-            teller = _Teller()
             with lines.busy():
-                job = Job(study, told["seed"], teller)
+                job = Job(study, told["seed"], [_tell_parent])
                 train_jobs([job], dataset, device, environment(device), settings)
             # Only now: the parent may end the input next, which would end a busy process.
-            teller.tell({"seed": told["seed"], "finished": True})
+            print(
+                json.dumps({"kind": "finished", "seed": told["seed"], "epoch": study.config.recipe.epochs}),
+                flush=True,
+            )
     except InterruptedRunError as error:
         code = error.exit_code
     except JaxmnistError as error:
@@ -243,18 +243,8 @@ class _Lines:
                 os.kill(os.getpid(), signal.SIGTERM)
 
 
-class _Teller:
-    """An observer that tells the parent."""
-
-    def on_progress(self, seed: int, epoch: int, done: int, total: int) -> None:
-        self.tell({"seed": seed, "epoch": epoch, "done": done, "total": total})
-
-    def on_epoch(self, seed: int, row: Mapping[str, Any]) -> None:
-        self.tell({"seed": seed, "row": dict(row)})
-
-    def on_seed(self, seed: int) -> None:
-        """Is told when the process is ready for the next one."""
-
-    def tell(self, values: Mapping[str, Any]) -> None:
+def _tell_parent(progress: Progress) -> None:
+    # The parent learns that a seed is finished when this process is ready for the next one.
+    if progress.kind != "finished":
         with contextlib.suppress(OSError):
-            print(json.dumps(values), flush=True)
+            print(json.dumps(dataclasses.asdict(progress)), flush=True)

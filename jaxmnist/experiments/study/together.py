@@ -21,11 +21,12 @@ from jaxmnist.config import Recipe
 from jaxmnist.data import Dataset
 from jaxmnist.errors import InterruptedRunError
 from jaxmnist.experiments.study.folder import Study, is_finished
-from jaxmnist.experiments.study.loop import GO_ON, RunObserver, SeedObserver, close_seed, predict, seed_config
+from jaxmnist.experiments.study.loop import GO_ON, close_seed, predict, seed_config, tell_finished
 from jaxmnist.runs.checkpoints import Checkpoints, Snapshot
 from jaxmnist.runs.epoch import begin, close_epoch, finish, require_converging
 from jaxmnist.runs.folder import open_run
 from jaxmnist.runs.loop import CHUNK_SECONDS, SECONDS_TO_STOP, TEAM_SECONDS_TO_STOP, train_epoch
+from jaxmnist.runs.progress import Callback
 from jaxmnist.runs.session import Session, place
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.files import locked
@@ -61,7 +62,7 @@ class _Member:
     def close(self, snapshot: Snapshot) -> None:
         """Ends an epoch."""
         self.snapshot = close_epoch(self.session, snapshot, self.rows)
-        self.session.observer.on_epoch(self.rows[-1])
+        self.session.tell("epoch", len(self.rows), self.session.batches, row=self.rows[-1])
 
 
 def train_together(
@@ -69,7 +70,7 @@ def train_together(
     seeds: Sequence[int],
     dataset: Dataset,
     where: Where,
-    observer: SeedObserver,
+    callbacks: Sequence[Callback],
     environment: Mapping[str, Any],
     together: int,
     keep_checkpoints: bool = False,
@@ -85,13 +86,13 @@ def train_together(
     for first in range(0, len(todo), together):
         group = todo[first : first + together]
         try:
-            _train_group(study, group, dataset, where, observer, environment, team)
+            _train_group(study, group, dataset, where, callbacks, environment, team)
         except InterruptedRunError as error:
             raise InterruptedRunError(error.signum, study.folder, GO_ON) from error
         for seed in group if team.is_leader else ():
             predict(study, seed, dataset, first_device(where))
             close_seed(study, seed, keep_checkpoints)
-            observer.on_seed(seed)
+            tell_finished(study, seed, callbacks)
 
 
 def _train_group(
@@ -99,7 +100,7 @@ def _train_group(
     seeds: list[int],
     dataset: Dataset,
     where: Where,
-    observer: SeedObserver,
+    callbacks: Sequence[Callback],
     environment: Mapping[str, Any],
     team: Team,
 ) -> None:
@@ -132,7 +133,7 @@ def _train_group(
                 data=data,
                 checkpoints=Checkpoints(run, config.arch, recipe),
                 stop=stop,
-                observer=RunObserver(seed, observer),
+                callbacks=callbacks,
                 team=team,
             )
             return _Member(seed, session)
@@ -183,7 +184,7 @@ def _train_epoch(
         steps = team.agree(max(1, round(CHUNK_SECONDS * steps / (time.perf_counter() - chunk_began))))
         for index, one in enumerate(members):
             require_converging(one.session, _pick(sums, index), epoch)
-            one.session.observer.on_progress(epoch + 1, done, session.batches, 0.0, 0.0)
+            one.session.tell("step", epoch + 1, done, _pick(sums, index))
         signum = team.agree_on_signal(session.stop.requested)
         if signum is not None:
             raise InterruptedRunError(signum, folder)

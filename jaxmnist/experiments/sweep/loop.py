@@ -1,31 +1,26 @@
 """The loop of a sweep: jobs of its members, rung by rung or trial by trial, whoever trains them."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, runtime_checkable
 
 from jaxmnist.experiments.study.folder import Study, is_closed
 from jaxmnist.experiments.study.jobs import Job
-from jaxmnist.experiments.study.loop import SeedObserver
 from jaxmnist.experiments.sweep.folder import Sweep, write_sweep
 from jaxmnist.experiments.sweep.halving import promoted
 from jaxmnist.experiments.sweep.members import Member
 from jaxmnist.experiments.sweep.table import read_member
+from jaxmnist.runs.progress import Callback, Progress
 
 Train = Callable[[Iterable[Job], int], None]
 """Who trains: takes jobs, and how many there are at most; returns when all are finished."""
 
 
-@runtime_checkable
-class SweepObserver(Protocol):
-    """Who is told how a sweep goes."""
-
-    def on_rung(self, rung: int, members: int, jobs: int, done: int) -> None:
-        """A rung begins, the first one (0) or the only one: its members and their jobs, so many of which are done."""
-
-    def observe(self, member: Member, rung: int, study: Study) -> SeedObserver:
-        """Who is told how a member goes."""
-        ...
+OnRung = Callable[[int, int, int, int], None]
+"""Called when a rung begins: (rung from 0, its members, its jobs, jobs already done). A sweep without halving is
+one rung."""
+CallbackOf = Callable[[Member, int, Study], Callback]
+"""Makes the callback for the seeds of a member: (member, rung, study) -> callback."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,13 +55,16 @@ class Trials(Protocol):
         """What came of a member: its mean accuracy in percent, None where it diverged."""
 
 
-def train_sweep(sweep: Sweep, train: Train, observer: SweepObserver, shard: Shard = WHOLE) -> None:
+def train_sweep(
+    sweep: Sweep, train: Train, on_rung: OnRung, callback_of: CallbackOf, shard: Shard = WHOLE
+) -> None:
     """Trains what is not finished of a sweep whose members are given, a job for each member and seed.
 
     Args:
         sweep: the sweep.
         train: who trains.
-        observer: told about progress.
+        on_rung: called at the beginning of every rung.
+        callback_of: makes the callbacks for progress.
         shard: the part of the members to train; with halving, all.
 
     Raises:
@@ -79,16 +77,18 @@ def train_sweep(sweep: Sweep, train: Train, observer: SweepObserver, shard: Shar
         wanted = [(member, seed) for member in members for seed in sweep.plan.seed_numbers]
         studies = {member.number: sweep.study(member, index) for member in members}
         todo = [pair for pair in wanted if not is_closed(studies[pair[0].number], pair[1])]
-        observer.on_rung(index, len(members), len(wanted), len(wanted) - len(todo))
+        on_rung(index, len(members), len(wanted), len(wanted) - len(todo))
         jobs = (
-            Job(studies[member.number], seed, observer.observe(member, index, studies[member.number]))
+            Job(studies[member.number], seed, [callback_of(member, index, studies[member.number])])
             for member, seed in todo
         )
         if todo:
             train(jobs, len(todo))
 
 
-def train_trials(sweep: Sweep, trials: Trials, train: Train, observer: SweepObserver) -> None:
+def train_trials(
+    sweep: Sweep, trials: Trials, train: Train, on_rung: OnRung, callback_of: CallbackOf
+) -> None:
     """Trains what is not finished of a sweep whose members are chosen one by one.
 
     With one job at a time the members follow from the sweep's seed; with more, also from which is finished first.
@@ -96,27 +96,29 @@ def train_trials(sweep: Sweep, trials: Trials, train: Train, observer: SweepObse
     plan = sweep.plan
     count = plan.count * plan.seeds
     done = sum(len(sweep.plan.seed_numbers) for member in sweep.members) - len(trials.begun()) * plan.seeds
-    observer.on_rung(0, plan.count, count, max(0, done))
-    jobs = _trial_jobs(sweep, trials, observer)
+    on_rung(0, plan.count, count, max(0, done))
+    jobs = _trial_jobs(sweep, trials, callback_of)
     first = next(jobs, None)
     if first is not None:
         train(_chained(first, jobs), count - max(0, done))
 
 
-def _trial_jobs(sweep: Sweep, trials: Trials, observer: SweepObserver) -> Iterator[Job]:
+def _trial_jobs(sweep: Sweep, trials: Trials, callback_of: CallbackOf) -> Iterator[Job]:
     for member in _chosen(sweep, trials):
         study = sweep.study(member)
 
-        def tell(member: Member = member, study: Study = study) -> None:
-            if all(is_closed(study, seed) for seed in sweep.plan.seed_numbers):
+        def tell(progress: Progress, member: Member = member, study: Study = study) -> None:
+            if progress.kind == "finished" and all(
+                is_closed(study, seed) for seed in sweep.plan.seed_numbers
+            ):
                 result = read_member(sweep, member)
                 trials.tell(member, None if result is None else result.score)
 
         todo = [seed for seed in sweep.plan.seed_numbers if not is_closed(study, seed)]
         if not todo:  # killed before it could be told
-            tell()
+            tell(Progress("finished", sweep.plan.first_seed, study.config.recipe.epochs))
         for seed in todo:
-            yield Job(study, seed, _Telling(observer.observe(member, 0, study), tell))
+            yield Job(study, seed, [callback_of(member, 0, study), tell])
 
 
 def _chosen(sweep: Sweep, trials: Trials) -> Iterator[Member]:
@@ -130,23 +132,6 @@ def _chosen(sweep: Sweep, trials: Trials) -> Iterator[Member]:
 def _chained(first: Job, rest: Iterator[Job]) -> Iterator[Job]:
     yield first
     yield from rest
-
-
-class _Telling:
-    """An observer of a seed with one more who wants to know of its end."""
-
-    def __init__(self, observer: SeedObserver, tell: Callable[[], None]) -> None:
-        self._observer, self._tell = observer, tell
-
-    def on_progress(self, seed: int, epoch: int, done: int, total: int) -> None:
-        self._observer.on_progress(seed, epoch, done, total)
-
-    def on_epoch(self, seed: int, row: Mapping[str, Any]) -> None:
-        self._observer.on_epoch(seed, row)
-
-    def on_seed(self, seed: int) -> None:
-        self._observer.on_seed(seed)
-        self._tell()
 
 
 def _promoted(sweep: Sweep, members: list[Member], index: int) -> list[Member]:

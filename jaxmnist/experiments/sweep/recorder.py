@@ -4,10 +4,10 @@ import sys
 from typing import Any
 
 from jaxmnist.experiments.study.folder import Study
-from jaxmnist.experiments.study.loop import SeedObserver
 from jaxmnist.experiments.sweep.folder import Sweep
 from jaxmnist.experiments.sweep.members import Member
 from jaxmnist.experiments.sweep.table import MemberResult, read_member, read_results, write_table
+from jaxmnist.runs.progress import Callback, Progress
 
 
 class Recorder:
@@ -31,10 +31,18 @@ class Recorder:
         )
         self.display.begin(name, jobs, done)
 
-    def observe(self, member: Member, rung: int, study: Study) -> SeedObserver:
-        return _SeedRecorder(self, member, rung, study)
+    def callback(self, member: Member, rung: int, study: Study) -> Callback:
+        """Makes the callback for the seeds of a member."""
+        bars = self.display.seed_bars(member.name, study.config.recipe.epochs)
 
-    def on_seed(self, member: Member, rung: int, seed: int) -> None:
+        def tell(progress: Progress) -> None:
+            bars(progress)
+            if progress.kind == "finished":
+                self._record(member, rung, progress.seed)
+
+        return tell
+
+    def _record(self, member: Member, rung: int, seed: int) -> None:
         result = read_member(self.sweep, member, rung)
         assert result is not None
         self.results[member.number] = result
@@ -50,16 +58,3 @@ class Recorder:
                 f"warning: the results of {self.sweep.folder} could not be written ({error.strerror}).",
                 file=sys.stderr,
             )
-
-
-class _SeedRecorder:
-    """The observer of a member's seeds."""
-
-    def __init__(self, recorder: Recorder, member: Member, rung: int, study: Study) -> None:
-        self._bars = recorder.display.seed_bars(member.name, study.config.recipe.epochs)
-        self._recorder, self._member, self._rung = recorder, member, rung
-        self.on_progress, self.on_epoch = self._bars.on_progress, self._bars.on_epoch
-
-    def on_seed(self, seed: int) -> None:
-        self._bars.on_seed(seed)
-        self._recorder.on_seed(self._member, self._rung, seed)

@@ -1,151 +1,142 @@
-"""What `jaxmnist.inference.evaluate` found, in the terminal; 80 columns do."""
+"""Evaluations in the terminal, within 80 columns."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jaxmnist.inference.evaluate import Evaluation
 from jaxmnist.report.terminal.training import print_warning_box
+from jaxmnist.train.network import Network
 
 _WORST = 5
 
 
-def print_evaluation(console: Console, figures: dict[str, Any], files: list[Path]) -> None:
-    """The contents of one evaluation file: figures, confusion matrix, worst mistakes; and the files written."""
-    line = _printer(console)
-    split = f"{describe_split(figures)} images of {figures['dataset']}"
-    line(f"{'network':<11}{describe(figures)}")
-    line(f"{'data':<11}{split}, from {figures['data_source']}")
-    line(f"{'loss':<11}{figures['loss']:.5f}")
-    share = f"{figures['correct']:,}/{figures['examples']:,} ({figures['accuracy']:.2f} %)"
-    line(f"{'accuracy':<11}{share}, {count_errors(figures)}")
-    line()
-    console.print(_confusion_table(figures))
-    _print_mistakes(line, figures)
-    line()
-    _print_end(console, figures, files)
+def print_evaluations(
+    console: Console, network: str, evaluations: Sequence[Evaluation], files: Sequence[Path]
+) -> None:
+    """Prints one evaluation with its confusion matrix, or those of several splits side by side.
 
-
-def print_splits(console: Console, results: list[dict[str, Any]], files: list[Path]) -> None:
-    """The contents of the evaluation files of several splits, side by side; and the files written."""
-    line = _printer(console)
-    line(f"{'network':<11}{describe(results[0])}")
-    line(f"{'data':<11}{results[0]['dataset']}, from {results[0]['data_source']}")
-    line()
-    console.print(_splits_table(results))
-    for figures in results:
-        _print_mistakes(line, figures)
-        line()
-    _print_end(console, results[0], files)
-
-
-def describe(figures: dict[str, Any]) -> str:
-    """Which network, in a phrase: arch, recipe, and its run's data, seed and epoch or its weights file."""
-    network = f"{figures['arch']}, recipe {figures['recipe']}"
-    if figures["weights"] is not None:
-        return f"{network}, weights of {Path(figures['weights']).name}"
-    when = f"step {figures['step']}" if figures["epoch"] is None else f"epoch {figures['epoch']}"
-    return (
-        f"{network}, trained on {figures['trained_on']}, seed {figures['seed']}, {when} "
-        f"({figures['checkpoint']} checkpoint)"
-    )
-
-
-def describe_split(figures: dict[str, Any]) -> str:
-    """Which images of a dataset, in a word or two: train, augmented train, test."""
-    augmented = figures["augmentation_seed"] is not None
-    split = f"augmented {figures['split']}" if augmented else figures["split"]
-    return f"{split} (mean over {(2 * figures['shifts'] + 1) ** 2} shifts)" if figures["shifts"] else split
-
-
-def count_errors(figures: dict[str, Any]) -> str:
-    """The number of errors with its noun."""
-    return f"{figures['errors']:,} error{'' if figures['errors'] == 1 else 's'}"
-
-
-def file_suffix(figures: dict[str, Any]) -> str:
-    """End of the names of an evaluation's files, so that they differ; nothing for the test images."""
-    augmented = "-augmented" if figures["augmentation_seed"] is not None else ""
-    shifted = f"-shifts{figures['shifts']}" if figures["shifts"] else ""
-    split = "" if figures["split"] == "test" else f"-{figures['split']}{augmented}"
-    return f"{split}{shifted}"
-
-
-def _printer(console: Console) -> Callable[..., None]:
-    def line(text: str = "") -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    return line
-
-
-def _print_mistakes(line: Callable[..., None], figures: dict[str, Any]) -> None:
-    mistakes, split = figures["mistakes"], describe_split(figures)
-    if not mistakes:
-        line(f"No {split} mistakes: there is nothing to draw.")
-        return
-    pool = "test" if figures["split"] == "test" else "training"
-    line(f"Most confident of {len(mistakes):,} {split} mistakes (index into {pool} images):")
-    for mistake in mistakes[:_WORST]:
-        line(
-            f"  {mistake['label']} taken for {mistake['prediction']}, "
-            f"{100 * mistake['confidence']:6.2f} % sure, index {mistake['index']}"
-        )
-
-
-def _print_end(console: Console, figures: dict[str, Any], files: list[Path]) -> None:
-    if figures["data_of_run"] is False:
-        print_warning_box(
-            console,
-            f"The run was trained on other data ({figures['trained_on']}) than these ({figures['dataset']}).",
-        )
-    if figures["dataset"] == "digits":
+    Args:
+        console: the terminal.
+        network: the network's description, see `describe_network`.
+        evaluations: evaluations of the same network on splits of the same dataset.
+        files: the files written.
+    """
+    print_line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    first = evaluations[0]
+    print_line(f"{'network':<11}{network}")
+    if len(evaluations) == 1:
+        print_line(f"{'data':<11}{describe_split(first)} images of {first.dataset}, from {first.data_source}")
+        print_line(f"{'loss':<11}{first.loss:.5f}")
+        share = f"{first.correct:,}/{first.examples:,} ({first.accuracy:.2f} %)"
+        print_line(f"{'accuracy':<11}{share}, {count_errors(first)}\n")
+        console.print(_confusion_table(first))
+    else:
+        print_line(f"{'data':<11}{first.dataset}, from {first.data_source}\n")
+        console.print(_splits_table(evaluations))
+    for evaluation in evaluations:
+        _print_mistakes(print_line, evaluation)
+    if first.data_of_run is False:
+        message = f"The run was trained on other data ({first.trained_on}) than these ({first.dataset})."
+        print_warning_box(console, message)
+    if first.dataset == "digits":
         print_warning_box(console, "These figures are for scikit-learn's digits. This is not MNIST.")
     for file in files:
-        _printer(console)(f"Written: {file}")
+        print_line(f"Written: {file}")
+
+
+def describe_network(network: Network, path: Path, checkpoint: str) -> str:
+    """Describes a network in a phrase.
+
+    Args:
+        network: the network.
+        path: its run folder or weights file.
+        checkpoint: the checkpoint of the run.
+
+    Returns:
+        Arch and recipe; then dataset, seed and epoch of its run, or the name of its weights file.
+    """
+    phrase = f"{network.arch}, recipe {network.recipe.name}"
+    if network.config is None:
+        return f"{phrase}, weights of {path.name}"
+    when = f"step {network.step}" if network.epoch is None else f"epoch {network.epoch}"
+    config = network.config
+    return f"{phrase}, trained on {config.dataset}, seed {config.seed}, {when} ({checkpoint} checkpoint)"
+
+
+def describe_split(evaluation: Evaluation) -> str:
+    """Names the images in a few words: train, augmented train, test (mean over 9 shifts)."""
+    augmented = "" if evaluation.augmentation_seed is None else "augmented "
+    shifts = f" (mean over {(2 * evaluation.shifts + 1) ** 2} shifts)" if evaluation.shifts else ""
+    return f"{augmented}{evaluation.split}{shifts}"
+
+
+def count_errors(evaluation: Evaluation) -> str:
+    """Returns the number of errors with its noun."""
+    return f"{evaluation.errors:,} error{'' if evaluation.errors == 1 else 's'}"
+
+
+def file_suffix(evaluation: Evaluation) -> str:
+    """Returns the end of the names of an evaluation's files: nothing for the plain test images, else `-train`, say."""
+    augmented = "" if evaluation.augmentation_seed is None else "-augmented"
+    shifts = f"-shifts{evaluation.shifts}" if evaluation.shifts else ""
+    split = "" if evaluation.split == "test" else f"-{evaluation.split}{augmented}"
+    return f"{split}{shifts}"
+
+
+def _print_mistakes(print_line: Callable[[str], None], evaluation: Evaluation) -> None:
+    mistakes, split = evaluation.mistakes, describe_split(evaluation)
+    if not mistakes:
+        print_line(f"No {split} mistakes: there is nothing to draw.\n")
+        return
+    pool = "test" if evaluation.split == "test" else "training"
+    print_line(f"Most confident of {len(mistakes):,} {split} mistakes (index into {pool} images):")
+    for mistake in mistakes[:_WORST]:
+        print_line(
+            f"  {mistake.label} taken for {mistake.prediction}, "
+            f"{100 * mistake.confidence:6.2f} % sure, index {mistake.index}"
+        )
+    print_line("")
+
+
+def _splits_table(evaluations: Sequence[Evaluation]) -> Table:
+    table = _table(None, "", map(describe_split, evaluations))
+    for name in ("examples", "correct", "errors"):
+        table.add_row(name, *(f"{getattr(evaluation, name):,}" for evaluation in evaluations))
+    table.add_row("accuracy", *(f"{evaluation.accuracy:.2f} %" for evaluation in evaluations))
+    table.add_row("loss", *(f"{evaluation.loss:.5f}" for evaluation in evaluations), end_section=True)
+    columns = (evaluation.class_accuracies for evaluation in evaluations)
+    for label, shares in enumerate(zip(*columns, strict=True)):
+        table.add_row(f"{label} correct", *map(_percent, shares))
+    return table
+
+
+def _confusion_table(evaluation: Evaluation) -> Table:
+    columns = (*map(str, range(len(evaluation.confusion))), "correct")
+    table = _table("True class (row), predicted class (column)", "true", columns)
+    rows = zip(evaluation.confusion, evaluation.class_accuracies, strict=True)
+    for label, (counts, share) in enumerate(rows):
+        cells = [_cell(count, label == column) for column, count in enumerate(counts)]
+        table.add_row(str(label), *cells, _percent(share))
+    return table
 
 
 def _table(title: str | None, first_column: str, columns: Iterable[str]) -> Table:
-    table = Table(
-        title=title,
-        box=SIMPLE_HEAD,
-        title_justify="left",
-        title_style="bold",
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    layout = {"box": SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    table = Table(title=title, title_justify="left", title_style="bold", **layout)
     table.add_column(first_column, style="bold")
     for column in columns:
         table.add_column(column, justify="right")
     return table
 
 
-def _splits_table(results: list[dict[str, Any]]) -> Table:
-    table = _table(None, "", map(describe_split, results))
-    for name in ("examples", "correct", "errors"):
-        table.add_row(name, *(f"{figures[name]:,}" for figures in results))
-    table.add_row("accuracy", *(f"{figures['accuracy']:.2f} %" for figures in results))
-    table.add_row("loss", *(f"{figures['loss']:.5f}" for figures in results), end_section=True)
-    for label, shares in enumerate(zip(*(figures["class_accuracies"] for figures in results), strict=True)):
-        table.add_row(f"{label} correct", *map(_share, shares))
-    return table
-
-
-def _share(share: float | None) -> str:
+def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.2f} %"
-
-
-def _confusion_table(figures: dict[str, Any]) -> Table:
-    matrix = figures["confusion"]
-    columns = (*map(str, range(len(matrix))), "correct")
-    table = _table("True class (row), predicted class (column)", "true", columns)
-    for label, (counts, share) in enumerate(zip(matrix, figures["class_accuracies"], strict=True)):
-        cells = [_cell(count, label == column) for column, count in enumerate(counts)]
-        table.add_row(str(label), *cells, _share(share))
-    return table
 
 
 def _cell(count: int, right: bool) -> Text:

@@ -6,20 +6,21 @@ from typing import Any
 
 from rich.box import SIMPLE, SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from jaxmnist.report.terminal.training import held_out, print_warning_box
+from jaxmnist.runs.progress import Progress
 
 
 class StudyDisplay:
-    """An observer of `jaxmnist.experiments.study.loop.train_seeds` that shows the seeds in progress; use it as a context manager."""
+    """Callback that shows the seeds in progress; a context manager."""
 
     def __init__(self, console: Console, epochs: int) -> None:
         self.console = console
         self._progress = progress_bars(console)
-        bars = SeedBars(self._progress, epochs)
-        self.on_progress, self.on_epoch, self.on_seed = bars.on_progress, bars.on_epoch, bars.on_seed
+        self._bars = SeedBars(self._progress, epochs)
 
     def __enter__(self) -> "StudyDisplay":
         self._progress.start()
@@ -28,41 +29,43 @@ class StudyDisplay:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    def __call__(self, progress: Progress) -> None:
+        """Shows a moment of a seed."""
+        self._bars(progress)
+
 
 class SeedBars:
-    """An observer of seeds that has a bar for each of them while it is trained."""
+    """Callback with a bar for every seed in progress."""
 
-    def __init__(self, progress: Progress, epochs: int, prefix: str = "") -> None:
+    def __init__(self, bars: ProgressBar, epochs: int, prefix: str = "") -> None:
         """Shows nothing yet.
 
         Args:
-            progress: as `progress_bars` makes it.
+            bars: made by `progress_bars`.
             epochs: of a seed.
             prefix: what stands before each seed.
         """
-        self._progress, self._epochs, self._prefix = progress, epochs, prefix
+        self._bars, self._epochs, self._prefix = bars, epochs, prefix
         self._tasks: dict[int, TaskID] = {}
 
-    def on_progress(self, seed: int, epoch: int, done: int, total: int) -> None:
-        if seed not in self._tasks:
-            self._tasks[seed] = self._progress.add_task(
-                f"{self._prefix}seed {seed}", total=self._epochs, at=f"epoch {epoch}/{self._epochs}"
-            )
-        self._progress.update(
-            self._tasks[seed], completed=epoch - 1 + done / total, at=f"epoch {epoch}/{self._epochs}"
-        )
-
-    def on_epoch(self, seed: int, row: Mapping[str, Any]) -> None:
-        self.on_progress(seed, row["epoch"], 1, 1)
-
-    def on_seed(self, seed: int) -> None:
-        if seed in self._tasks:
-            self._progress.remove_task(self._tasks.pop(seed))
+    def __call__(self, progress: Progress) -> None:
+        """Shows a moment of a seed."""
+        seed, epoch = progress.seed, progress.epoch
+        if progress.kind == "finished":
+            if seed in self._tasks:
+                self._bars.remove_task(self._tasks.pop(seed))
+        elif progress.kind != "start":
+            at = f"epoch {epoch}/{self._epochs}"
+            if seed not in self._tasks:
+                name = f"{self._prefix}seed {seed}"
+                self._tasks[seed] = self._bars.add_task(name, total=self._epochs, at=at)
+            completed = epoch - 1 + progress.done / progress.total
+            self._bars.update(self._tasks[seed], completed=completed, at=at)
 
 
-def progress_bars(console: Console) -> Progress:
+def progress_bars(console: Console) -> ProgressBar:
     """Bars that go when they are done; each task says in its field `at` where it is."""
-    return Progress(
+    return ProgressBar(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         TextColumn("{task.fields[at]}"),

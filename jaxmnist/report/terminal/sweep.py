@@ -44,7 +44,7 @@ class SweepDisplay:
         self._all = self.progress.add_task(what, total=jobs, completed=done, at=f"{done}/{jobs} trained")
 
     def seed_bars(self, member: str, epochs: int) -> SeedBars:
-        """An observer of a member's seeds."""
+        """Makes a callback with bars for a member's seeds."""
         return SeedBars(self.progress, epochs, f"{member}  ")
 
     def finished(self, member: str, seed: int, outcome: str) -> None:

@@ -5,26 +5,30 @@ A bar that redraws itself is for a terminal; into a file or a pipe go plain line
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.box import DOUBLE, SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 from rich.table import Table
+
+from jaxmnist.runs.progress import Progress
 
 PLAIN_SECONDS = 10.0
 """Shortest time between two progress lines when the output is no terminal."""
 
 
 class TrainingDisplay:
-    """An observer of `jaxmnist.runs.loop.fit` that prints; use it as a context manager."""
+    """Callback that shows the progress of a run; a context manager."""
 
     def __init__(self, console: Console, epochs: int) -> None:
         self.console = console
         self.epochs = epochs
-        self._progress = Progress(
+        self._progress = ProgressBar(
             TextColumn("Epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=None),
             TextColumn("{task.completed}/{task.total}  {task.fields[figures]}"),
@@ -43,12 +47,18 @@ class TrainingDisplay:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def on_start(self, epochs_done: int) -> None:
-        if epochs_done:
-            self._print(f"Going on after epoch {epochs_done} of {self.epochs}.")
+    def __call__(self, progress: Progress) -> None:
+        """Shows a moment of the run."""
+        if progress.kind == "step":
+            self._show_step(progress)
+        elif progress.row is not None:
+            self._print_epoch(progress.row)
+        elif progress.kind == "start" and progress.epoch:
+            self._print(f"Resuming after epoch {progress.epoch} of {self.epochs}.")
 
-    def on_progress(self, epoch: int, done: int, total: int, loss: float, accuracy: float) -> None:
-        figures = f"loss {loss:.4f}  accuracy {accuracy:.2f} %"
+    def _show_step(self, progress: Progress) -> None:
+        epoch, done, total = progress.epoch, progress.done, progress.total
+        figures = f"loss {progress.loss:.4f}  accuracy {progress.accuracy:.2f} %"
         if self._task is None:
             self._task = self._progress.add_task("", total=total, epoch=epoch, epochs=self.epochs, figures="")
         self._progress.update(self._task, completed=done, figures=figures)
@@ -60,7 +70,7 @@ class TrainingDisplay:
             self._last_line = time.monotonic()
             self._print(f"Epoch {epoch}/{self.epochs}  {done}/{total}  {figures}")
 
-    def on_epoch(self, row: dict[str, Any]) -> None:
+    def _print_epoch(self, row: Mapping[str, Any]) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
