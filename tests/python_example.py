@@ -6,7 +6,7 @@ classifier = jaxmnist.train_run("second", dataset="digits", epochs=1)
 print(f"{classifier.arch}, {classifier.results['parameters']:,} parameters, in {classifier.path}")
 
 figures = classifier.evaluate("test")
-print(f"{figures['errors']} errors in {figures['examples']} images, loss {figures['loss']:.4f}")
+print(f"{figures.errors} errors in {figures.examples} images, loss {figures.loss:.4f}")
 print(*classifier.plot())
 
 again = jaxmnist.load(classifier.path)

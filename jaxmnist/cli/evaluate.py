@@ -3,15 +3,13 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from jaxmnist.cli.network_options import NetworkCommand
 from jaxmnist.cli.options import OptionalDataset, OptionalFolder
 from jaxmnist.errors import UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from jaxmnist.data.splits import Split
 
 
@@ -39,9 +37,12 @@ class Evaluate(NetworkCommand):
     """Gets evaluation.json and plots/; by default the run folder, for weights NAME.npz evaluation/NAME."""
 
     def run(self) -> None:
+        """Evaluates the splits, writes the files and prints the figures."""
         from jaxmnist.inference import evaluate
         from jaxmnist.inference.classifier import data_for
-        from jaxmnist.report.terminal.evaluation import print_evaluation, print_splits
+        from jaxmnist.report.plots.mistakes import save_evaluation_pictures
+        from jaxmnist.report.terminal.evaluation import describe_network, file_suffix, print_evaluations
+        from jaxmnist.runs.folder import write_json
 
         if self.augment and self.split not in ("train", "all"):
             raise UsageError(f"--augment changes train images, not those of {self.split}; add --split train.")
@@ -51,36 +52,30 @@ class Evaluate(NetworkCommand):
             )
         network = self.open_network()
         dataset = data_for(network, self.network, self.dataset, self.data_dir)
+        name = describe_network(network, self.network, self.checkpoint)
+        # Not beside a weights file by default: its folder belongs to others, and may be read-only.
+        default = Path("evaluation", self.network.stem) if self.is_weights else self.network
+        out = self.out or default
         splits: list[Split] = evaluate.splits_of(network, dataset) if self.split == "all" else [self.split]
-        results, files = [], []
+        evaluations, results, files = [], {}, []
         for split in splits:
             images, seed = evaluate.images_of(dataset, split), None
             if self.augment and split == "train":
                 images, seed = evaluate.augmented(images, network.recipe.augmentation, self.seed), self.seed
-            figures = evaluate.evaluate_split(network, dataset, split, images, self.shifts)
-            results.append(self.origin() | figures | {"augmentation_seed": seed})
-            files += self._save(results[-1], images)
+            evaluation = evaluate.evaluate_split(
+                network, dataset, split, images, shifts=self.shifts, augmentation_seed=seed
+            )
+            evaluations.append(evaluation)
+            results[split] = self.origin() | evaluation.as_json()
+            file = out / f"evaluation{file_suffix(evaluation)}.json"
+            try:
+                pictures = save_evaluation_pictures(out, evaluation, name, images)
+                write_json(file, results[split])
+            except OSError as error:
+                message = f"{out} cannot be written to ({error.strerror}); name another folder with --out."
+                raise UsageError(message) from error
+            files += [file, *pictures]
         if self.json:
-            by_split = {figures["split"]: figures for figures in results}
-            print(json.dumps({"splits": by_split} if self.split == "all" else results[0]))
-        elif self.split == "all":
-            print_splits(self.console(), results, files)
+            print(json.dumps({"splits": results} if self.split == "all" else results[self.split]))
         else:
-            print_evaluation(self.console(), results[0], files)
-
-    def _save(self, figures: dict[str, Any], images: "np.ndarray") -> list[Path]:
-        from jaxmnist.report.plots.mistakes import save_evaluation_pictures
-        from jaxmnist.report.terminal.evaluation import file_suffix
-        from jaxmnist.runs.folder import write_json
-
-        # Not beside a weights file by default: its folder belongs to others, and may be read-only.
-        default = Path("evaluation", self.network.stem) if self.is_weights else self.network
-        out = self.out or default
-        try:
-            pictures = save_evaluation_pictures(out, figures, images)
-            file = out / f"evaluation{file_suffix(figures)}.json"
-            write_json(file, figures)
-        except OSError as error:
-            message = f"{out} cannot be written to ({error.strerror}); name another folder with --out."
-            raise UsageError(message) from error
-        return [file, *pictures]
+            print_evaluations(self.console(), name, evaluations, files)

@@ -68,7 +68,7 @@ class Export(ExportCommand):
         written, about = export(network, self.load_dataset(network), self.format, out)
         if self.json:
             files = [made._asdict() | {"file": str(made.file)} for made in written]
-            result: dict[str, Any] = self.origin() | {"network": about, "files": files}
+            result: dict[str, Any] = self.origin() | {"network": about.as_json(), "files": files}
             print(json.dumps(result | {"model_card": str(out / CARD)}))
             return
         console = self.console()
@@ -76,7 +76,7 @@ class Export(ExportCommand):
         def line(text: str) -> None:
             console.print(text, soft_wrap=True, highlight=False, markup=False)
 
-        line(about["accuracy_text"])
+        line(about.accuracy_text)
         line(f"Largest difference of a probability from JAX's, over {CHECKED_IMAGES} test images:")
         width = max(len(made.format) for made in written)
         for made in written:

@@ -15,7 +15,7 @@ from jaxmnist.data.images import from_pillow, read_image
 from jaxmnist.data.mnist_style import Ink
 from jaxmnist.data.splits import Split
 from jaxmnist.errors import DataError, UsageError
-from jaxmnist.inference.evaluate import evaluate_split
+from jaxmnist.inference.evaluate import Evaluation, evaluate_split
 from jaxmnist.inference.predict import ink_side
 from jaxmnist.runs.folder import read_metrics, read_results, require_data_of_run
 from jaxmnist.runs.restore import restore_run
@@ -80,8 +80,8 @@ class Classifier:
 
     def evaluate(
         self, split: Split = "test", *, dataset: str | None = None, data_dir: str | Path | None = None
-    ) -> dict[str, Any]:
-        """What `evaluation.json` holds: `accuracy` in percent, `loss`, `correct`, `errors`, `examples`, and more.
+    ) -> Evaluation:
+        """Evaluates the network on a split; the command `evaluate` writes the same figures to `evaluation.json`.
 
         Args:
             split: which images; `val` are those that a run held out.

@@ -1,118 +1,106 @@
-"""What a trained network makes of a split: predictions, confusion matrix, mistakes."""
+"""Evaluation of a trained network on a split: loss, accuracy, confusion matrix, mistakes."""
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float32, Float64, Int, Int32, UInt8
+from jaxtyping import Float32, Int32, UInt8
 
 from jaxmnist.augment import augment
 from jaxmnist.config import Augmentation
-from jaxmnist.data import NUM_CLASSES, Dataset
+from jaxmnist.data import Dataset
 from jaxmnist.data.splits import Split, split_indices
 from jaxmnist.errors import UsageError
 from jaxmnist.train.jit import EVAL_BATCH
 from jaxmnist.train.network import Network, classify
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class Mistake:
+    """An image that a network got wrong."""
+
+    index: int
+    """Position among the dataset's test images for the split `test`, among its training images otherwise."""
+    label: int
+    """The true class."""
+    prediction: int
+    """The predicted class."""
+    confidence: float
+    """Probability of the predicted class, in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a network says of labelled images. Accuracies are percentages, confidences are in [0, 1]."""
+    """Figures of a network on one split of a dataset, as plain values. Accuracies are percentages."""
 
-    labels: Int32[np.ndarray, " n"]
-    predictions: Int32[np.ndarray, " n"]
-    log_probs: Float32[np.ndarray, "n 10"]
+    arch: str
+    """Name of the network."""
+    recipe: str
+    """Name of the recipe it was trained by."""
+    seed: int | None
+    """Seed of its run; None for a weights file."""
+    epoch: int | None
+    """Epoch of its weights; None in the middle of one and for a weights file."""
+    step: int | None
+    """Training steps of its weights; None for a weights file."""
+    trained_on: str | None
+    """Dataset of its run; None for a weights file."""
+    dataset: str
+    """Dataset it was evaluated on."""
+    data_source: str
+    """Place the dataset was read from."""
+    data_of_run: bool | None
+    """True if these are the data of its run, by their fingerprint; None for a weights file."""
+    split: Split
+    """Split it was evaluated on."""
+    shifts: int
+    """Pixels by which the images were shifted, see `predict_shifted`; 0 for images as they are."""
+    loss: float
+    """Mean negative log-likelihood of the labels."""
+    correct: int
+    """Number of images whose prediction is the label."""
+    errors: int
+    """Number of the other images."""
+    examples: int
+    """Number of images."""
+    accuracy: float
+    """Share of the correct images."""
+    class_accuracies: list[float | None]
+    """Accuracy on the images of each class; None for a class without images."""
+    confusion: list[list[int]]
+    """Number of images by label (row) and prediction (column)."""
+    mistakes: list[Mistake]
+    """The images predicted wrongly, the most confident mistake first."""
+    augmentation_seed: int | None
+    """Seed of the augmentation; None for images that were not augmented."""
 
-    @property
-    def loss(self) -> float:
-        """Mean negative log-likelihood of the labels."""
-        chosen = np.take_along_axis(self.log_probs, self.labels[:, None], axis=1)
-        return -float(chosen.mean(dtype=np.float64))
-
-    @property
-    def correct(self) -> int:
-        """Images whose prediction is the label."""
-        return int((self.predictions == self.labels).sum())
-
-    @property
-    def accuracy(self) -> float:
-        return 100.0 * self.correct / len(self.labels)
-
-    @property
-    def confidences(self) -> Float32[np.ndarray, " n"]:
-        """Probability of each prediction."""
-        return np.exp(self.log_probs.max(axis=1))
-
-    @property
-    def confusion(self) -> Int[np.ndarray, "10 10"]:
-        """How many images of each label (row) got each prediction (column)."""
-        from sklearn.metrics import confusion_matrix  # takes a second to import
-
-        return confusion_matrix(self.labels, self.predictions, labels=np.arange(NUM_CLASSES))
-
-    @property
-    def class_accuracies(self) -> Float64[np.ndarray, "10"]:
-        """Share of each label's images that are correct, in percent; NaN where a label has no image."""
-        hits = np.bincount(self.labels[self.predictions == self.labels], minlength=NUM_CLASSES)
-        images = np.bincount(self.labels, minlength=NUM_CLASSES)
-        return np.divide(100.0 * hits, images, where=images > 0, out=np.full(NUM_CLASSES, np.nan))
-
-    @property
-    def mistakes(self) -> Int[np.ndarray, " wrong"]:
-        """Positions of the images predicted wrongly, the most confident mistake first."""
-        wrong = np.flatnonzero(self.predictions != self.labels)
-        return wrong[np.argsort(-self.confidences[wrong], kind="stable")]
-
-
-def evaluate(
-    network: Network,
-    images: UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"],
-    labels: Int32[np.ndarray, " n"],
-) -> Evaluation:
-    """Predicts every image exactly once, as they are: not augmented, in their order, whatever their number."""
-    return Evaluation(labels, *classify(network, images))
-
-
-def evaluate_shifted(
-    network: Network,
-    images: UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"],
-    labels: Int32[np.ndarray, " n"],
-    shifts: int,
-) -> Evaluation:
-    """Predicts every image by the mean of its probabilities over all shifts by up to so many pixels, on each axis.
-
-    A network's accuracy is what `evaluate` gives; this one spends (2 shifts + 1)^2 times as much on an image.
-    """
-    count, side = images.shape[:2]
-    framed = np.pad(images, ((0, 0), (shifts, shifts), (shifts, shifts)))
-    places = range(2 * shifts + 1)
-    total = np.zeros((count, NUM_CLASSES))
-    for down, right in itertools.product(places, places):
-        total += np.exp(classify(network, framed[:, down : down + side, right : right + side])[1])
-    mean = (total / len(places) ** 2).astype(np.float32)
-    # Of a probability that float32 cannot hold there is no logarithm.
-    log_probs = np.log(np.maximum(mean, np.finfo(np.float32).tiny))
-    return Evaluation(labels, mean.argmax(1).astype(np.int32), log_probs)
+    def as_json(self) -> dict[str, Any]:
+        """Returns the fields as plain JSON values."""
+        return dataclasses.asdict(self)
 
 
 def evaluate_split(
-    network: Network, dataset: Dataset, split: Split, images: np.ndarray | None = None, shifts: int = 0
-) -> dict[str, Any]:
-    """Evaluates a network on a split of a dataset, which need not be the one it was trained on.
+    network: Network,
+    dataset: Dataset,
+    split: Split,
+    images: np.ndarray | None = None,
+    *,
+    shifts: int = 0,
+    augmentation_seed: int | None = None,
+) -> Evaluation:
+    """Evaluates a network on a split of a dataset, each image exactly once.
 
     Args:
         network: the network.
-        dataset: the images; all its training images are `train` unless the network's run held some out.
-        split: which of them.
-        images: what is classified in place of `images_of(dataset, split)`, `augmented` say.
-        shifts: pixels by which images are shifted, see `evaluate_shifted`; 0 evaluates them as they are.
-
-    Returns:
-        The contents of the split's evaluation file, plain JSON values; null for what is not known of a
-        network without a run. The `index` of a mistake is one into the dataset's test images for the split
-        `test`, into its training images for `train` and `val`.
+        dataset: the data, which need not be those of the network's run. All its training images are `train` unless
+            the run held some out.
+        split: the split.
+        images: images to classify in place of `images_of(dataset, split)`, such as `augmented` ones.
+        shifts: average over shifts by up to this many pixels, see `predict_shifted`; 0 takes images as they are.
+        augmentation_seed: seed that `images` were augmented with, for the record.
 
     Raises:
         UsageError: the split is empty, because no images were held out.
@@ -128,24 +116,67 @@ def evaluate_split(
         raise UsageError(f"{reason}, so it has no split {split!r}; choose --split test, train or all.")
     if split == "test":
         indices = indices - len(dataset.train_labels)
-    images = images_of(dataset, split) if images is None else images
-    labels = dataset.test_labels if split == "test" else dataset.train_labels
-    chosen = images[indices], labels[indices]
-    evaluation = evaluate_shifted(network, *chosen, shifts) if shifts else evaluate(network, *chosen)
-    return {
-        "arch": network.arch,
-        "recipe": network.recipe.name,
-        "seed": config.seed if config else None,
-        "epoch": network.epoch,
-        "step": network.step,
-        "trained_on": config.dataset if config else None,
-        "dataset": dataset.name,
-        "data_source": dataset.source,
-        "data_of_run": dataset.fingerprint == config.data_fingerprint if config else None,
-        "split": split,
-        "shifts": shifts,
-        **_figures(evaluation, indices),
-    }
+    images = (images_of(dataset, split) if images is None else images)[indices]
+    labels = (dataset.test_labels if split == "test" else dataset.train_labels)[indices]
+    predictions, log_probs = predict_shifted(network, images, shifts) if shifts else classify(network, images)
+    confidences = np.exp(log_probs.max(axis=1))
+    wrong = np.flatnonzero(predictions != labels)
+    classes = log_probs.shape[1]
+    confusion = np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes)
+    correct, examples = len(labels) - len(wrong), len(labels)
+    return Evaluation(
+        arch=network.arch,
+        recipe=network.recipe.name,
+        seed=config.seed if config else None,
+        epoch=network.epoch,
+        step=network.step,
+        trained_on=config.dataset if config else None,
+        dataset=dataset.name,
+        data_source=dataset.source,
+        data_of_run=dataset.fingerprint == config.data_fingerprint if config else None,
+        split=split,
+        shifts=shifts,
+        loss=-float(np.take_along_axis(log_probs, labels[:, None], axis=1).mean(dtype=np.float64)),
+        correct=correct,
+        errors=len(wrong),
+        examples=examples,
+        accuracy=100.0 * correct / examples,
+        class_accuracies=[
+            100.0 * int(row[label]) / int(row.sum()) if row.any() else None
+            for label, row in enumerate(confusion)
+        ],
+        confusion=confusion.tolist(),
+        mistakes=[
+            Mistake(int(indices[i]), int(labels[i]), int(predictions[i]), float(confidences[i]))
+            for i in wrong[np.argsort(-confidences[wrong], kind="stable")]
+        ],
+        augmentation_seed=augmentation_seed,
+    )
+
+
+def predict_shifted(
+    network: Network,
+    images: UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"],
+    shifts: int,
+) -> tuple[Int32[np.ndarray, " n"], Float32[np.ndarray, "n classes"]]:
+    """Predicts every image by its mean probabilities over all shifts by up to `shifts` pixels on each axis.
+
+    This takes (2 shifts + 1)^2 times as long as a plain prediction, and its accuracy is another figure than the
+    network's own.
+
+    Returns:
+        Predictions, and the logarithms of the mean probabilities.
+    """
+    side = images.shape[1]
+    padded = np.pad(images, ((0, 0), (shifts, shifts), (shifts, shifts)))
+    offsets = range(2 * shifts + 1)
+    total = np.zeros(())
+    for top, left in itertools.product(offsets, offsets):
+        total = total + np.exp(classify(network, padded[:, top : top + side, left : left + side])[1])
+    mean = (total / len(offsets) ** 2).astype(np.float32)
+    # The logarithm of a probability that underflows to 0 is kept finite.
+    log_probs = np.log(np.maximum(mean, np.finfo(np.float32).tiny))
+    return mean.argmax(1).astype(np.int32), log_probs
 
 
 def wilson_interval(correct: int, examples: int) -> tuple[float, float]:
@@ -182,25 +213,3 @@ def augmented(
 def _indices(network: Network, dataset: Dataset) -> dict[Split, Int32[np.ndarray, " n"]]:
     counts = len(dataset.train_labels), len(dataset.test_labels)
     return network.config.splits(*counts) if network.config else split_indices(*counts, "test")
-
-
-def _figures(evaluation: Evaluation, indices: Int32[np.ndarray, " n"]) -> dict[str, Any]:
-    shares, confidences = evaluation.class_accuracies.tolist(), evaluation.confidences
-    return {
-        "loss": evaluation.loss,
-        "correct": evaluation.correct,
-        "errors": len(evaluation.mistakes),
-        "examples": len(evaluation.labels),
-        "accuracy": evaluation.accuracy,
-        "class_accuracies": [None if np.isnan(share) else share for share in shares],
-        "confusion": evaluation.confusion.tolist(),
-        "mistakes": [
-            {
-                "index": int(indices[i]),
-                "label": int(evaluation.labels[i]),
-                "prediction": int(evaluation.predictions[i]),
-                "confidence": float(confidences[i]),
-            }
-            for i in evaluation.mistakes
-        ],
-    }

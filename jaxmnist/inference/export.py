@@ -4,16 +4,16 @@ import hashlib
 import importlib.metadata
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from jaxmnist.data import NUM_CLASSES, Dataset
 from jaxmnist.errors import JaxmnistError, UsageError, unknown_name
-from jaxmnist.inference.description import describe
+from jaxmnist.inference.description import Description, describe
 from jaxmnist.inference.model_card import CardFile, model_card
 from jaxmnist.interop.browser import Sample, read_program, to_html
 from jaxmnist.interop.onnx import run_onnx, to_onnx
@@ -47,15 +47,15 @@ class ExportError(JaxmnistError):
 
 
 class _Format(NamedTuple):
-    make: Callable[[Network, Dataset, Mapping[str, Any]], bytes]
-    """The contents of the file; the mapping is what `describe` gives."""
+    make: Callable[[Network, Dataset, Description], bytes]
+    """Returns the contents of the file."""
     run: Callable[[Network, Path, np.ndarray], np.ndarray]
     """Probabilities that the file gives for images."""
 
 
 def export(
     network: Network, dataset: Dataset, formats: Sequence[str], out: Path
-) -> tuple[list[Exported], dict[str, Any]]:
+) -> tuple[list[Exported], Description]:
     """Writes a network to files named after its arch, a model card and a list of it all.
 
     Every file is run on test images and compared with JAX first; either all files appear or none.
@@ -67,7 +67,7 @@ def export(
         out: folder of the files; those of an earlier export are replaced.
 
     Returns:
-        What was written, and what `describe` says of the network.
+        The files, and the network's description.
 
     Raises:
         UsageError: there is no such format, the network or this machine cannot have it, or the folder cannot be
@@ -99,7 +99,7 @@ def export(
             Path(folder, CARD).write_text(model_card(about, network.recipe, cards, len(images)))
             digests = {file_name: _digest(Path(folder, file_name)) for file_name in [*names, CARD]}
             # First, so that a file of ours is never taken for another's.
-            write_json(out / MANIFEST, {"network": about, "files": earlier | digests})
+            write_json(out / MANIFEST, {"network": about.as_json(), "files": earlier | digests})
             for file_name in digests:
                 Path(folder, file_name).replace(out / file_name)
     except OSError as error:
@@ -145,15 +145,15 @@ def _require_same(file: Path, given: np.ndarray, expected: np.ndarray) -> float:
     return difference
 
 
-def _metadata(about: Mapping[str, Any]) -> dict[str, str]:
+def _metadata(about: Description) -> dict[str, str]:
     return {
-        "arch": about["arch"],
-        "classes": ", ".join(about["classes"]),
+        "arch": about.arch,
+        "classes": ", ".join(about.classes),
         "input": "28x28 grey pixels, 0 ground, 255 ink",
-        "normalisation": f"(pixel / 255 - {about['mean']}) / {about['std']}",
-        DESKEW: str(about["deskew"]),
-        "accuracy": about["accuracy_text"],
-        "training": about["training_text"],
+        "normalisation": f"(pixel / 255 - {about.mean}) / {about.std}",
+        DESKEW: str(about.deskew),
+        "accuracy": about.accuracy_text,
+        "training": about.training_text,
         "made_by": f"jaxmnist {importlib.metadata.version('jaxmnist')}",
     }
 
@@ -171,22 +171,22 @@ def _probabilities(network: Network, images: np.ndarray) -> np.ndarray:
     return np.exp(classify(network, images)[1])
 
 
-def _make_html(network: Network, dataset: Dataset, about: Mapping[str, Any]) -> bytes:
+def _make_html(network: Network, dataset: Dataset, about: Description) -> bytes:
     program = trace(network.model, network.variables, network.recipe)
     found = [np.flatnonzero(dataset.test_labels == label)[:1] for label in range(NUM_CLASSES)]
     indices = np.concatenate(found)
     images, labels = dataset.test_images[indices], dataset.test_labels[indices]
     shares = _probabilities(network, images)
     samples = [Sample(int(label), *pair) for label, *pair in zip(labels, images, shares, strict=True)]
-    return to_html(program, layers(network.model), about, samples).encode()
+    return to_html(program, layers(network.model), about.as_json(), samples).encode()
 
 
-def _make_onnx(network: Network, _: Dataset, about: Mapping[str, Any]) -> bytes:
+def _make_onnx(network: Network, _: Dataset, about: Description) -> bytes:
     program = trace(network.model, network.variables, network.recipe)
     return to_onnx(program, network.arch, _metadata(about))
 
 
-def _make_stablehlo(network: Network, _: Dataset, about: Mapping[str, Any]) -> bytes:
+def _make_stablehlo(network: Network, _: Dataset, about: Description) -> bytes:
     return to_stablehlo(network.model, network.variables, network.recipe)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jaxmnist.config import Recipe
+from jaxmnist.inference.description import Description
 
 
 class CardFile(NamedTuple):
@@ -37,39 +38,39 @@ Upright means that the principal axis of the ink is: rows are shifted by the ima
 """
 
 
-def model_card(about: dict[str, Any], recipe: Recipe, files: Sequence[CardFile], checked: int) -> str:
+def model_card(about: Description, recipe: Recipe, files: Sequence[CardFile], checked: int) -> str:
     """The card, in Markdown.
 
     Args:
-        about: what `jaxmnist.inference.description.describe` says of the network.
+        about: the network's description.
         recipe: how it was trained.
         files: what it was exported to.
         checked: number of test images that every file was run on.
     """
-    mean, std, side = about["mean"], about["std"], about["side"]
+    mean, std, side = about.mean, about.std, about.side
     normalisation = f"(pixel / 255 - {mean}) / {std}"
     first = " of an image that is made upright first" if recipe.deskew else ""
     rows = [f"| `{file.name}` | {_USES[file.format]} | {file.difference:.1e} |" for file in files]
     example = "\n\n".join(
         _EXAMPLES[file.format].format(file=file.name) for file in files if file.format in _EXAMPLES
     )
-    return f"""# {about["arch"]}
+    return f"""# {about.arch}
 
-A convolutional network of {about["parameters"]:,} parameters that says which of ten classes an image of 28x28 grey
-pixels shows: {", ".join(about["classes"])}. It gives a probability for each.
+A convolutional network of {about.parameters:,} parameters that says which of ten classes an image of 28x28 grey
+pixels shows: {", ".join(about.classes)}. It gives a probability for each.
 
 ## Accuracy
 
-{about["accuracy_text"]}
+{about.accuracy_text}
 
-| class | {" | ".join(about["classes"])} |
-|---|{"---|" * len(about["classes"])}
-| correct, % | {" | ".join("-" if share is None else f"{share:.2f}" for share in about["class_accuracies"])} |
+| class | {" | ".join(about.classes)} |
+|---|{"---|" * len(about.classes)}
+| correct, % | {" | ".join("-" if share is None else f"{share:.2f}" for share in about.class_accuracies)} |
 
 ## Training
 
-{about["training_text"]}
-{_recipe_table(recipe) if about["trained_on"] else ""}
+{about.training_text}
+{_recipe_table(recipe) if about.trained_on else ""}
 ## Input and files
 
 An image is light ink (255) on a dark ground (0), as MNIST has it: the ink scaled to fit into {side}x{side} pixels with

@@ -11,6 +11,7 @@ from jaxtyping import Float32, UInt8
 from jaxmnist.config import get_recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import CLOTHING, NUM_CLASSES
+from jaxmnist.inference.evaluate import Evaluation
 from jaxmnist.models.structure import Layer, Totals
 from jaxmnist.runs.compare import ComparedRun
 from jaxmnist.runs.published import PUBLISHED
@@ -40,8 +41,8 @@ class RunFacts:
     """Contents of `results.json`; None of an unfinished run."""
     layers: list[Layer]
     totals: Totals | None
-    evaluation: dict[str, Any] | None
-    """What `jaxmnist.inference.evaluate.evaluate_split` says of the best checkpoint on the test images."""
+    evaluation: Evaluation | None
+    """The best checkpoint on the test images."""
     pictures: dict[int, UInt8[np.ndarray, "28 28"]]
     """Images by the index that a mistake has."""
     samples: Samples | None
@@ -59,7 +60,7 @@ class RunFacts:
         """Indices of the test images that are classified wrongly; None where that is not known."""
         if self.evaluation is None:
             return None
-        return {mistake["index"] for mistake in self.evaluation["mistakes"]}
+        return {mistake.index for mistake in self.evaluation.mistakes}
 
 
 class Pair(NamedTuple):
@@ -144,7 +145,7 @@ def as_json(run: RunFacts) -> dict[str, Any]:
         "environment": run.environment,
         "metrics": run.rows,
         "layers": [layer._asdict() for layer in run.layers],
-        "evaluation": run.evaluation,
+        "evaluation": run.evaluation and run.evaluation.as_json(),
     }
     return _finite(values)
 

@@ -68,7 +68,7 @@ def pairs(found: Sequence[RunFacts]) -> list[Pair]:
             continue
         only_first, only_second = len(one.wrong - other.wrong), len(other.wrong - one.wrong)
         both_wrong = len(one.wrong & other.wrong)
-        both_right = one.evaluation["examples"] - both_wrong - only_first - only_second
+        both_right = one.evaluation.examples - both_wrong - only_first - only_second
         p_value = mcnemar(only_first, only_second)
         compared.append(Pair(first, second, both_right, both_wrong, only_first, only_second, p_value))
     return compared
@@ -89,7 +89,7 @@ def _facts(run: Path, load: Callable[[str], Dataset | DataError], strict: bool, 
     if dataset is not None and config is not None:
         if network is not None:
             evaluation = evaluate_split(network, dataset, "test")
-            indices = [mistake["index"] for mistake in evaluation["mistakes"]]
+            indices = [mistake.index for mistake in evaluation.mistakes]
             pictures = {index: dataset.test_images[index] for index in indices}
         samples = _samples(config, dataset)
     structure = layers(_model(figures, config)) if figures.arch in ARCHS else []

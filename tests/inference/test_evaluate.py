@@ -16,21 +16,22 @@ from PIL import Image
 from rich.console import Console
 
 from jaxmnist.cli.evaluate import Evaluate
-from jaxmnist.data import load_dataset
+from jaxmnist.config import get_recipe
+from jaxmnist.data import Dataset, load_dataset
 from jaxmnist.errors import CheckpointError, DataError, UsageError
 from jaxmnist.inference.evaluate import (
     Evaluation,
     augmented,
-    evaluate,
-    evaluate_shifted,
     evaluate_split,
     images_of,
+    predict_shifted,
     splits_of,
 )
 from jaxmnist.report.plots.mistakes import save_evaluation_pictures
-from jaxmnist.report.terminal.evaluation import print_evaluation, print_splits
+from jaxmnist.report.terminal.evaluation import print_evaluations
 from jaxmnist.runs.folder import read_metrics, require_data_of_run
 from jaxmnist.runs.restore import restore_run
+from jaxmnist.train.network import Network, classify
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
 CPU = jax.devices("cpu")[0]
@@ -48,15 +49,21 @@ def network(tiny_run):
 
 @pytest.fixture(scope="session")
 def figures(network, digits):
-    origin = {"run": "a run", "weights": None, "checkpoint": "best"}
-    return origin | evaluate_split(network, digits, "test") | {"augmentation_seed": None}
+    return evaluate_split(network, digits, "test")
 
 
 def by_hand(predictions, confidences, labels) -> Evaluation:
-    """An evaluation with these predictions; what is left of each probability goes to the other classes."""
+    """Evaluates predictions made up here; the other classes share the rest of each probability."""
     probabilities = np.repeat((1 - np.array(confidences, np.float32))[:, None] / 9, 10, axis=1)
     probabilities[np.arange(len(labels)), predictions] = confidences
-    return Evaluation(np.array(labels, np.int32), np.array(predictions, np.int32), np.log(probabilities))
+    images, labels = np.zeros((len(labels), 28, 28), np.uint8), np.array(labels, np.int32)
+    with pytest.MonkeyPatch.context() as patch:
+        outputs = np.array(predictions, np.int32), np.log(probabilities)
+        patch.setattr("jaxmnist.inference.evaluate.classify", lambda network, images: outputs)
+        network = Network("second", None, get_recipe("second"), {}, CPU)
+        return evaluate_split(
+            network, Dataset("mnist", images, labels, images.copy(), labels.copy(), "here"), "test"
+        )
 
 
 @pytest.mark.parametrize("which", ["best", "latest"])
@@ -66,67 +73,63 @@ def test_figures_are_those_that_training_wrote_for_that_epoch(tiny_run, digits, 
     rows = read_metrics(tiny_run)
     row = max(rows, key=lambda row: row["val_accuracy"]) if which == "best" else rows[-1]
     figures = evaluate_split(network, digits, split)
-    assert (figures["epoch"], figures["step"]) == (row["epoch"], row["step"])
-    assert figures["correct"] == row[f"{split}_correct"]
-    assert figures["examples"] == row[f"{split}_examples"] == figures["correct"] + figures["errors"]
-    assert figures["accuracy"] == row[f"{split}_accuracy"]
-    assert figures["loss"] == pytest.approx(row[f"{split}_loss"], rel=1e-5)
+    assert (figures.epoch, figures.step) == (row["epoch"], row["step"])
+    assert figures.correct == row[f"{split}_correct"]
+    assert figures.examples == row[f"{split}_examples"] == figures.correct + figures.errors
+    assert figures.accuracy == row[f"{split}_accuracy"]
+    assert figures.loss == pytest.approx(row[f"{split}_loss"], rel=1e-5)
 
 
 def test_training_images_are_all_but_the_held_out_ones_and_their_indices_say_which(network, digits):
     train = evaluate_split(network, digits, "train")
     val = evaluate_split(network, digits, "val")
-    assert (train["examples"], val["examples"]) == (1375, 125)
-    assert min(mistake["index"] for mistake in val["mistakes"]) >= 1375
-    for mistake in train["mistakes"] + val["mistakes"]:
-        assert digits.train_labels[mistake["index"]] == mistake["label"]
+    assert (train.examples, val.examples) == (1375, 125)
+    assert min(mistake.index for mistake in val.mistakes) >= 1375
+    for mistake in train.mistakes + val.mistakes:
+        assert digits.train_labels[mistake.index] == mistake.label
 
 
 def test_each_image_counts_once_whatever_their_number(network, digits):
-    def predict(first, last):
-        return evaluate(network, digits.test_images[first:last], digits.test_labels[first:last])
-
-    everything = predict(0, 297)
-    assert everything.log_probs.shape == (297, 10)
-    assert everything.log_probs.dtype == np.float32
+    predictions, log_probs = classify(network, digits.test_images)
+    assert log_probs.shape == (297, 10)
+    assert log_probs.dtype == np.float32
     for first, last in [(0, 1), (7, 71), (100, 165), (200, 297)]:
-        part = predict(first, last)
-        np.testing.assert_array_equal(part.predictions, everything.predictions[first:last])
-        np.testing.assert_allclose(part.log_probs, everything.log_probs[first:last], atol=1e-5)
+        part = classify(network, digits.test_images[first:last])
+        np.testing.assert_array_equal(part[0], predictions[first:last])
+        np.testing.assert_allclose(part[1], log_probs[first:last], atol=1e-5)
 
 
 def test_shifted_predictions_are_the_mean_over_all_nine_shifts(network, digits):
-    images, labels = digits.test_images[:40], digits.test_labels[:40]
+    images = digits.test_images[:40]
     framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
-    parts = [
-        evaluate(network, framed[:, y : y + 28, x : x + 28], labels).log_probs
-        for y in range(3)
-        for x in range(3)
-    ]
+    parts = [classify(network, framed[:, y : y + 28, x : x + 28])[1] for y in range(3) for x in range(3)]
     expected = np.exp(parts).mean(0)
-    found = evaluate_shifted(network, images, labels, 1)
-    np.testing.assert_allclose(np.exp(found.log_probs), expected, rtol=1e-4, atol=1e-7)
-    np.testing.assert_array_equal(found.predictions, expected.argmax(1))
-    np.testing.assert_allclose(np.exp(found.log_probs).sum(1), 1, rtol=1e-5)
-    assert np.abs(np.exp(found.log_probs) - np.exp(parts[4])).max() > 0.01
+    predictions, log_probs = predict_shifted(network, images, 1)
+    np.testing.assert_allclose(np.exp(log_probs), expected, rtol=1e-4, atol=1e-7)
+    np.testing.assert_array_equal(predictions, expected.argmax(1))
+    np.testing.assert_allclose(np.exp(log_probs).sum(1), 1, rtol=1e-5)
+    assert np.abs(np.exp(log_probs) - np.exp(parts[4])).max() > 0.01
 
 
 def test_the_confusion_matrix_counts_each_image_in_its_row_and_column(figures, digits):
-    confusion = np.array(figures["confusion"])
+    confusion = np.array(figures.confusion)
     np.testing.assert_array_equal(confusion.sum(1), np.bincount(digits.test_labels, minlength=10))
     assert confusion.sum() == 297
-    assert np.trace(confusion) == figures["correct"]
-    assert len(figures["mistakes"]) == 297 - figures["correct"]
+    assert np.trace(confusion) == figures.correct
+    assert len(figures.mistakes) == 297 - figures.correct
     np.testing.assert_allclose(
-        figures["class_accuracies"], 100 * np.diag(confusion) / confusion.sum(1), rtol=1e-12
+        figures.class_accuracies, 100 * np.diag(confusion) / confusion.sum(1), rtol=1e-12
     )
     asymmetric = by_hand([7, 7], [0.9, 0.9], [1, 7]).confusion
-    assert (asymmetric[1, 7], asymmetric[7, 1], asymmetric[7, 7]) == (1, 0, 1)
+    assert (asymmetric[1][7], asymmetric[7][1], asymmetric[7][7]) == (1, 0, 1)
 
 
 def test_mistakes_come_with_the_most_confident_first():
     evaluation = by_hand([3, 1, 2, 5, 4], [0.6, 0.99, 0.9, 0.7, 0.8], [3, 0, 2, 6, 9])
-    assert evaluation.mistakes.tolist() == [1, 4, 3]
+    assert [mistake.index for mistake in evaluation.mistakes] == [1, 4, 3]
+    first = evaluation.mistakes[0]
+    assert (first.label, first.prediction) == (0, 1)
+    assert first.confidence == pytest.approx(0.99)
     assert evaluation.accuracy == 40.0
     assert evaluation.loss == pytest.approx(
         -np.mean(np.log([0.6, 0.01 / 9, 0.9, 0.3 / 9, 0.2 / 9])), rel=1e-5
@@ -135,17 +138,17 @@ def test_mistakes_come_with_the_most_confident_first():
 
 def test_a_class_without_images_has_no_accuracy():
     shares = by_hand([3, 1], [0.6, 0.9], [3, 0]).class_accuracies
-    assert shares[[3, 0]].tolist() == [100.0, 0.0]
-    assert np.isnan(shares[[1, 2, 4, 5, 6, 7, 8, 9]]).all()
+    assert shares == [0.0, None, None, 100.0, *[None] * 6]
 
 
 def test_without_mistakes_the_picture_of_an_earlier_evaluation_goes(figures, digits, tmp_path):
-    one = figures | {"mistakes": figures["mistakes"][:1]}
-    written = save_evaluation_pictures(tmp_path, one, digits.test_images)
+    one = dataclasses.replace(figures, mistakes=figures.mistakes[:1])
+    written = save_evaluation_pictures(tmp_path, one, "a network", digits.test_images)
     assert [file.name for file in written] == ["confusion.png", "mistakes.png"]
-    perfect = figures | {"mistakes": [], "confusion": np.diag(np.full(10, 30)).tolist()}
-    perfect |= {"class_accuracies": [100.0] * 9 + [None]}
-    written = save_evaluation_pictures(tmp_path, perfect, digits.test_images)
+    confusion = np.diag(np.full(10, 30)).tolist()
+    shares = [100.0] * 9 + [None]
+    perfect = dataclasses.replace(figures, mistakes=[], confusion=confusion, class_accuracies=shares)
+    written = save_evaluation_pictures(tmp_path, perfect, "a network", digits.test_images)
     assert [file.name for file in (tmp_path / "plots").iterdir()] == ["confusion.png"]
     assert [file.name for file in written] == ["confusion.png"]
 
@@ -158,8 +161,8 @@ def test_other_data_are_refused_unless_they_are_asked_for(network, digits, tiny_
         DataError, match=r"trained on other data than elsewhere.*give --data-dir the original files"
     ):
         require_data_of_run(config, other, tiny_run)
-    assert evaluate_split(network, digits, "test")["data_of_run"] is True
-    assert evaluate_split(network, other, "test")["data_of_run"] is False
+    assert evaluate_split(network, digits, "test").data_of_run is True
+    assert evaluate_split(network, other, "test").data_of_run is False
 
 
 def test_a_run_that_held_out_nothing_has_no_val(network, digits):
@@ -178,7 +181,7 @@ def test_all_splits_come_in_one_call_each_in_files_of_its_own(tiny_run, tmp_path
         assert figures == json.loads(
             (tmp_path / f"evaluation{'' if split == 'test' else f'-{split}'}.json").read_text()
         )
-        assert figures["confusion"] == evaluate_split(network, digits, split)["confusion"]
+        assert figures["confusion"] == evaluate_split(network, digits, split).confusion
         wrong = figures["mistakes"]
         assert len(wrong) == figures["errors"] == figures["examples"] - figures["correct"]
         assert wrong == sorted(wrong, key=lambda mistake: -mistake["confidence"])
@@ -196,7 +199,7 @@ def test_splits_are_those_that_have_images(network, digits):
     assert splits_of(network, digits) == ["train", "val", "test"]
     published = network._replace(config=dataclasses.replace(network.config, select_on="test"))
     assert splits_of(published, digits) == ["train", "test"]
-    assert evaluate_split(published, digits, "train")["examples"] == 1500
+    assert evaluate_split(published, digits, "train").examples == 1500
 
 
 def test_augmented_images_are_repeated_by_their_seed_whatever_follows_them(digits, network):
@@ -217,21 +220,24 @@ def test_only_train_images_are_augmented(tiny_run):
 
 
 def test_the_terminal_shows_splits_side_by_side_in_80_columns(figures):
-    train = figures | {"split": "train", "augmentation_seed": 0, "examples": 60000, "correct": 59390}
-    train |= {"errors": 610, "accuracy": 100 * 59390 / 60000, "mistakes": figures["mistakes"][:1] * 59999}
-    perfect = figures | {"split": "val", "mistakes": [], "class_accuracies": [None, *[100.0] * 9]}
+    train = dataclasses.replace(figures, split="train", augmentation_seed=0, examples=60000, correct=59390)
+    train = dataclasses.replace(train, errors=610, accuracy=100 * 59390 / 60000)
+    train = dataclasses.replace(train, mistakes=figures.mistakes[:1] * 59999)
+    shares = [None, *[100.0] * 9]
+    perfect = dataclasses.replace(figures, split="val", mistakes=[], class_accuracies=shares)
     output = io.StringIO()
-    print_splits(Console(width=80, file=output), [train, perfect, figures], [Path("evaluation.json")])
+    files = [Path("evaluation.json")]
+    print_evaluations(Console(width=80, file=output), "a network", [train, perfect, figures], files)
     lines = output.getvalue().splitlines()
     cells = {line.split()[0]: line.split()[1:] for line in lines if line.startswith(" ") and line.strip()}
-    assert cells["errors"] == ["610", *[str(figures["errors"])] * 2]
+    assert cells["errors"] == ["610", *[str(figures.errors)] * 2]
     assert cells["examples"] == ["60,000", "297", "297"]
-    shares = [f"{share:.2f}" for share in figures["class_accuracies"]]
+    shares = [f"{share:.2f}" for share in figures.class_accuracies]
     assert cells["0"] == ["correct", shares[0], "%", shares[0], "%"]
     assert cells["9"] == ["correct", shares[9], "%", "100.00", "%", shares[9], "%"]
     assert "Most confident of 59,999 augmented train mistakes (index into training images):" in lines
     assert "No val mistakes: there is nothing to draw." in lines
-    assert f"Most confident of {figures['errors']} test mistakes (index into test images):" in lines
+    assert f"Most confident of {figures.errors} test mistakes (index into test images):" in lines
     # The first lines name network and data, however long their names are.
     assert max(map(len, lines[2:])) <= 80
 
@@ -303,8 +309,8 @@ def test_the_command_prints_the_json_that_it_writes(tiny_run, tmp_path, figures)
     printed = json.loads(done.stdout)
     assert printed == json.loads((out / "evaluation.json").read_text())
     assert printed["run"] == str(tiny_run)
-    assert printed["confusion"] == figures["confusion"]
-    assert printed["loss"] == pytest.approx(figures["loss"], rel=1e-6)
+    assert printed["confusion"] == figures.confusion
+    assert printed["loss"] == pytest.approx(figures.loss, rel=1e-6)
     assert done.stderr == ""
     for name in ("confusion.png", "mistakes.png"):
         with Image.open(out / "plots" / name) as picture:
@@ -315,13 +321,14 @@ def test_the_terminal_shows_the_figures_in_80_columns(figures):
     output = io.StringIO()
     terminal = Console(width=80, file=output)
     # The widest numbers of any dataset here: MNIST's training images.
-    wide = figures | {"confusion": np.full((10, 10), 6742).tolist(), "class_accuracies": [100.0] * 10}
-    print_evaluation(terminal, wide, [Path("plots/confusion.png")])
+    confusion = np.full((10, 10), 6742).tolist()
+    wide = dataclasses.replace(figures, confusion=confusion, class_accuracies=[100.0] * 10)
+    print_evaluations(terminal, "a network", [wide], [Path("plots/confusion.png")])
     lines = output.getvalue().splitlines()
     table = [line.split() for line in lines if "6742" in line]
     assert table == [[str(label), *["6742"] * 10, "100.00", "%"] for label in range(10)]
-    errors = 297 - figures["correct"]
-    assert f"accuracy   {figures['correct']}/297 ({figures['accuracy']:.2f} %), {errors} errors" in lines
+    errors = 297 - figures.correct
+    assert f"accuracy   {figures.correct}/297 ({figures.accuracy:.2f} %), {errors} errors" in lines
     assert any("This is not MNIST" in line for line in lines)
     assert lines[-1] == "Written: plots/confusion.png"
 

@@ -91,8 +91,8 @@ def test_damaged_safetensors_are_a_checkpoint_error(exported):
 def test_the_card_says_what_how_well_and_what_not(exported):
     out, _, about = exported
     card = (out / CARD).read_text()
-    low, high = wilson_interval(about["correct"], 297)
-    assert f"{about['correct']:,} of the 297 test images of digits" in card
+    low, high = wilson_interval(about.correct, 297)
+    assert f"{about.correct:,} of the 297 test images of digits" in card
     assert f"(95 % interval {low:.2f} to {high:.2f} %)" in card
     assert "5,048 parameters" in card
     assert "How these weights were trained is not known" in card
@@ -101,11 +101,10 @@ def test_the_card_says_what_how_well_and_what_not(exported):
     assert max(map(len, card.splitlines())) < 400
 
 
-def test_the_card_names_levers_in_words():
+def test_the_card_names_levers_in_words(exported):
     levers = {"schedule": Schedule(), "averaging": Averaging(0.9), "nesterov": True, "plateau": None}
     recipe = dataclasses.replace(get_recipe("step1"), **levers)
-    about = dict.fromkeys(("accuracy_text", "training_text", "arch", "mean", "std", "side"), "")
-    about |= {"parameters": 1, "classes": [], "class_accuracies": [], "trained_on": "mnist"}
+    about = dataclasses.replace(exported[2], trained_on="mnist")
     card = model_card(about, recipe, [], 100)
     assert "| schedule | kind one_cycle, warm up 0.2, start divisor 25.0, end divisor none |" in card
     assert "| averaging | decay 0.9, start epoch 0 |" in card
@@ -116,9 +115,8 @@ def test_the_card_names_levers_in_words():
 
 
 @pytest.mark.parametrize("recipe", ["flagship", "third"])
-def test_the_card_says_how_images_are_made_upright_where_they_are(recipe):
-    about = dict.fromkeys(("accuracy_text", "training_text", "arch", "mean", "std", "side"), "")
-    about |= {"parameters": 1, "classes": [], "class_accuracies": [], "trained_on": "mnist"}
+def test_the_card_says_how_images_are_made_upright_where_they_are(recipe, exported):
+    about = dataclasses.replace(exported[2], trained_on="mnist")
     card = model_card(about, get_recipe(recipe), [], 100)
     assert ("of an image that is made upright first" in card) == (recipe == "flagship")
     assert (DESKEW_IN_NUMPY.rstrip() in card) == (recipe == "flagship")
@@ -225,7 +223,7 @@ def test_fashion_is_drawn_larger_and_named_in_words(digits, tmp_path):
     network = network_of("second")
     config = RunConfig("second", network.recipe, "fashion_mnist", 1, "test", "")
     ((page,), about) = export(network._replace(config=config), digits, ["html"], tmp_path)
-    assert about["classes"][9] == "ankle boot"
-    assert "recipe 'second' with seed 1" in about["training_text"]
-    assert "was trained on other data: fashion_mnist" in about["accuracy_text"]
+    assert about.classes[9] == "ankle boot"
+    assert "recipe 'second' with seed 1" in about.training_text
+    assert "was trained on other data: fashion_mnist" in about.accuracy_text
     assert '"side": 28' in page.file.read_text()

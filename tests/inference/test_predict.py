@@ -21,13 +21,13 @@ from jaxmnist.data.image_paths import find_image_files
 from jaxmnist.data.images import read_image, read_stream
 from jaxmnist.data.mnist_style import fit
 from jaxmnist.errors import DataError, UsageError
-from jaxmnist.inference.evaluate import evaluate
 from jaxmnist.inference.out_of_distribution import find_doubt
 from jaxmnist.inference.predict import predict_files
 from jaxmnist.report.terminal.predictions import print_predictions
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.weights import read_weights
 from jaxmnist.train.jit import EVAL_BATCH, build_programs
+from jaxmnist.train.network import classify
 from tests import no_digits, redrawn
 
 ROOT = Path(__file__).parents[2]
@@ -256,14 +256,15 @@ def test_files_are_predicted_as_the_arrays_are(tiny_run, tmp_path, digits):
         Image.fromarray(255 - image if i % 2 else image).save(path)
     found = list(predict_files(network, [*paths[:2], tmp_path / "missing.png", *paths[2:]]))
     rows, errors = ([row for row in found if ("error" in row) == bad] for bad in (False, True))
-    expected = evaluate(network, images, digits.test_labels[:5])
+    predictions, log_probs = classify(network, images)
+    probabilities = np.exp(log_probs)
     assert [row["file"] for row in rows] == [str(path) for path in paths]
-    assert [row["prediction"] for row in rows] == expected.predictions.tolist()
-    assert [row["confidence"] for row in rows] == expected.confidences.tolist()
+    assert [row["prediction"] for row in rows] == predictions.tolist()
+    assert [row["confidence"] for row in rows] == probabilities.max(1).tolist()
     assert [sum(row["probabilities"]) for row in rows] == pytest.approx([1.0] * 5, abs=1e-5)
     message = f"{tmp_path / 'missing.png'} does not exist; name an image file."
     assert errors == [found[2]] == [{"file": str(tmp_path / "missing.png"), "error": message}]
-    for row, shares in zip(rows, np.exp(expected.log_probs), strict=True):
+    for row, shares in zip(rows, probabilities, strict=True):
         top = [(one["class"], one["probability"]) for one in row["top_three"]]
         assert top == sorted(enumerate(shares.tolist()), key=lambda pair: -pair[1])[:3]
     assert list(predict_files(network, [tmp_path / "missing.png"])) == errors

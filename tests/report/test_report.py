@@ -11,11 +11,11 @@ from pathlib import Path
 
 import jax
 import pytest
-from test_comparison import KEPT_RESULTS, make_run
 
 from jaxmnist.cli import main as cli
 from jaxmnist.config import Averaging, Schedule, get_recipe
 from jaxmnist.experiments.statistics import mcnemar
+from jaxmnist.inference.evaluate import Mistake
 from jaxmnist.report.gather import gather, pairs
 from jaxmnist.report.html.charts import Series, accuracy, line_chart, logarithmic
 from jaxmnist.report.html.elements import element, joined
@@ -23,6 +23,7 @@ from jaxmnist.report.html.run import page_of_run
 from jaxmnist.report.html.runs import page_of_runs
 from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, read_metrics, write_json
 from tests.chromium import EXECUTABLE, Chromium
+from tests.runs.test_compare import KEPT_RESULTS, make_run
 
 VOID = {"meta", "link", "img", "br"}
 HOSTILE = "<script>alert(1)</script>&\"'"
@@ -139,11 +140,11 @@ def test_the_page_has_the_figures_of_the_run(page, facts, hostile_run):
     assert facts.evaluation is not None
     assert [
         [0 if cell == "·" else int(cell) for cell in confusion[str(label)]] for label in range(10)
-    ] == facts.evaluation["confusion"]
+    ] == facts.evaluation.confusion
     pictures = [given["alt"] for tag, given in page.tags if tag == "img"]
-    worst = facts.evaluation["mistakes"][0]
-    assert pictures[0] == f"Test image {worst['index']}, a {worst['label']}, taken for {worst['prediction']}"
-    assert len(pictures) == min(40, len(facts.evaluation["mistakes"])) + 2
+    worst = facts.evaluation.mistakes[0]
+    assert pictures[0] == f"Test image {worst.index}, a {worst.label}, taken for {worst.prediction}"
+    assert len(pictures) == min(40, len(facts.evaluation.mistakes)) + 2
 
 
 def test_the_page_asks_for_nothing_and_its_contents_lead_to_its_sections(page):
@@ -240,15 +241,15 @@ def test_json_says_what_the_page_says(call, facts, tmp_path, monkeypatch):
     )
     (run,) = said["runs"]
     assert run["verdict"] == facts.verdict
-    assert run["evaluation"] == facts.evaluation
+    assert run["evaluation"] == facts.evaluation.as_json()
     assert run["metrics"] == facts.rows
     assert Page((tmp_path / "page.html").read_text()).headings[0] == "second on digits"
 
 
 def with_mistakes(facts, indices, **changes):
     """The same run, had it been wrong on these images."""
-    mistakes = [{"index": index, "label": 3, "prediction": 5, "confidence": 0.9} for index in indices]
-    evaluation = facts.evaluation | {"mistakes": mistakes, "errors": len(mistakes)}
+    mistakes = [Mistake(index, label=3, prediction=5, confidence=0.9) for index in indices]
+    evaluation = dataclasses.replace(facts.evaluation, mistakes=mistakes, errors=len(mistakes))
     pictures = dict.fromkeys(indices, facts.samples.originals[0])
     return dataclasses.replace(facts, evaluation=evaluation, pictures=pictures, **changes)
 

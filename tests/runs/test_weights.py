@@ -231,9 +231,9 @@ def test_without_a_run_all_training_images_train_and_unknown_figures_are_null(fi
     network = read_weights(file, CPU)
     assert splits_of(network, digits) == ["train", "test"]
     figures = evaluate_split(network, digits, "train")
-    assert figures["examples"] == 1500
+    assert figures.examples == 1500
     for key in ("seed", "epoch", "step", "trained_on", "data_of_run"):
-        assert figures[key] is None
+        assert getattr(figures, key) is None
     with pytest.raises(UsageError, match="does not say which images were held out, so it has no split 'val'"):
         evaluate_split(network, digits, "val")
 
@@ -278,5 +278,5 @@ def test_options_of_the_other_kind_of_network_are_refused(file, tiny_run):
 def test_the_published_checkpoint_has_its_published_errors_and_loss(mnist_dir, published_weights):
     network = read_weights(published_weights, CPU)
     figures = evaluate_split(network, load_dataset("mnist", mnist_dir), "test")
-    assert (figures["arch"], figures["errors"], figures["examples"]) == ("dilated", 45, 10_000)
-    assert figures["loss"] == pytest.approx(0.0181906, abs=5e-8)
+    assert (figures.arch, figures.errors, figures.examples) == ("dilated", 45, 10_000)
+    assert figures.loss == pytest.approx(0.0181906, abs=5e-8)

@@ -1,10 +1,10 @@
 """What a network got right and wrong, for a page: confusion matrix, classes, mistakes, augmentation."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from jaxmnist.inference.evaluate import Evaluation, Mistake
 from jaxmnist.report.facts import RunFacts, Samples
 from jaxmnist.report.html.elements import Html, element, joined, picture, scrolling, table, table_caption
 
@@ -13,9 +13,9 @@ _GAP = 2  # pixels of an image between two images
 _NONE = "-"
 
 
-def confusion(evaluation: dict[str, Any], classes: Sequence[str], caption: str) -> Html:
+def confusion(evaluation: Evaluation, classes: Sequence[str], caption: str) -> Html:
     """The confusion matrix as a table: the more often a mistake, the stronger its ground."""
-    matrix = np.array(evaluation["confusion"])
+    matrix = np.array(evaluation.confusion)
     most = max(1, (matrix - np.diag(np.diag(matrix))).max())
     numbers = [str(number) for number in range(len(matrix))]
     head = [element("th", "true", scope="col"), *(element("th", number, scope="col") for number in numbers)]
@@ -31,14 +31,14 @@ def confusion(evaluation: dict[str, Any], classes: Sequence[str], caption: str) 
     return scrolling(element("table", *content, class_="confusion"), caption)
 
 
-def classes_of_run(evaluation: dict[str, Any], classes: Sequence[str]) -> Html:
+def classes_of_run(evaluation: Evaluation, classes: Sequence[str]) -> Html:
     """Accuracy by class, with a bar for the errors: those differ, the accuracies hardly do."""
-    matrix = np.array(evaluation["confusion"])
+    matrix = np.array(evaluation.confusion)
     images, right = matrix.sum(1).tolist(), np.diag(matrix).tolist()
     errors = [total - hits for total, hits in zip(images, right, strict=True)]
     rows = [
         (name, f"{images[i]:,}", percent(share), f"{errors[i]:,}", _bar(errors[i], max(1, *errors)))
-        for i, (name, share) in enumerate(zip(classes, evaluation["class_accuracies"], strict=True))
+        for i, (name, share) in enumerate(zip(classes, evaluation.class_accuracies, strict=True))
     ]
     headings = ("class", "images", "correct", "errors", "")
     return table(headings, rows, caption="Accuracy of each class", class_="figures classes")
@@ -55,8 +55,8 @@ def classes_of_runs(found: Sequence[RunFacts], names: Sequence[str]) -> Html:
             if evaluation is None:
                 cells.append(_NONE)
                 continue
-            counts = evaluation["confusion"][label]
-            share = percent(evaluation["class_accuracies"][label])
+            counts = evaluation.confusion[label]
+            share = percent(evaluation.class_accuracies[label])
             errors = element("span", f" {plural(sum(counts) - counts[label], 'error')}", class_="quiet")
             cells.append(joined(share, errors))
         rows.append((name, *cells))
@@ -66,7 +66,7 @@ def classes_of_runs(found: Sequence[RunFacts], names: Sequence[str]) -> Html:
 def mistakes(facts: RunFacts) -> Html:
     """Pictures of the mistakes, the most confident first."""
     assert facts.evaluation is not None
-    everything = facts.evaluation["mistakes"]
+    everything = facts.evaluation.mistakes
     if not everything:
         return element("p", "There is none.")
     shown = everything[:_SHOWN]
@@ -87,20 +87,18 @@ def mistakes(facts: RunFacts) -> Html:
 def shared_mistakes(found: Sequence[RunFacts], names: Sequence[str]) -> Html:
     """Pictures of what every run gets wrong; all have classified the same images."""
     answers = [
-        {mistake["index"]: mistake for mistake in facts.evaluation["mistakes"]}
+        {mistake.index: mistake for mistake in facts.evaluation.mistakes}
         for facts in found
         if facts.evaluation
     ]
     common = set.intersection(*(set(answer) for answer in answers))
     if not common:
         return element("p", "There is no image that all of them get wrong.")
-    ranked = sorted(
-        common, key=lambda index: (-min(answer[index]["confidence"] for answer in answers), index)
-    )
+    ranked = sorted(common, key=lambda index: (-min(answer[index].confidence for answer in answers), index))
     classes, figures = found[0].classes, []
     for index in ranked[:_SHOWN]:
-        label = classes[answers[0][index]["label"]]
-        said = [classes[answer[index]["prediction"]] for answer in answers]
+        label = classes[answers[0][index].label]
+        said = [classes[answer[index].prediction] for answer in answers]
         alt = f"Test image {index}, a {label}, taken for {', '.join(said)}"
         agreed = len(set(said)) == 1
         text = (
@@ -151,9 +149,9 @@ def _bar(value: int, most: int) -> Html:
     return element("span", class_="bar", style=f"--share:{value / most:.3f}", aria_hidden="true")
 
 
-def _mistake(facts: RunFacts, mistake: dict[str, Any]) -> Html:
-    label, answer = facts.classes[mistake["label"]], facts.classes[mistake["prediction"]]
-    share, number = f"{100 * mistake['confidence']:.1f} %", mistake["index"]
+def _mistake(facts: RunFacts, mistake: Mistake) -> Html:
+    label, answer = facts.classes[mistake.label], facts.classes[mistake.prediction]
+    share, number = f"{100 * mistake.confidence:.1f} %", mistake.index
     alt = f"Test image {number}, a {label}, taken for {answer}"
     caption = (
         element("b", label),

@@ -239,9 +239,9 @@ def _confusion(facts: RunFacts) -> Html | None:
     evaluation = facts.evaluation
     if evaluation is None:
         return None
-    when = f"step {evaluation['step']}" if evaluation["epoch"] is None else f"epoch {evaluation['epoch']}"
+    when = f"step {evaluation.step}" if evaluation.epoch is None else f"epoch {evaluation.epoch}"
     caption = f"True class (row), predicted class (column); best checkpoint, of {when}"
-    errors = f"{plural(evaluation['errors'], 'error')} among {evaluation['examples']:,} test images"
+    errors = f"{plural(evaluation.errors, 'error')} among {evaluation.examples:,} test images"
     return joined(element("p", f"{errors}."), confusion(evaluation, facts.classes, caption))
 
 
