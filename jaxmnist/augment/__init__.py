@@ -1,9 +1,8 @@
-"""Augmentation: random changes to training images, as pure functions of (key, images).
+"""Augmentation: random changes to training images, as pure functions of a key and the images.
 
-Images are uint8 `[batch, 28, 28]`, indexed by row y and column x. Only what mixes neighbouring pixels, the
-elastic change and bilinear interpolation, gives float32 of the same range, 0-255. `draw` decides what happens to
-each image of a batch and `apply` does it; `perspective`, `rotate`, `translate`, `affine` and `elastic` do one
-thing each.
+Images are uint8 `[batch, 28, 28]`, indexed by row y and column x. The elastic change and bilinear interpolation
+mix neighbouring pixels and return float32 of the same range, 0-255; everything else copies pixels. `draw` decides
+the changes to each image of a batch, `apply` performs them, and `augment` does both.
 """
 
 from typing import NamedTuple
@@ -19,17 +18,17 @@ from jaxmnist.augment.deskew import deskew
 from jaxmnist.augment.nearest import SIDE
 from jaxmnist.config import Augmentation, Recipe
 
-# An image's uniform draws are, in this order: angle, shift to the right, shift down, scale, shear, whether its
-# perspective changes, and eight moves of corners. A field needs as many of them as stand here. Fewer draws are
-# a prefix of more, so those added at the end leave the random numbers of other recipes as they were.
+# The uniform draws of an image, in order: angle, shift to the right, shift down, scale, shear, the choice of a
+# perspective, and eight moves of corners. Each field needs the number of draws given here. A shorter row of draws
+# is a prefix of a longer one, so a draw added at the end leaves the random numbers of other recipes unchanged.
 _DRAWS = {"rotation": 1, "translation": 3, "scale": 5, "shear": 5, "perspective": 14}
 
 
 class Affine(NamedTuple):
-    """Shift, scale and shear, which are one change of the pixels."""
+    """Shift, scale and shear, which form one change of the pixels."""
 
     shift: Int32[Array, "batch 2"]
-    """Whole pixels, (to the right, down)."""
+    """Whole pixels (to the right, down)."""
     scale: Float32[Array, " batch"]
     """Factor of size."""
     shear: Float32[Array, " batch"]
@@ -37,18 +36,18 @@ class Affine(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What happens to each image of a batch, in this order; None where nothing of the kind does."""
+    """The changes to each image of a batch, in the order of the fields; None for no change of that kind."""
 
     inward: Int32[Array, "batch 4 2"] | None = None
-    """Perspective: whole pixels, (x, y), that each corner moves inwards; clockwise from the top left one."""
+    """Perspective: whole pixels (x, y) that each corner moves inwards, clockwise from the top left one."""
     degrees: Float32[Array, " batch"] | None = None
     """Rotation, counter-clockwise."""
     shift: Int32[Array, "batch 2"] | None = None
-    """Translation without scale and shear: whole pixels, (to the right, down)."""
+    """Translation without scale and shear: whole pixels (to the right, down)."""
     affine: Affine | None = None
     """Translation with scale and shear."""
     noise: Float32[Array, "batch 2 28 28"] | None = None
-    """What the elastic change is made from, uniform in [-1, 1): for x, then for y."""
+    """Source of the elastic change, uniform in [-1, 1): for x, then for y."""
 
 
 def augment(
@@ -57,11 +56,19 @@ def augment(
     augmentation: Augmentation,
     strength: Float32[Array, ""] | None = None,
 ) -> UInt8[Array, "batch 28 28"] | Float32[Array, "batch 28 28"]:
-    """Images changed at random; float32 where `augmentation.elastic` is not zero or pixels are interpolated.
+    """Changes images at random.
 
-    What happens to an image depends on the key and its position in the batch alone, so neither padding a
-    batch nor its neighbours change it. `augmentation` is static; what is zero in it costs nothing. `strength`
-    is what all its limits are multiplied by; none is 1.
+    The change to an image depends only on the key and the position in the batch, so neither padding nor other
+    images affect it. `augmentation` is static; fields that are zero cost nothing.
+
+    Args:
+        key: source of the random changes.
+        images: the images.
+        augmentation: limits of the changes.
+        strength: factor of all limits; None is 1.
+
+    Returns:
+        The changed images: float32 with an elastic change or bilinear interpolation, uint8 otherwise.
     """
     if not any(getattr(augmentation, field) for field in (*_DRAWS, "elastic")):
         return images
@@ -71,11 +78,15 @@ def augment(
 def strength_at(
     augmentation: Augmentation, step: Int32[Array, ""], total_steps: int | None
 ) -> Float32[Array, ""] | None:
-    """Share of its limits that an augmentation which fades has in a step; none where it does not fade."""
+    """Computes the strength of a fading augmentation at a step; None without a fade.
+
+    Raises:
+        ValueError: the augmentation fades and `total_steps` is None.
+    """
     if not augmentation.fade:
         return None
     if total_steps is None:
-        raise ValueError("an augmentation that fades needs to know the number of all steps")
+        raise ValueError("an augmentation that fades needs total_steps, the number of steps of the training")
     left = (total_steps - step).astype(jnp.float32) / (augmentation.fade * total_steps)
     return augmentation.fade_to + (1 - augmentation.fade_to) * jnp.minimum(left, 1.0)
 
@@ -83,10 +94,10 @@ def strength_at(
 def draw(
     key: PRNGKeyArray, batch: int, augmentation: Augmentation, strength: Float32[Array, ""] | None = None
 ) -> Changes:
-    """Decides what happens to each image of a batch.
+    """Draws the changes to each image of a batch.
 
     Angles, factors and the moves of corners are uniform within their limits. Shifts are uniform within the
-    translation's share of the side, rounded to whole pixels (half to even), each axis on its own, so the
+    translation's share of the side and rounded to whole pixels (half to even), each axis on its own, so the
     largest shift is rarer than the others. `strength` multiplies all limits.
     """
     a, s = augmentation, 1.0 if strength is None else strength
@@ -103,7 +114,7 @@ def draw(
             factor = 1 + uniform[:, 3] * (a.scale * s)
             shift, affine = None, Affine(shift, factor, uniform[:, 4] * (a.shear * s))
     if a.elastic:
-        # The elastic change is linear in its noise, so that this is its strength, too.
+        # The elastic change is linear in its noise, so scaling the noise scales the change.
         noise = _noise(key, batch) if strength is None else _noise(key, batch) * strength
     return Changes(inward, degrees, shift, affine, noise)
 
@@ -111,9 +122,15 @@ def draw(
 def apply(
     changes: Changes, images: UInt8[Array, "batch 28 28"], augmentation: Augmentation
 ) -> UInt8[Array, "batch 28 28"] | Float32[Array, "batch 28 28"]:
-    """Does what was drawn: the same as `elastic(affine(rotate(perspective(images))))`, in a single gather but
-    for the elastic change. Of `augmentation` it takes what is not random: the rotation's fill, alpha, sigma,
-    and how pixels are read; if between others, the elastic change is part of that one gather.
+    """Applies drawn changes in the order of their fields.
+
+    All changes that copy pixels take a single gather, and the elastic change a second one; with bilinear
+    interpolation the elastic change shares the gather of all but the perspective.
+
+    Args:
+        changes: the drawn changes.
+        images: the images.
+        augmentation: the settings that are not random: fill of the rotation, alpha, sigma and interpolation.
     """
     if augmentation.interpolation == "bilinear":
         return _interpolated(changes, images, augmentation)
@@ -130,15 +147,15 @@ def apply(
         images = nearest.copy_pixels(images, steps)
     if changes.noise is None:
         return images
-    return elastic(images, changes.noise, augmentation.elastic, augmentation.elastic_sigma)
+    return bilinear.elastic(images, changes.noise, augmentation.elastic, augmentation.elastic_sigma)
 
 
 def _interpolated(
     changes: Changes, images: UInt8[Array, "batch 28 28"], augmentation: Augmentation
 ) -> Float32[Array, "batch 28 28"]:
-    """`apply` with bilinear interpolation: all but the perspective is followed backwards to one place to read."""
+    """Applies changes with bilinear interpolation; all but the perspective lead back to one place to read."""
     if changes.inward is not None:
-        images = perspective(images, changes.inward)
+        images = nearest.copy_pixels(images, [(nearest.perspective(changes.inward), 0)])
     x, y = bilinear.own_places()
     if changes.noise is not None:
         moves = bilinear.displacement(changes.noise, augmentation.elastic, augmentation.elastic_sigma)
@@ -152,63 +169,14 @@ def _interpolated(
     return bilinear.read(images, x, y)
 
 
-def perspective(
-    images: UInt8[Array, "batch 28 28"], inward: Int32[Array, "batch 4 2"]
-) -> UInt8[Array, "batch 28 28"]:
-    """Each image fitted in between corners that move inwards, as torchvision's `RandomPerspective` does with
-    Pillow and `NEAREST`; what comes in from outside is 0.
-
-    `inward` holds whole pixels, (x, y), for each corner, clockwise from the top left one.
-    """
-    return nearest.copy_pixels(images, [(nearest.perspective(inward), 0)])
-
-
-def rotate(
-    images: UInt8[Array, "batch 28 28"], degrees: Float32[Array, " batch"], fill: int
-) -> UInt8[Array, "batch 28 28"]:
-    """Each image turned counter-clockwise about its centre, as Pillow's `rotate` does with `NEAREST`.
-
-    `fill` is the grey value, 0-255, of pixels that come in from outside. Of a million pixels one or two are
-    neighbours of the ones Pillow copies, because it computes the sine in float64.
-    """
-    return nearest.copy_pixels(images, [(nearest.rotation(degrees), fill)])
-
-
-def translate(
-    images: UInt8[Array, "batch 28 28"], shift: Int32[Array, "batch 2"]
-) -> UInt8[Array, "batch 28 28"]:
-    """Each image moved by whole pixels, (to the right, down); what comes in from outside is 0."""
-    return nearest.copy_pixels(images, [(nearest.translation(shift), 0)])
-
-
-def affine(
-    images: UInt8[Array, "batch 28 28"],
-    shift: Int32[Array, "batch 2"],
-    scale: Float32[Array, " batch"],
-    shear: Float32[Array, " batch"],
-) -> UInt8[Array, "batch 28 28"]:
-    """Each image sheared and scaled about its centre and then moved, as torchvision's `RandomAffine` does with
-    Pillow and `NEAREST`; what comes in from outside is 0. Arguments as in `Affine`.
-    """
-    return nearest.copy_pixels(images, [(nearest.affine(shift, scale, shear), 0)])
-
-
-def elastic(
-    images: UInt8[Array, "batch 28 28"], noise: Float32[Array, "batch 2 28 28"], alpha: float, sigma: float
-) -> Float32[Array, "batch 28 28"]:
-    """Each image distorted by smooth noise, as torchvision's `ElasticTransform` does with `BILINEAR`.
-
-    `noise` is for x and then for y; `alpha` is the strength, `sigma` the smoothness in pixels, see
-    `jaxmnist.augment.bilinear.displacement`. Outside all is 0.
-    """
-    return bilinear.sample(images, bilinear.displacement(noise, alpha, sigma))
-
-
 def normalise(
     images: UInt8[Array, "batch 28 28"] | Float32[Array, "batch 28 28"], recipe: Recipe
 ) -> Float32[Array, "batch 28 28 1"]:
-    """What networks take: images made upright if `recipe.deskew`, their pixels scaled to [0, 1], less `recipe.mean`,
-    divided by `recipe.std`; with a channel axis."""
+    """Turns images into the input of a network.
+
+    Deskews them if `recipe.deskew`, scales pixels to [0, 1], subtracts `recipe.mean`, divides by `recipe.std`
+    and adds a channel axis.
+    """
     pixels = images.astype(jnp.float32)
     if recipe.deskew:
         pixels = deskew(pixels)
@@ -216,7 +184,7 @@ def normalise(
 
 
 def _uniform(key: PRNGKeyArray, batch: int, count: int) -> Float32[Array, "batch count"]:
-    """Uniform in [-1, 1); the key of an image is that of its position."""
+    """Draws numbers in [-1, 1); the key of an image is that of its position."""
 
     def draw(position):
         return jax.random.uniform(jax.random.fold_in(key, position), (count,), minval=-1.0, maxval=1.0)
@@ -227,7 +195,7 @@ def _uniform(key: PRNGKeyArray, batch: int, count: int) -> Float32[Array, "batch
 def _inward(
     uniform: Float32[Array, "batch 9"], augmentation: Augmentation, strength: Float32[Array, ""] | None
 ) -> Int32[Array, "batch 4 2"]:
-    """Moves of the corners, from 0 to the largest one alike; all 0 for images that stay as they are."""
+    """Moves of the corners, uniform from 0 to the largest; all 0 for images without a perspective."""
     furthest = augmentation.perspective * (SIDE // 2)
     largest = int(furthest) if strength is None else jnp.floor(furthest * strength)
     moves = jnp.floor((uniform[:, 1:] + 1) / 2 * (largest + 1)).astype(jnp.int32)
@@ -236,7 +204,7 @@ def _inward(
 
 
 def _noise(key: PRNGKeyArray, batch: int) -> Float32[Array, "batch 2 28 28"]:
-    # The batch is the leading axis, so that the words of an image depend on its position alone.
+    # The batch is the leading axis, so the words of an image depend only on its position.
     words = ops.random_words(key, (batch, 2, SIDE, SIDE))
     # As signed numbers: their conversion to float32 is a vector instruction. 24 bits convert without rounding.
     return (lax.bitcast_convert_type(words, jnp.int32) >> 8).astype(jnp.float32) * 2**-23

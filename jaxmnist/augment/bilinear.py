@@ -1,8 +1,7 @@
-"""Changes that read pixels from between others: the elastic one, at places that smooth noise displaces, and
-rotation, translation, scale and shear where they are to interpolate.
+"""Changes with bilinear interpolation: the elastic one, and rotation, translation, scale and shear on request.
 
-A change says for every place of its result which place of its input is read there, both in pixels; so a
-sequence of them is followed backwards, from the final place to the original one.
+A change maps every place of its result to the place of its input that is read there, both in pixels. A sequence
+of changes is followed backwards, from the final place to the original one.
 """
 
 import functools
@@ -16,7 +15,7 @@ from jaxtyping import Array, Float32, Float64, Int32, UInt8
 from jaxmnist.augment.nearest import SIDE
 
 Source = Callable[[Array, Array], tuple[Array, Array]]
-"""Columns and rows of places in the result -> columns and rows of what is read there; all float32."""
+"""Function from columns and rows of the result to the columns and rows that are read there; all float32."""
 
 _CENTRE = (SIDE - 1) / 2
 
@@ -24,30 +23,34 @@ _CENTRE = (SIDE - 1) / 2
 def displacement(
     noise: Float32[Array, "batch 2 28 28"], alpha: float, sigma: float
 ) -> Float32[Array, "batch 2 28 28"]:
-    """How far from itself each pixel reads, in pixels; to the right, then down, as in the noise.
+    """Computes the distance in pixels at which each pixel reads, to the right and down, by blurring noise.
 
-    Torchvision's `ElasticTransform` scales blurred noise by alpha / 28 in coordinates that count the side from
-    -1 to 1, which is alpha / 2 pixels.
+    Torchvision's `ElasticTransform` scales blurred noise by alpha / 28 in coordinates from -1 to 1 across the
+    image, which is alpha / 2 pixels.
 
     Args:
-        noise: uniform in [-1, 1).
+        noise: uniform in [-1, 1), for x, then for y.
         alpha: strength.
-        sigma: standard deviation in pixels of the Gaussian that blurs the noise.
+        sigma: standard deviation in pixels of the Gaussian blur.
     """
     blur = jnp.asarray(_blur_matrix(sigma), jnp.float32)
     return alpha / 2 * jnp.einsum("yj,bcjk,xk->bcyx", blur, noise, blur)
 
 
-def sample(
-    images: UInt8[Array, "batch 28 28"], displacement: Float32[Array, "batch 2 28 28"]
+def elastic(
+    images: UInt8[Array, "batch 28 28"], noise: Float32[Array, "batch 2 28 28"], alpha: float, sigma: float
 ) -> Float32[Array, "batch 28 28"]:
-    """Grey values, 0-255, at each pixel's own place plus its displacement, bilinear; outside all is 0."""
+    """Distorts images by smooth noise, as torchvision's `ElasticTransform` does with `BILINEAR` and a fill of 0.
+
+    For the arguments see `displacement`.
+    """
+    moves = displacement(noise, alpha, sigma)
     x, y = own_places()
-    return read(images, x + displacement[:, 0], y + displacement[:, 1])
+    return read(images, x + moves[:, 0], y + moves[:, 1])
 
 
 def own_places() -> tuple[Float32[Array, "1 1 28"], Float32[Array, "1 28 1"]]:
-    """Columns and rows of all pixels."""
+    """Returns columns and rows of all pixels."""
     pixels = jnp.arange(SIDE, dtype=jnp.float32)
     return pixels[None, None, :], pixels[None, :, None]
 
@@ -55,12 +58,12 @@ def own_places() -> tuple[Float32[Array, "1 1 28"], Float32[Array, "1 28 1"]]:
 def read(
     images: UInt8[Array, "batch 28 28"], x: Float32[Array, "_ _ 28"], y: Float32[Array, "_ 28 _"]
 ) -> Float32[Array, "batch 28 28"]:
-    """Grey values, 0-255, at columns x and rows y, bilinear; outside all is 0."""
+    """Reads grey values, 0-255, at columns x and rows y, with bilinear interpolation; 0 outside the image."""
     x, left, right = _between(jnp.broadcast_to(x, images.shape))
     y, above, below = _between(jnp.broadcast_to(y, images.shape))
-    # On a CPU a gather is what costs, so four neighbours are packed into one word and read at once. The
-    # barriers have XLA compute what goes in here once: without them the evolution recipe takes three times as
-    # long (6.0 ms against 2.1 ms for 128 images).
+    # On a CPU the gather dominates, so four neighbours are packed into one word and read at once. The barrier
+    # makes XLA compute its operands once: without it the evolution recipe takes three times as long (6.0 ms
+    # instead of 2.1 ms for 128 images).
     images, index = lax.optimization_barrier((images, y * (SIDE + 1) + x))
     framed = jnp.pad(images, ((0, 0), (1, 1), (1, 1))).astype(jnp.int32)
     pairs = framed[:, :, :-1] | framed[:, :, 1:] << 8
@@ -72,7 +75,7 @@ def read(
 
 
 def rotation(degrees: Float32[Array, " batch"]) -> Source:
-    """Rotation about the centre, counter-clockwise, as `jaxmnist.augment.nearest.rotation`."""
+    """Returns a counter-clockwise rotation about the centre, as `jaxmnist.augment.nearest.rotation`."""
     radians = jnp.radians(degrees)[:, None, None]
     sine, cosine = jnp.sin(radians), jnp.cos(radians)
 
@@ -84,7 +87,7 @@ def rotation(degrees: Float32[Array, " batch"]) -> Source:
 
 
 def translation(shift: Int32[Array, "batch 2"]) -> Source:
-    """Whole pixels to the right and down."""
+    """Returns a translation by whole pixels to the right and down."""
     right, down = (shift[:, axis, None, None].astype(jnp.float32) for axis in (0, 1))
     return lambda x, y: (x - right, y - down)
 
@@ -92,7 +95,7 @@ def translation(shift: Int32[Array, "batch 2"]) -> Source:
 def affine(
     shift: Int32[Array, "batch 2"], scale: Float32[Array, " batch"], shear: Float32[Array, " batch"]
 ) -> Source:
-    """Shear, then scaling about the centre, then a shift, as `jaxmnist.augment.nearest.affine`."""
+    """Returns shear, then scaling about the centre, then a shift, as `jaxmnist.augment.nearest.affine`."""
     step = 1 / scale[:, None, None]
     lean = jnp.tan(jnp.radians(shear))[:, None, None]
     moved = translation(shift)
@@ -108,8 +111,8 @@ def affine(
 def _between(
     places: Float32[Array, "batch 28 28"],
 ) -> tuple[Int32[Array, "batch 28 28"], Float32[Array, "batch 28 28"], Float32[Array, "batch 28 28"]]:
-    """The pixel before a place, counted from one outside the image, and the shares of it and of the next one."""
-    # All is black further out, so places there are brought to where it begins.
+    """Pixel before each place, counted from one outside the image, and the weights of it and the next pixel."""
+    # Everything further out is black, so those places are clipped to the first black pixel.
     places = jnp.clip(places + 1, 0, SIDE + 1)
     before = jnp.minimum(jnp.floor(places), SIDE)
     return before.astype(jnp.int32), before + 1 - places, places - before
@@ -117,9 +120,9 @@ def _between(
 
 @functools.lru_cache
 def _blur_matrix(sigma: float) -> Float64[np.ndarray, "28 28"]:
-    """What a column of pixels is multiplied by to be blurred, with torchvision's size of kernel.
+    """Matrix that blurs a column of pixels, with torchvision's kernel size.
 
-    Beyond the border it goes back again, without repeating the border pixel: 2 1 0 1 2 ... 26 27 26 25.
+    The column is reflected at its ends without repeating the border pixel: 2 1 0 1 2 ... 26 27 26 25.
     """
     radius = int(8 * sigma + 1) // 2
     taps = np.arange(-radius, radius + 1)

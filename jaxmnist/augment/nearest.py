@@ -1,7 +1,7 @@
-"""Changes that copy each pixel from its nearest neighbour, with the pixels of Pillow.
+"""Changes with nearest-neighbour sampling, which copy the same pixels as Pillow.
 
-A change says for every pixel of its result which pixel of its input it copies, so a sequence of them is
-followed backwards, from the final pixel to the original one, and costs a single gather.
+A change maps every pixel of its result to the pixel of its input that it copies. A sequence of changes is followed
+backwards, from the final pixel to the original one, and costs a single gather.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +12,8 @@ from jax import lax
 from jaxtyping import Array, Float32, Int32, UInt8
 
 SIDE = 28
+"""Pixels along each side of an image."""
+
 # Pillow's nearest-neighbour transform counts in 16.16 fixed point (libImaging/Geometry.c, affine_fixed).
 _ONE = 65536
 _LAST = SIDE - 1
@@ -20,13 +22,13 @@ _CENTRE = _LAST / 2  # counted from the centre of the first pixel
 _UNIT_SQUARE = np.array([[[0, 0], [1, 0], [1, 1], [0, 1]]], np.int32)
 
 Source = Callable[[Array, Array], tuple[Array, Array]]
-"""Columns and rows of result pixels -> columns and rows of the input pixels they copy; all int32."""
+"""Function from columns and rows of result pixels to those of the input pixels they copy; all int32."""
 
 
 def copy_pixels(
     images: UInt8[Array, "batch 28 28"], changes: Sequence[tuple[Source, int]]
 ) -> UInt8[Array, "batch 28 28"]:
-    """Applies changes, each with the grey value of what it brings in from outside, in their order."""
+    """Applies changes in order, each with the grey value of pixels from outside the image."""
     pixels = jnp.arange(SIDE, dtype=jnp.int32)
     x, y = pixels[None, None, :], pixels[None, :, None]
     inside = jnp.ones((1, 1, 1), bool)
@@ -34,17 +36,19 @@ def copy_pixels(
     for source, fill in reversed(changes):
         x, y = source(x, y)
         still_inside = inside & (x >= 0) & (x < SIDE) & (y >= 0) & (y < SIDE)
-        # The last change that has to fill a pixel decides its grey value.
+        # The last change that fills a pixel decides its grey value.
         background = jnp.where(inside & ~still_inside, jnp.uint8(fill), background)
         inside = still_inside
     index = jnp.where(inside, y * SIDE + x, 0).reshape(images.shape[0], -1)
-    # Measured on the CPU: one gather along flat images in bounds is as fast as any form of indexing.
+    # Measured on the CPU: no form of indexing is faster than one in-bounds gather along flat images.
     copied = jnp.take_along_axis(images.reshape(images.shape[0], -1), index, 1, mode="promise_in_bounds")
     return jnp.where(inside, copied.reshape(images.shape), background)
 
 
 def rotation(degrees: Float32[Array, " batch"]) -> Source:
-    """Rotation about the centre, counter-clockwise.
+    """Returns a counter-clockwise rotation about the centre, as Pillow's `rotate` does with `NEAREST`.
+
+    One or two pixels in a million are neighbours of those that Pillow copies, as it computes the sine in float64.
 
     x' = 14 + cos (x - 13.5) - sin (y - 13.5), y' = 14 + sin (x - 13.5) + cos (y - 13.5). The offsets, 14 -
     13.5 (cos -+ sin) = 0.5 + 13.5 (1 - cos +- sin), are the largest constants and are rounded to a 65,536th
@@ -61,7 +65,7 @@ def rotation(degrees: Float32[Array, " batch"]) -> Source:
 
 
 def translation(shift: Int32[Array, "batch 2"]) -> Source:
-    """Whole pixels to the right and down."""
+    """Returns a translation by whole pixels to the right and down."""
     right, down = shift[:, 0, None, None], shift[:, 1, None, None]
     return lambda x, y: (x - right, y - down)
 
@@ -69,7 +73,7 @@ def translation(shift: Int32[Array, "batch 2"]) -> Source:
 def affine(
     shift: Int32[Array, "batch 2"], scale: Float32[Array, " batch"], shear: Float32[Array, " batch"]
 ) -> Source:
-    """Shear, then scaling about the centre, then a shift: torchvision's `_get_inverse_affine_matrix`.
+    """Returns shear, then scaling about the centre, then a shift: torchvision's `_get_inverse_affine_matrix`.
 
     y' = 14 + (y - 13.5 - down) / scale, x' = 14 + (x - 13.5 - right + tan shear (y - 13.5 - down)) / scale.
     """
@@ -83,13 +87,16 @@ def affine(
 
 
 def perspective(inward: Int32[Array, "batch 4 2"]) -> Source:
-    """Corner pixels, clockwise from the top left one, moved inwards by whole pixels, (x, y) each.
+    """Returns the perspective of torchvision's `RandomPerspective` with Pillow and `NEAREST`.
 
-    With l and r the areas of a place with the left and the right side, its share of the way from one to the
-    other is a l / (a l + b r), and likewise from top to bottom. Both have the same divisor, which settles a
-    and b as products of areas of the corners' triangles. All this is in whole numbers and exact: whole corners
-    put many places precisely on a border between two pixels, where Pillow's choice hangs on the last bit of
-    the equations' numerical solution. Here the later pixel is copied.
+    With l and r the areas of the triangles of a place with the left and the right side, the place lies at the
+    share a l / (a l + b r) of the way from left to right, and likewise from top to bottom. Both have the same
+    divisor, which makes a and b products of areas of the corners' triangles. All this is exact in integers. It has
+    to be: integer corners put many places exactly on the border of two pixels, where Pillow's choice depends on
+    the last bit of a numerical solution. Here the later pixel is copied.
+
+    Args:
+        inward: whole pixels (x, y) that each corner moves inwards, clockwise from the top left one.
     """
     corners = _LAST * _UNIT_SQUARE + (1 - 2 * _UNIT_SQUARE) * inward
     corners = jnp.concatenate([corners, jnp.ones_like(corners[:, :, :1])], axis=2)
@@ -99,7 +106,7 @@ def perspective(inward: Int32[Array, "batch 4 2"]) -> Source:
     areas = [(side * corner).sum(1, keepdims=True) for side, corner in sides_and_opposites]
 
     def rows(dtype):
-        """Coefficients of column, row and divisor."""
+        """Coefficients of column, row and divisor in a dtype."""
         near_top, near_right, near_left = (side.astype(dtype) for side in (top, right, left))
         without_0, without_1, without_2, without_3 = (area.astype(dtype) for area in areas)
         a = without_0 * without_3
@@ -112,7 +119,7 @@ def perspective(inward: Int32[Array, "batch 4 2"]) -> Source:
     exact_rows, float_rows = rows(jnp.int32), rows(jnp.float32)
 
     def source(x, y):
-        # Pillow takes the centres of pixels, although it was told corners as if pixels were points.
+        # Pillow reads at the centres of pixels, although its corners are given as if pixels were points.
         x, y = 2 * x + 1, 2 * y + 1
         divisor = _dot(exact_rows[2], x, y)
         sign, size = jnp.where(divisor < 0, -1, 1), jnp.abs(divisor)
@@ -120,18 +127,18 @@ def perspective(inward: Int32[Array, "batch 4 2"]) -> Source:
         def quotient(axis):
             near = _dot(float_rows[axis], x, y) / divisor.astype(jnp.float32)
             near = jnp.floor(near).astype(jnp.int32)
-            # Both products overflow, but their difference, at most one divisor too large or small, does not.
+            # Both products overflow, but their difference, off by at most one divisor, does not.
             remainder = sign * (_dot(exact_rows[axis], x, y) - near * divisor)
             return near + (remainder >= size).astype(jnp.int32) - (remainder < 0).astype(jnp.int32)
 
-        # The barrier has XLA compute these once, not for each use, which halves the time of the dilated recipe.
+        # The barrier makes XLA compute these once, not for each use, which halves the time of the dilated recipe.
         return lax.optimization_barrier((quotient(0), quotient(1)))
 
     return source
 
 
 def _line(p: Int32[Array, "batch 3"], q: Int32[Array, "batch 3"]) -> Int32[Array, "batch 3"]:
-    """Coefficients of the line through two places (x, y, 1): the area, doubled, that they span with a third."""
+    """Line through two places (x, y, 1): its product with a third is twice the area of their triangle."""
     return jnp.stack(
         [p[:, 1] - q[:, 1], q[:, 0] - p[:, 0], p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]],
         axis=1,
@@ -139,16 +146,16 @@ def _line(p: Int32[Array, "batch 3"], q: Int32[Array, "batch 3"]) -> Int32[Array
 
 
 def _dot(row: Array, x: Array, y: Array) -> Array:
-    """A row of coefficients times the places (x / 2, y / 2, 1), doubled."""
+    """Twice the product of a row of coefficients with the places (x / 2, y / 2, 1)."""
     a, b, c = jnp.unstack(row[..., None, None], axis=1)
     return a * x.astype(row.dtype) + b * y.astype(row.dtype) + 2 * c
 
 
 def _fixed_point(x_row: tuple[Array, Array, Array], y_row: tuple[Array, Array, Array]) -> Source:
-    """An affine map in Pillow's fixed point.
+    """Returns an affine map in Pillow's fixed point.
 
-    Each row holds, `[batch]`, the input pixels per column and per row of the result, and how far the place
-    that the first pixel copies is from the centre of the first pixel.
+    Each row holds, `[batch]`, the input pixels per column and per row of the result, and the distance of the
+    place that the first pixel copies from the centre of the first pixel.
     """
 
     def fixed(row):
@@ -167,5 +174,5 @@ def _fixed_point(x_row: tuple[Array, Array, Array], y_row: tuple[Array, Array, A
 
 
 def _nearest(values: Float32[Array, " batch"]) -> Int32[Array, "batch 1 1"]:
-    """Nearest whole number, halves up, as Pillow's FIX; shaped to meet rows and columns."""
+    """Rounds half up, as Pillow's FIX, and adds axes for rows and columns."""
     return jnp.floor(values + 0.5).astype(jnp.int32)[:, None, None]

@@ -1,4 +1,4 @@
-"""The elastic change agrees with SciPy: blur, displacement, and reading between pixels."""
+"""Tests of bilinear changes, which agree with SciPy: blur, displacement, and reading between pixels."""
 
 from typing import Any
 
@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 from scipy.ndimage import affine_transform, gaussian_filter, map_coordinates
 
-from jaxmnist.augment import Affine, Changes, apply, elastic, perspective
-from jaxmnist.augment.bilinear import displacement, sample
+from jaxmnist.augment import Affine, Changes, apply
+from jaxmnist.augment.bilinear import displacement, elastic, own_places, read
 from jaxmnist.config import Augmentation
+from tests.augment.test_nearest import perspective_jit
+
+
+def sample(images, moves):
+    """Reads each pixel at its own place plus a move."""
+    x, y = own_places()
+    return read(images, x + moves[:, 0], y + moves[:, 1])
+
 
 elastic_jit = jax.jit(elastic, static_argnums=(2, 3))
 displacement_jit = jax.jit(displacement, static_argnums=(1, 2))
@@ -20,7 +28,7 @@ NOISE = np.random.default_rng(1).uniform(-1, 1, (50, 2, 28, 28)).astype(np.float
 
 
 def scipy_sample(images, displacements):
-    """The first displacement is along the row, as in torchvision."""
+    """Reads at displaced places; the first displacement is along the row, as in torchvision."""
     y, x = np.mgrid[:28, :28]
     return np.stack(
         [
@@ -69,7 +77,7 @@ BILINEAR = Augmentation(elastic=10.0, interpolation="bilinear")
 
 
 def affine_matrix(degrees, right, down, scale, shear):
-    """From places (x, y, 1) of the result to those of the image: torchvision's inverse, rotation before the rest."""
+    """Maps places (x, y, 1) of the result to those of the image: torchvision's inverse, rotation first."""
     radians = np.radians(degrees)
     turn = np.array(
         [[np.cos(radians), -np.sin(radians), 0], [np.sin(radians), np.cos(radians), 0], [0, 0, 1]]
@@ -127,4 +135,4 @@ def test_the_elastic_change_and_the_perspective_join_the_bilinear_ones():
     ours = np.asarray(
         apply_jit(make_changes(inward=inward, degrees=np.zeros(50, np.float32)), IMAGES, BILINEAR)
     )
-    np.testing.assert_array_equal(ours, jax.jit(perspective)(IMAGES, inward))
+    np.testing.assert_array_equal(ours, perspective_jit(IMAGES, inward))

@@ -1,4 +1,4 @@
-"""Images made upright: what NumPy makes of the definition, and what must not happen to odd images."""
+"""Tests of deskewing: agreement with NumPy, and odd images that must stay as they are."""
 
 import dataclasses
 
@@ -9,6 +9,7 @@ import pytest
 
 from jaxmnist import ops
 from jaxmnist.augment import normalise
+from jaxmnist.augment.deskew import deskew as deskew_batch
 from jaxmnist.config import get_recipe
 from jaxmnist.data import load_dataset
 from jaxmnist.inference.model_card import DESKEW_IN_NUMPY
@@ -24,14 +25,14 @@ def deskew(images):
 
 
 def by_card(image):
-    """What the function gives that the model card shows."""
+    """Deskews with the function that the model card shows."""
     names: dict = {}
     exec(DESKEW_IN_NUMPY, names)
     return names["deskew"](image)
 
 
 def lean(image):
-    """Pixels to the right, for each one down, of the principal axis."""
+    """Slope of the principal axis: pixels to the right per pixel down."""
     ink = image.astype(np.float64)
     y, x = (
         np.arange(side) - np.average(np.arange(side), weights=ink.sum(axis))
@@ -40,13 +41,13 @@ def lean(image):
     return (y[:, None] * x * ink).sum() / (y[:, None] ** 2 * ink).sum()
 
 
-def test_images_are_what_the_model_card_s_numpy_makes_of_them(digits):
+def test_deskewing_agrees_with_the_numpy_of_the_model_card(digits):
     expected = np.stack([by_card(image) for image in digits])
     assert np.abs(expected - digits).max() > 100
     np.testing.assert_allclose(deskew(digits), expected, rtol=0, atol=1e-2)
 
 
-def test_what_leans_stands_upright_afterwards(digits):
+def test_leaning_digits_become_upright(digits):
     leaning = np.array([lean(image) for image in digits])
     assert np.abs(leaning).max() > 0.2
     upright = deskew(digits)
@@ -84,7 +85,7 @@ def test_compiled_as_for_training_it_is_the_same(digits):
     np.testing.assert_allclose(compiled(images), deskew(images), rtol=0, atol=1e-3)
 
 
-def test_it_comes_before_the_normalisation_where_a_recipe_has_it(digits):
+def test_normalise_deskews_if_the_recipe_says_so(digits):
     recipe = get_recipe("flagship")
     plain = dataclasses.replace(recipe, deskew=False)
     assert recipe.deskew

@@ -1,4 +1,4 @@
-"""Changes that copy pixels: affine and perspective ones take the pixels that Pillow takes."""
+"""Tests of changes that copy pixels: affine and perspective changes take Pillow's pixels."""
 
 import itertools
 import math
@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxmnist.augment import affine, perspective, translate
+from jaxmnist.augment import nearest
 
-affine_jit, perspective_jit, translate_jit = jax.jit(affine), jax.jit(perspective), jax.jit(translate)
 
-# Different pixels all over, so that no wrong copy goes unnoticed.
+def copying(change):
+    """Jits a single change: (images, *arguments of the change) -> images."""
+    return jax.jit(lambda images, *arguments: nearest.copy_pixels(images, [(change(*arguments), 0)]))
+
+
+affine_jit, perspective_jit = copying(nearest.affine), copying(nearest.perspective)
+translate_jit = copying(nearest.translation)
+
+# Noise, in which no wrong copy goes unnoticed.
 NOISE = np.random.default_rng(0).integers(1, 256, (500, 28, 28)).astype(np.uint8)
 
 
@@ -23,7 +30,7 @@ def pillow(image, method, coefficients):
 
 
 def pillow_affine(images, shift, scale, shear):
-    """As torchvision's RandomAffine on PIL images: the inverse of shift, centre, scale and shear, centre."""
+    """Changes as torchvision's RandomAffine does on PIL images: inverse of shift, centre, scale, shear, centre."""
     result = []
     for image, (right, down), factor, degrees in zip(images, shift, scale, shear, strict=True):
         to_centre = np.array([[1, 0, 14], [0, 1, 14], [0, 0, 1]], float)
@@ -36,7 +43,7 @@ def pillow_affine(images, shift, scale, shear):
 
 
 def perspective_coefficients(moves):
-    """As torchvision's RandomPerspective finds them: least squares from the moved corners to the original."""
+    """Solves as torchvision's RandomPerspective: least squares from the moved corners to the original."""
     start = np.array([[0, 0], [27, 0], [27, 27], [0, 27]], float)
     rows = []
     for (x, y), (u, v) in zip(start + moves * [[1, 1], [-1, 1], [-1, -1], [1, -1]], start, strict=True):
@@ -56,7 +63,7 @@ def pillow_perspective(images, inward):
 
 
 def true_places(inward):
-    """Where in the input each result pixel's centre lies, in pixels (x, y); float64 [n, 2, 28, 28]."""
+    """Returns the place in the input of each result pixel's centre, in pixels (x, y); float64 [n, 2, 28, 28]."""
     y, x = np.mgrid[:28, :28] + 0.5
     return np.stack(
         [
@@ -104,7 +111,7 @@ def test_perspective_agrees_with_pillow(inward):
     ours, places = np.asarray(perspective_jit(images, inward)), true_places(inward)
     equal = ours == pillow_perspective(images, inward)
     on_a_border = (np.abs(places - np.round(places)) < 1e-7).any(1)
-    # 0.13 % and 0.16 % differ. Solvers of the equations, NumPy's and LAPACK's, differ among themselves as often.
+    # 0.13 % and 0.16 % differ. NumPy's and LAPACK's solvers of the equations differ as often from each other.
     assert equal[~on_a_border].all()
     assert equal.mean() >= 0.998
     column, row = np.moveaxis(np.floor(places + 1e-7).astype(int), 1, 0)
