@@ -3,8 +3,9 @@
 Every message is one sentence that names the value, the place and what to do.
 """
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -77,6 +78,21 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return UsageError(f"there is no {kind} {shortened(repr(name))}{hint}; choose one of {', '.join(known)}.")
+
+
+@contextlib.contextmanager
+def writing(place: object, remedy: str, error: type[JaxmnistError] = UsageError) -> Iterator[None]:
+    """Turns an OSError within into an error that names the place, the reason and the remedy.
+
+    Args:
+        place: the file or folder that is written.
+        remedy: the advice, as a clause.
+        error: class of the error.
+    """
+    try:
+        yield
+    except OSError as reason:
+        raise error(f"{place} cannot be written ({reason.strerror}); {remedy}.") from reason
 
 
 def shortened(text: str) -> str:

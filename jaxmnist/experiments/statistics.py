@@ -1,14 +1,14 @@
-"""Statistics of a training repeated over seeds, and of the difference between two of them.
+"""Statistics of a training repeated over seeds, and of the difference between two trainings.
 
-A seed is one draw from what a recipe gives, so intervals of a mean are Student's t over seeds: they say where the
-mean of all seeds may lie, judged on the same images. How far another set of images would move it is another
-question, which the images answer, see `over_images`.
+A seed is one draw from the outcomes of a recipe, so the interval of a mean is Student's t over seeds: it bounds the mean
+over all seeds, on the same images. For the uncertainty that the choice of images adds see `over_images`.
 """
 
 import dataclasses
+import functools
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,110 +17,92 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 
-_RESAMPLES = 9_999
-_AT_ONCE = 909  # an eleventh
-
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Of one figure over seeds. What needs two seeds is None with one."""
+    """One figure over seeds. With a single seed, fields that need two are None."""
 
     count: int
     mean: float
     standard_deviation: float | None
-    """Of the seeds, with n - 1."""
+    """Standard deviation of the seeds, with n - 1."""
     low: float | None
     """Lower end of the 95 % confidence interval of the mean, Student's t with n - 1 degrees of freedom."""
     high: float | None
-    """Upper end."""
+    """Upper end of the interval."""
     minimum: float
     maximum: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """Of two means, the first minus the second, with its 95 % confidence interval and two-sided p-value."""
+    """Difference of two means, first minus second, with its 95 % confidence interval and two-sided p-value."""
 
     mean: float
     low: float | None
     high: float | None
     p_value: float | None
-    """None where all values are equal, or one side has but one: nothing can be tested then."""
+    """None if there is nothing to test: all values are equal, or one side has a single value."""
     count: int
-    """Values compared: of both sides together, or pairs."""
+    """Number of values (of both sides), of pairs, or of images that the sides differ on."""
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Mean, spread and interval of at least one value."""
+    """Computes mean, spread and confidence interval of at least one value."""
     array = np.asarray(values, np.float64)
-    mean, spread = float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else None
-    half = None
-    if spread is not None:
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(array) - 1)) * spread / math.sqrt(len(array))
-    return Summary(
-        count=len(array),
-        mean=mean,
-        standard_deviation=spread,
-        low=None if half is None else mean - half,
-        high=None if half is None else mean + half,
-        minimum=float(array.min()),
-        maximum=float(array.max()),
-    )
+    mean, low, high = float(array.mean()), float(array.min()), float(array.max())
+    if len(array) == 1:
+        return Summary(1, mean, None, None, None, low, high)
+    spread = float(array.std(ddof=1))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(array) - 1)) * spread / math.sqrt(len(array))
+    return Summary(len(array), mean, spread, mean - half, mean + half, low, high)
 
 
-def share_settled(curves: Sequence[Sequence[float]], threshold: float, last: int = 5) -> float:
-    """Share of the curves whose last epochs, five or fewer where there are fewer, all reach a threshold."""
-    return float(np.mean([min(curve[-last:]) >= threshold for curve in curves]))
+def share_settled(curves: Sequence[Sequence[float]], threshold: float) -> float:
+    """Computes the share of curves whose last five epochs (or all, if fewer) reach a threshold."""
+    return float(np.mean([min(curve[-5:]) >= threshold for curve in curves]))
 
 
 def between_seeds(first: Sequence[float], second: Sequence[float]) -> Difference:
-    """Welch's t-test: seeds of one side and of the other are independent, and may scatter differently.
+    """Compares independent seeds by Welch's t-test, which allows the two sides different variances.
 
-    The question: is the mean over all seeds another one, on these images?
+    It asks whether the means over all seeds differ, on these images.
     """
-    mean, count = float(np.mean(first) - np.mean(second)), len(first) + len(second)
-    if min(len(first), len(second)) < 2 or (np.ptp(first) == 0 and np.ptp(second) == 0):
-        return Difference(mean, None, None, None, count)
-    with warnings.catch_warnings():
-        # SciPy doubts a side whose seeds all have the same accuracy; its variance is 0, which is what it is.
-        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
-        result: Any = stats.ttest_ind(first, second, equal_var=False)
-    interval = result.confidence_interval(CONFIDENCE)
-    return Difference(mean, float(interval.low), float(interval.high), float(result.pvalue), count)
+    is_constant = np.ptp(first) == 0 and np.ptp(second) == 0
+    count = len(first) + len(second)
+    if is_constant or min(len(first), len(second)) < 2:
+        return Difference(float(np.mean(first) - np.mean(second)), None, None, None, count)
+    return _t_test(functools.partial(stats.ttest_ind, equal_var=False), first, second, count)
 
 
 def by_seed(first: Sequence[float], second: Sequence[float]) -> Difference:
-    """Paired t-test of values of the same seeds, in the same order.
+    """Compares the same seeds, in the same order, by a paired t-test.
 
-    A seed has the same order of images and the same random changes in both, and where the networks are the same
-    the same initial weights; as far as that makes results alike, this sees smaller differences than Welch's.
+    Both trainings of a seed see the same order of images and the same random changes, and equal networks start from
+    equal weights. To the extent that this makes their results alike, the test is more sensitive than Welch's.
     """
-    differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    mean, count = float(differences.mean()), len(differences)
-    if count < 2 or np.ptp(differences) == 0:
-        return Difference(mean, None, None, None, count)
-    # Which is what it is of the differences.
-    result: Any = stats.ttest_1samp(differences, 0.0)
-    interval = result.confidence_interval(CONFIDENCE)
-    return Difference(mean, float(interval.low), float(interval.high), float(result.pvalue), count)
+    differences = np.subtract(first, second)
+    if len(differences) < 2 or np.ptp(differences) == 0:
+        return Difference(float(differences.mean()), None, None, None, len(differences))
+    return _t_test(stats.ttest_rel, first, second, len(differences))
 
 
 def over_images(
     first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "other_seeds images"]
 ) -> Difference:
-    """Paired by image: what the trained networks at hand differ by, tested against the choice of images.
+    """Compares image by image: tests the difference of these networks against the choice of images.
 
-    An image's value is the share of a side's seeds that get it right, so that it counts once however many seeds
-    there are: seeds see the same images, and to count their predictions as independent would overstate them.
-    Were the sides equal, every image's difference would be as likely with the other sign; the p-value is the
-    share of random signs with a sum at least as large (a permutation test, exact for any distribution, which the
-    t-test is not with most differences zero). The interval is the mean's, by the normal distribution.
+    An image's value is the share of a side's seeds that classify it correctly, so an image counts once whatever
+    the number of seeds: their predictions on the same images are not independent. If the sides are equal, the sign
+    of an image's difference is random. The p-value is that of a permutation test of the signs, which unlike the
+    t-test is exact although most differences are zero. The interval uses the normal distribution of the mean.
 
     Args:
-        first, second: whether each seed's network gets each image right.
+        first: True where a seed's network classifies an image correctly.
+        second: the same for the other side.
 
     Returns:
-        The difference of accuracy in percentage points; `count` is the images that the sides differ on.
+        The difference of accuracy in percentage points; `count` is the number of images that the sides differ on.
     """
     differences = 100.0 * (first.mean(0) - second.mean(0))
     mean = float(differences.mean())
@@ -128,21 +110,28 @@ def over_images(
     changed = differences[differences != 0]
     if not len(changed):
         return Difference(0.0, 0.0, 0.0, None, 0)
-    random, as_large = np.random.default_rng(0), 0
-    for _ in range(_RESAMPLES // _AT_ONCE):
-        signs = 2.0 * random.integers(0, 2, (_AT_ONCE, len(changed))) - 1
-        # Sums that are equal but for rounding count as equal.
-        as_large += int((np.abs(signs @ changed) >= abs(changed.sum()) - 1e-6).sum())
-    p_value = (1 + as_large) / (1 + _RESAMPLES)
-    return Difference(mean, mean - half, mean + half, p_value, len(changed))
+    test = stats.permutation_test((changed,), np.sum, permutation_type="samples", batch=1_000, rng=0)
+    return Difference(mean, mean - half, mean + half, float(test.pvalue), len(changed))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided p-value of McNemar's test: of a split of the errors at least as uneven, were it chance.
+    """Computes the exact two-sided p-value of McNemar's test: the chance of a split of errors at least as uneven.
 
     Args:
-        only_first: images that the first network alone gets wrong.
-        only_second: images that the second one alone gets wrong.
+        only_first: number of images that only the first network gets wrong.
+        only_second: number of images that only the second network gets wrong.
     """
     disagreements = only_first + only_second
     return float(stats.binomtest(only_first, disagreements).pvalue) if disagreements else 1.0
+
+
+def _t_test(
+    test: Callable[..., Any], first: Sequence[float], second: Sequence[float], count: int
+) -> Difference:
+    with warnings.catch_warnings():
+        # SciPy warns if all values of a side are equal; their variance of 0 is right.
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
+        result = test(first, second)
+    interval = result.confidence_interval(CONFIDENCE)
+    mean = float(np.mean(first) - np.mean(second))
+    return Difference(mean, float(interval.low), float(interval.high), float(result.pvalue), count)
