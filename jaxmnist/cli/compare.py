@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import tyro
@@ -12,28 +13,29 @@ from jaxmnist.errors import UsageError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Compare(Command):
-    """Put runs beside each other and beside what the sources published."""
+    """Compare runs with each other and with the published figures."""
 
     run_folders: RunFolders
-    """Folders that train made, or folders that hold some of them, at most two levels below."""
+    """Run folders made by train, or folders that contain some, at most two levels below."""
     out: Path = Path("comparison")
     """Folder for comparison.json, accuracy.png and accuracy_against_parameters.png."""
     markdown: bool = False
     """Print the table as Markdown; everything else goes to standard error."""
-    # Nothing is computed.
+    # Nothing is computed on a device.
     device: tyro.conf.Suppress[Device] = "auto"
     no_compile_cache: tyro.conf.Suppress[bool] = False
 
     def run(self) -> None:
-        from rich.console import Console
-
+        """Writes the comparison's files and prints the table."""
         from jaxmnist.report.plots.comparison import save_comparison_pictures
-        from jaxmnist.report.terminal.comparison import markdown_table, print_comparison, print_files
+        from jaxmnist.report.terminal.comparison import markdown_table, print_comparison
         from jaxmnist.runs.compare import COMPARISON, as_json, compare
         from jaxmnist.runs.folder import write_json
 
         if not self.run_folders:
-            raise UsageError("there is nothing to compare; name run folders, or a folder that holds them.")
+            raise UsageError(
+                "there are no runs to compare; name run folders, or a folder that contains some."
+            )
         if self.json and self.markdown:
             raise UsageError("--json and --markdown both print on standard output; give one of them.")
         compared = compare(self.run_folders)
@@ -50,4 +52,5 @@ class Compare(Command):
             print(markdown_table(compared))
         else:
             print_comparison(self.console(), compared)
-        print_files(Console(stderr=self.json or self.markdown), files)
+        for file in files:
+            print(f"Written: {file}", file=sys.stderr if self.json or self.markdown else sys.stdout)

@@ -1,4 +1,4 @@
-"""Runs beside each other and beside what the sources published."""
+"""Training runs side by side, each with the published run of the same network and recipe."""
 
 import contextlib
 import dataclasses
@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxmnist.config import RECIPES
 from jaxmnist.data import DATASETS
@@ -16,30 +16,35 @@ from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, read_config, read_met
 from jaxmnist.runs.published import Published, published
 
 COMPARISON = "comparison.json"
+MISSING = "-"
+"""Text of a figure that does not exist."""
 
-_DEPTH = 2  # `runs/` holds runs, a folder of studies holds folders of runs
+_DEPTH = 2  # `runs/` holds run folders, a folder of studies holds folders of run folders
+
+_Value = TypeVar("_Value", str, int, float)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ComparedRun:
-    """A run's figures, named as in `results.json`. Accuracies are percentages; None where a run is unfinished."""
+    """Figures of a run, named as in `results.json`. Accuracies are percentages; None while the run is unfinished."""
 
     run: str
-    """Its folder."""
+    """Path of the run folder."""
     arch: str
     recipe: str
     dataset: str
     seed: int
     select_on: str
-    """Split that drove the schedule and picked the best epoch: val or test; with last, none did."""
+    """Split that drove the schedule and selected the best epoch: val or test; with last, no split did."""
     finished: bool
     epochs: int
-    """Completed ones."""
+    """Number of completed epochs."""
     recipe_epochs: int
-    """What an unfinished run still aims at; else equal to `epochs`."""
+    """Number of epochs of the recipe; equal to `epochs` once the run is finished."""
     seconds: float
+    """Training time."""
     test_accuracies: tuple[float, ...]
-    """From epoch 1 on; empty where a finished run's metrics were not kept."""
+    """Test accuracy of each epoch; empty if a finished run has no metrics."""
     parameters: int | None = None
     best_epoch: int | None = None
     test_accuracy_of_best: float | None = None
@@ -49,62 +54,98 @@ class ComparedRun:
 
     @property
     def published(self) -> Published | None:
-        """The published run of the same network by the same recipe: all of those are on MNIST."""
+        """The published run of the same network and recipe; all of those are on MNIST."""
         return published(self.arch, self.recipe) if self.dataset == "mnist" else None
 
     @property
     def difference(self) -> float | None:
-        """Percentage points from the published last-five mean to this run's."""
+        """Percentage points from the published last-five mean to the run's own."""
         theirs = self.published and self.published.last_five_mean
         ours = self.last_five_mean_test_accuracy
         return None if ours is None or theirs is None else ours - theirs
 
     @property
     def name(self) -> str:
-        """Network, and recipe where it is not called like the network or its family."""
+        """The arch, and the recipe unless its name is that of the arch or of its family."""
         own = self.arch == self.recipe or self.arch.startswith(f"{self.recipe}_")
         return self.arch if own else f"{self.arch}, recipe {self.recipe}"
 
+    def cells(self) -> dict[str, str]:
+        """Returns the figures as text, by the headings of their columns in every table of runs."""
+        theirs, ours_mean = self.published, self.last_five_mean_test_accuracy
+        their_mean = theirs and theirs.last_five_mean
+        points = MISSING
+        if ours_mean is not None and their_mean is not None:
+            # Of the rounded means, so that a reader who subtracts gets the same.
+            points = f"{round(ours_mean, 2) - round(their_mean, 2):+.2f}"
+        return {
+            "network": self.arch,
+            "recipe": self.recipe,
+            "dataset": self.dataset,
+            "seed": str(self.seed),
+            "parameters": MISSING if self.parameters is None else f"{self.parameters:,}",
+            "last-five mean": _accuracy(ours_mean),
+            "published": _accuracy(their_mean),
+            "points": points,
+            "best test (epoch)": _accuracy(self.best_test_accuracy, self.best_test_epoch),
+            "published best": _accuracy(
+                theirs and theirs.best_test_accuracy, theirs and theirs.best_test_epoch
+            ),
+            "selected (epoch)": _accuracy(self.test_accuracy_of_best, self.best_epoch),
+            "selected on": self.select_on,
+            "seconds": f"{self.seconds:,.0f}",
+        }
+
 
 def compare(folders: Iterable[Path]) -> list[ComparedRun]:
-    """Reads runs and sorts them by dataset, network, recipe and seed.
+    """Reads runs and sorts them by dataset, arch, recipe and seed.
 
     Args:
-        folders: runs, or folders that hold runs at most two levels below; what is found twice counts once.
+        folders: run folders, or folders that contain run folders at most two levels below. A run that is found
+            twice is listed once.
 
     Raises:
-        CheckpointError: a folder neither is a run nor holds one, or files of a run are damaged.
+        CheckpointError: a folder neither is a run folder nor contains one, or files of a run are damaged.
     """
     found = {folder: _runs_in(folder, _DEPTH) for folder in folders}
     if strangers := [str(folder) for folder, inside in found.items() if not inside]:
-        what = "is not a run folder and holds" if len(strangers) == 1 else "are not run folders and hold"
+        verbs = (
+            "is not a run folder and contains" if len(strangers) == 1 else "are not run folders and contain"
+        )
         raise CheckpointError(
-            f"{' and '.join(strangers)} {what} none; give folders that train made, or one that they lie in."
+            f"{' and '.join(strangers)} {verbs} none; give run folders made by train, or a folder of them."
         )
     unique = {run.resolve(): run for inside in found.values() for run in inside}
     return sorted(map(read_run, unique.values()), key=_order)
 
 
 def read_run(run: Path) -> ComparedRun:
-    """The figures of one run, finished or not.
+    """Reads the figures of one run, finished or not.
 
     Raises:
-        CheckpointError: it is not a run, or its files are damaged.
+        CheckpointError: the folder is not a run folder, or its files are damaged.
     """
     return _finished(run) if (run / RESULTS).is_file() else _unfinished(run)
 
 
 def as_json(compared: Iterable[ComparedRun]) -> dict[str, Any]:
-    """The contents of `comparison.json`: under `runs` the figures of each beside the published ones."""
-    return {"runs": [_as_json(run) for run in compared]}
+    """Returns the contents of `comparison.json`: the figures of each run and of the published one."""
+    return {"runs": [run_as_json(run) for run in compared]}
 
 
-def _as_json(run: ComparedRun) -> dict[str, Any]:
+def run_as_json(run: ComparedRun) -> dict[str, Any]:
+    """Returns the figures of a run and of the published one as plain JSON values."""
     theirs = None
     if (source := run.published) is not None:
         derived = {"best_test_epoch": source.best_test_epoch, "last_five_mean": source.last_five_mean}
         theirs = dataclasses.asdict(source) | derived
     return dataclasses.asdict(run) | {"published": theirs, "difference": run.difference}
+
+
+def _accuracy(value: float | None, epoch: int | None = None) -> str:
+    if value is None:
+        return MISSING
+    return f"{value:.2f}" if epoch is None else f"{value:.2f} ({epoch})"
 
 
 def _runs_in(folder: Path, depth: int) -> list[Path]:
@@ -115,19 +156,12 @@ def _runs_in(folder: Path, depth: int) -> list[Path]:
     return [run for inside in sorted(folder.iterdir()) for run in _runs_in(inside, depth - 1)]
 
 
-def _order(run: ComparedRun) -> tuple[Any, ...]:
-    return (
-        _place(run.dataset, DATASETS),
-        _place(run.arch, ARCHS),
-        _place(run.recipe, RECIPES),
-        run.seed,
-        run.run,
-    )
+def _order(run: ComparedRun) -> tuple[tuple[int, str], tuple[int, str], tuple[int, str], int, str]:
+    def rank(name: str, known: tuple[str, ...]) -> tuple[int, str]:
+        # Unknown names, of a later version or of a network of one's own, come last.
+        return (known.index(name) if name in known else len(known), name)
 
-
-def _place(name: str, known: tuple[str, ...]) -> tuple[int, str]:
-    # Names of a later version come last instead of failing.
-    return (known.index(name) if name in known else len(known), name)
+    return rank(run.dataset, DATASETS), rank(run.arch, ARCHS), rank(run.recipe, RECIPES), run.seed, run.run
 
 
 _FIELDS: dict[str, type] = {
@@ -173,11 +207,12 @@ def _column(run: Path, name: str) -> tuple[float, ...]:
         return tuple(_typed(row[name], float) for row in read_metrics(run))
 
 
-def _typed(value: Any, kind: type) -> Any:
-    # JSON has one kind of number: 99.0 may be written as 99.
-    if not isinstance(value, int | float if kind is float else kind) or isinstance(value, bool):
+def _typed(value: object, kind: type[_Value]) -> _Value:
+    if kind is float and type(value) is int:
+        value = float(value)  # JSON has one kind of number: 99.0 may be written as 99
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{value!r} should be {kind.__name__}")
-    return kind(value)
+    return value
 
 
 @contextlib.contextmanager

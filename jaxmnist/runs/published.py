@@ -1,7 +1,7 @@
-"""What the sources published: the figures of the thirteen systems, as plain data.
+"""Published figures of the thirteen reproduced systems.
 
-Sections 1, 5 and 6 of the sources' fact sheet. Every figure is of a single run of 15 epochs, with the best epoch
-picked on the test images. Where a text and the log beside it differ, the log counts.
+From sections 1, 5 and 6 of the sources' fact sheet. Every figure is that of a single run of 15 epochs, with the best
+epoch selected on the test images. Where a source's text and its log differ, the log counts.
 """
 
 import dataclasses
@@ -13,43 +13,43 @@ class Published:
     """A published run: a network trained by a recipe. Accuracies are percentages of 10,000 test images."""
 
     system: str
-    """The source's name for network and recipe together."""
+    """The source's name for the network and its recipe together."""
     arch: str
     recipe: str
     parameters: int
-    """Trainable ones."""
+    """Number of trainable parameters."""
     best_test_accuracy: float
     best_train_accuracy: float | None
-    """None where it was not published."""
+    """None if it was not published."""
     correct: tuple[int, ...] = ()
-    """Test images classified correctly, an epoch each; empty where no log was published."""
+    """Number of test images classified correctly after each epoch; empty if no log was published."""
     first_epoch: int = 1
-    """Epoch that `correct` begins with; some logs are published in part."""
+    """First epoch of `correct`; some logs are published in part."""
 
     @property
     def epochs(self) -> tuple[int, ...]:
-        """The epochs that `correct` is about."""
+        """The epochs of `correct`."""
         return tuple(range(self.first_epoch, self.first_epoch + len(self.correct)))
 
     @property
     def test_accuracies(self) -> tuple[float, ...]:
-        """Percentages for `epochs`."""
+        """Test accuracies in percent, by `epochs`."""
         return tuple(count / 100 for count in self.correct)
 
     @property
     def best_test_epoch(self) -> int | None:
-        """First epoch with the best test accuracy; None where that epoch is not in the published log."""
+        """First epoch with the best test accuracy; None if it is not in the published log."""
         found = zip(self.epochs, self.test_accuracies, strict=True)
         return next((epoch for epoch, accuracy in found if accuracy == self.best_test_accuracy), None)
 
     @property
     def last_five_mean(self) -> float | None:
-        """Mean test accuracy of the last five epochs; None where no log was published."""
+        """Mean test accuracy of the last five epochs; None if no log was published."""
         return statistics.fmean(self.test_accuracies[-5:]) if self.correct else None
 
 
 def published(arch: str, recipe: str) -> Published | None:
-    """The published run of that network by that recipe; None where there is none."""
+    """Returns the published run of a network and recipe, or None."""
     return _BY_NAMES.get((arch, recipe))
 
 

@@ -1,5 +1,4 @@
-"""Comparison: runs are found, read and ordered; the published figures stand beside the right ones; what is no run
-is named; tables and pictures are legible."""
+"""The comparison of runs: finding, reading and sorting them, the published figures beside them, tables and plots."""
 
 import dataclasses
 import io
@@ -12,8 +11,6 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from matplotlib.text import Text
 from rich.console import Console
 
@@ -45,7 +42,7 @@ def make_run(
     parameters: int = 7_902,
     finished: bool = True,
 ) -> Path:
-    """A run folder as training leaves it behind, but for checkpoints and plots."""
+    """Makes a run folder like that of training, without checkpoints and plots."""
     modified = dataclasses.replace(get_recipe(recipe.removesuffix("-modified")), name=recipe)
     config = RunConfig(arch, modified, dataset, seed, select_on, "abc")
     run = create_run(root, config, {})
@@ -61,7 +58,7 @@ def make_run(
 
 @pytest.fixture(scope="session")
 def all_systems(tmp_path_factory) -> list[ComparedRun]:
-    """A finished run of each published system, a tenth of a point above it, and an unfinished one."""
+    """Makes a finished run of each published system, a tenth of a point above it, and an unfinished one."""
     root = tmp_path_factory.mktemp("runs")
     for system in PUBLISHED:
         end = (system.last_five_mean or 95.0) + 0.1
@@ -73,7 +70,7 @@ def all_systems(tmp_path_factory) -> list[ComparedRun]:
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """Runs the command in this process; returns exit code, standard output, standard error."""
+    """Runs the command in this process; returns its exit code, standard output and standard error."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["compare", *map(str, arguments)])
@@ -164,8 +161,8 @@ def test_folders_that_are_no_runs_are_named_in_one_sentence(call, tmp_path):
     run = make_run(tmp_path / "runs")
     code, out, error = call(tmp_path / "nothing", run, tmp_path / "nowhere", "--out", tmp_path / "out")
     assert (code, out) == (4, "")
-    named = f"{tmp_path / 'nothing'} and {tmp_path / 'nowhere'} are not run folders and hold none"
-    assert error.startswith(f"error: {named}; give folders that train made")
+    named = f"{tmp_path / 'nothing'} and {tmp_path / 'nowhere'} are not run folders and contain none"
+    assert error.startswith(f"error: {named}; give run folders made by train")
     assert not (tmp_path / "out").exists()
     (tmp_path / "empty").mkdir()
     code, _, error = call(tmp_path / "empty")
@@ -250,7 +247,7 @@ def test_every_line_of_the_table_fits_and_no_name_is_broken(all_systems, width):
 def test_digits_are_said_not_to_be_mnist(tmp_path):
     out = io.StringIO()
     print_comparison(Console(file=out, width=80), compare([make_run(tmp_path, dataset="digits")]))
-    assert "this is not MNIST" in out.getvalue()
+    assert "from scikit-learn, not MNIST" in out.getvalue()
 
 
 def test_the_markdown_table_has_a_line_per_finished_run_and_adds_up(all_systems):
@@ -313,17 +310,15 @@ def test_curves_are_in_the_panel_of_their_network(all_systems):
     assert top < 0.45
 
 
-@given(st.lists(st.floats(0, 1), max_size=40), st.floats(0.01, 0.2))
-def test_names_beside_the_axes_keep_their_order_and_distance(heights, gap):
-    heights.sort(reverse=True)
-    spread = comparison_plots._spread(heights, gap)
-    room = min(gap, 1 / max(1, len(heights) - 1))
-    assert all(upper - lower >= room - 1e-9 for upper, lower in itertools.pairwise(spread))
-    assert all(-1e-9 <= height <= 1 + 1e-9 for height in spread)
-
-
-def test_names_that_have_room_stay_at_their_points():
-    assert comparison_plots._spread([0.9, 0.5, 0.1], 0.2) == [0.9, 0.5, 0.1]
+def test_networks_are_named_beside_the_axes_as_they_lie_the_best_on_top(all_systems):
+    figure = comparison_plots._against_parameters([run for run in all_systems if run.finished])
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    names = [text.get_text() for text in legend.get_texts()]
+    assert len(names) == len(PUBLISHED)
+    assert names[0] == "dilated  99.63"
+    means = [float(name.split()[-1]) for name in names]
+    assert means == sorted(means, reverse=True)
 
 
 def test_the_command_writes_figures_and_pictures_and_prints_the_table(call, tmp_path):

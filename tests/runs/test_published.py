@@ -1,4 +1,4 @@
-"""What the sources published: the figures agree with each other and with the means quoted elsewhere."""
+"""The published figures agree with each other and with the means quoted elsewhere."""
 
 import pytest
 
