@@ -63,7 +63,7 @@ def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
         path.touch()
         return path
 
-    monkeypatch.setattr("jaxmnist.runs.curves.save_figure", touch)
+    monkeypatch.setattr("jaxmnist.report.plots.mistakes.save_figure", touch)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from jaxmnist.data.mnist_style import fit
 from jaxmnist.inference.evaluate import wilson_interval
 from jaxmnist.inference.out_of_distribution import find_doubt
 from jaxmnist.runs.weights import read_weights
-from jaxmnist.train.network import Network, classify
+from jaxmnist.train.network import Network
 
 
 def pairs(images: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
@@ -42,7 +42,7 @@ def blank_pages(count: int, random: np.random.Generator) -> np.ndarray:
 
 def doubted(network: Network, images: np.ndarray) -> list[str | None]:
     """What is said of each image."""
-    _, log_probs = classify(network, images)
+    _, log_probs = network.predict(images)
     return [find_doubt(image, row) for image, row in zip(images, np.exp(log_probs), strict=True)]
 
 

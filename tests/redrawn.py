@@ -20,7 +20,7 @@ from jaxmnist.data.images import read_stream
 from jaxmnist.inference.evaluate import wilson_interval
 from jaxmnist.inference.out_of_distribution import find_doubt
 from jaxmnist.runs.weights import read_weights
-from jaxmnist.train.network import Network, classify
+from jaxmnist.train.network import Network
 
 Draw = Callable[[np.ndarray, np.random.Generator], bytes]
 """From a 28x28 digit to the bytes of a picture file."""
@@ -152,7 +152,7 @@ def measure(network: Network, images: np.ndarray, labels: np.ndarray, name: str,
     """Draws each image by the transformation of that name, reads it as `predict` does, and counts."""
     draw, random = TRANSFORMATIONS[name], np.random.default_rng(seed)
     read = np.stack([read_stream(io.BytesIO(draw(image, random)).read, name) for image in images])
-    predictions, log_probs = classify(network, read)
+    predictions, log_probs = network.predict(read)
     warned = sum(
         find_doubt(image, np.exp(row)) is not None for image, row in zip(read, log_probs, strict=True)
     )

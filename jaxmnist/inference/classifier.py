@@ -19,9 +19,10 @@ from jaxmnist.inference.evaluate import Evaluation, evaluate_split
 from jaxmnist.inference.predict import ink_side
 from jaxmnist.runs.folder import read_metrics, read_results, require_data_of_run
 from jaxmnist.runs.restore import restore_run
+from jaxmnist.runs.selection import Results
 from jaxmnist.runs.weights import read_weights
 from jaxmnist.runtime.devices import Device, DeviceChoice, select_device, use_compile_cache
-from jaxmnist.train.network import Network, classify
+from jaxmnist.train.network import Network
 
 Checkpoint = Literal["best", "latest"]
 
@@ -50,9 +51,9 @@ class Classifier:
         return self.network.arch
 
     @property
-    def results(self) -> dict[str, Any]:
-        """The final numbers of the run, as in `results.json`; nothing for a weights file or before training ended."""
-        return {} if self.network.config is None else read_results(self.path)
+    def results(self) -> Results | None:
+        """Final figures of the run; None for a weights file or before training ended."""
+        return None if self.network.config is None else read_results(self.path)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -75,7 +76,7 @@ class Classifier:
         found = self._images(images, ink)
         if not len(found):
             return Prediction(np.zeros(0, np.int32), np.zeros((0, 10), np.float32))
-        predictions, log_probs = classify(self.network, found)
+        predictions, log_probs = self.network.predict(found)
         return Prediction(predictions, np.exp(log_probs))
 
     def evaluate(
@@ -193,7 +194,7 @@ def data_for(
 def _grey_values(
     values: np.ndarray,
 ) -> UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"]:
-    """Arrays as `classify` takes them: grey values from 0 to 255."""
+    """Returns an array of images as grey values from 0 to 255, `[n, 28, 28]`."""
     if values.shape[-2:] != (28, 28) or values.ndim not in (2, 3):
         raise DataError(
             f"the images are an array of shape {values.shape}, which must be [n, 28, 28] or [28, 28]; "

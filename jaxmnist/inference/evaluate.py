@@ -15,7 +15,7 @@ from jaxmnist.data import Dataset
 from jaxmnist.data.splits import Split, split_indices
 from jaxmnist.errors import UsageError
 from jaxmnist.train.jit import EVAL_BATCH
-from jaxmnist.train.network import Network, classify
+from jaxmnist.train.network import Network
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def evaluate_split(
         indices = indices - len(dataset.train_labels)
     images = (images_of(dataset, split) if images is None else images)[indices]
     labels = (dataset.test_labels if split == "test" else dataset.train_labels)[indices]
-    predictions, log_probs = predict_shifted(network, images, shifts) if shifts else classify(network, images)
+    predictions, log_probs = predict_shifted(network, images, shifts) if shifts else network.predict(images)
     confidences = np.exp(log_probs.max(axis=1))
     wrong = np.flatnonzero(predictions != labels)
     classes = log_probs.shape[1]
@@ -172,7 +172,7 @@ def predict_shifted(
     offsets = range(2 * shifts + 1)
     total = np.zeros(())
     for top, left in itertools.product(offsets, offsets):
-        total = total + np.exp(classify(network, padded[:, top : top + side, left : left + side])[1])
+        total = total + np.exp(network.predict(padded[:, top : top + side, left : left + side])[1])
     mean = (total / len(offsets) ** 2).astype(np.float32)
     # The logarithm of a probability that underflows to 0 is kept finite.
     log_probs = np.log(np.maximum(mean, np.finfo(np.float32).tiny))

@@ -24,7 +24,7 @@ from jaxmnist.interop.weight_files import from_safetensors, to_npz, to_safetenso
 from jaxmnist.models.structure import layers
 from jaxmnist.runs.folder import write_json
 from jaxmnist.runs.weights import DESKEW, read_weights
-from jaxmnist.train.network import Network, classify
+from jaxmnist.train.network import Network
 
 CHECKED_IMAGES = 100
 LARGEST_DIFFERENCE = 1e-4
@@ -83,7 +83,7 @@ def export(
         earlier = _require_free(out, [*names, CARD])
         about = describe(network, dataset)
         images = dataset.test_images[:CHECKED_IMAGES]
-        expected = np.exp(classify(network, images)[1])
+        expected = np.exp(network.predict(images)[1])
         out.mkdir(parents=True, exist_ok=True)
         # In the same folder, so that moving a file is one step.
         with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as folder:
@@ -168,7 +168,7 @@ def _weights(network: Network, name: str) -> dict[str, np.ndarray]:
 
 
 def _probabilities(network: Network, images: np.ndarray) -> np.ndarray:
-    return np.exp(classify(network, images)[1])
+    return np.exp(network.predict(images)[1])
 
 
 def _make_html(network: Network, dataset: Dataset, about: Description) -> bytes:

@@ -15,7 +15,7 @@ from jaxmnist.data.mnist_style import INK_SIDE, Ink
 from jaxmnist.errors import DataError
 from jaxmnist.inference.out_of_distribution import find_doubt
 from jaxmnist.train.jit import EVAL_BATCH
-from jaxmnist.train.network import Network, classify
+from jaxmnist.train.network import Network
 
 
 def predict_files(
@@ -68,7 +68,7 @@ def _rows(network: Network, images: list[np.ndarray], least: int) -> list[dict[s
     if not images:
         return []
     blank = [np.zeros_like(images[0])] * (least - len(images))
-    predictions, log_probs = classify(network, np.stack(images + blank))
+    predictions, log_probs = network.predict(np.stack(images + blank))
     is_digit = network.config is None or network.config.dataset != "fashion_mnist"
     rows = []
     for image, prediction, probabilities in zip(images, predictions, np.exp(log_probs), strict=False):

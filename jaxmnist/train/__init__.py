@@ -5,7 +5,7 @@ depends on what ran before, so any step can be repeated or resumed exactly.
 """
 
 from jaxmnist.train.batch import PADDING, Batch, EpochData, epoch_order
-from jaxmnist.train.chunk import classify, epoch_step, evaluate_chunk, train_chunk
+from jaxmnist.train.chunk import epoch_step, evaluate_chunk, predict_chunk, train_chunk
 from jaxmnist.train.loss import NO_BAD_STEP, Metrics, no_metrics
 from jaxmnist.train.state import Keys, TrainState, create_state
 from jaxmnist.train.step import MOST_BAD_STEPS, eval_step, train_step
@@ -19,13 +19,13 @@ __all__ = [
     "Keys",
     "Metrics",
     "TrainState",
-    "classify",
     "create_state",
     "epoch_order",
     "epoch_step",
     "eval_step",
     "evaluate_chunk",
     "no_metrics",
+    "predict_chunk",
     "train_chunk",
     "train_step",
 ]

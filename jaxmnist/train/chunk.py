@@ -90,7 +90,7 @@ def evaluate_chunk(
     return lax.fori_loop(0, batches, body, metrics)
 
 
-def classify(
+def predict_chunk(
     variables: PyTree,
     images: UInt8[Array, "padded 28 28"] | Float32[Array, "padded 28 28"],
     *,

@@ -28,7 +28,7 @@ class Programs(NamedTuple):
     """(state, metrics, data, index, key) -> (state, metrics)"""
     evaluate_chunk: Any
     """(state, metrics, data, start, batches) -> metrics"""
-    classify: Any
+    predict_chunk: Any
     """(variables, images) -> (predictions, log_probs)"""
     epoch_order: Any
     """(key, epoch, split) -> order"""
@@ -65,7 +65,7 @@ def build_programs(
         train_chunk=fast(partial(train.train_chunk, **training), donate_argnums=(0, 1)),
         epoch_step=fast(partial(train.epoch_step, **training), donate_argnums=(0, 1)),
         evaluate_chunk=fast(partial(train.evaluate_chunk, **evaluation), donate_argnums=1),
-        classify=fast(partial(train.classify, **evaluation)),
+        predict_chunk=fast(partial(train.predict_chunk, **evaluation)),
         epoch_order=fast(partial(train.epoch_order, recipe=recipe)),
     )
 

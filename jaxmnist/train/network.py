@@ -30,15 +30,21 @@ class Network(NamedTuple):
     step: int | None = None
     """Steps that made the weights; None where that is not known."""
 
+    def predict(
+        self, images: UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"]
+    ) -> tuple[Int32[np.ndarray, " n"], Float32[np.ndarray, "n classes"]]:
+        """Predicts images, at least one.
 
-def classify(
-    network: Network, images: UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"]
-) -> tuple[Int32[np.ndarray, " n"], Float32[np.ndarray, "n 10"]]:
-    """Predictions and log-probabilities of images, grey values from 0 to 255; there is at least one."""
-    count = len(images)
-    # A single image does not wait for a whole batch; powers of two keep the programs few.
-    batch = min(EVAL_BATCH, 1 << (count - 1).bit_length())
-    padded = np.pad(images, ((0, -count % batch), (0, 0), (0, 0)))
-    programs = build_programs(network.model, network.recipe, network.device)
-    predictions, log_probs = jax.device_get(programs.classify(network.variables, padded))
-    return predictions[:count], log_probs[:count]
+        Args:
+            images: grey values from 0 to 255.
+
+        Returns:
+            The likeliest class of each image, and the log-probabilities of all classes.
+        """
+        count = len(images)
+        # A single image does not wait for a whole batch; powers of two keep the programs few.
+        batch = min(EVAL_BATCH, 1 << (count - 1).bit_length())
+        padded = np.pad(images, ((0, -count % batch), (0, 0), (0, 0)))
+        programs = build_programs(self.model, self.recipe, self.device)
+        predictions, log_probs = jax.device_get(programs.predict_chunk(self.variables, padded))
+        return predictions[:count], log_probs[:count]

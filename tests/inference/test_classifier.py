@@ -22,7 +22,6 @@ from jaxmnist.inference.classifier import Prediction
 from jaxmnist.inference.evaluate import evaluate_split
 from jaxmnist.runs.folder import read_metrics
 from jaxmnist.runs.restore import restore_run
-from jaxmnist.train.network import classify
 
 EXAMPLE = Path(__file__).parents[1] / "python_example.py"
 
@@ -40,7 +39,7 @@ def classifier(tiny_run):
 @pytest.fixture(scope="module")
 def expected(tiny_run, digits):
     network = restore_run(tiny_run, "best", jax.devices("cpu")[0]).network
-    predictions, log_probs = classify(network, digits.test_images[:6])
+    predictions, log_probs = network.predict(digits.test_images[:6])
     return Prediction(predictions, np.exp(log_probs))
 
 
@@ -124,7 +123,7 @@ def test_results_metrics_and_plots_are_those_of_the_run(tiny_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     classifier = jaxmnist.load(run, device="cpu")
-    assert classifier.results == json.loads((run / "results.json").read_text())
+    assert dataclasses.asdict(classifier.results) == json.loads((run / "results.json").read_text())
     assert [row["epoch"] for row in classifier.metrics] == [1, 2]
     names = ("loss", "accuracy", "learning_rate")
     assert classifier.plot() == [run / "plots" / f"{name}.png" for name in names]
@@ -133,13 +132,13 @@ def test_results_metrics_and_plots_are_those_of_the_run(tiny_run, tmp_path):
     with pytest.raises(CheckpointError, match=r"results\.json is damaged .*; restore it or train again"):
         _ = classifier.results
     (run / "results.json").unlink()
-    assert classifier.results == {}
+    assert classifier.results is None
 
 
 def test_a_weights_file_has_no_epochs(tiny_run):
     (file,) = tiny_run.glob("*.npz")
     classifier = jaxmnist.load(file, device="cpu")
-    assert (classifier.results, classifier.metrics) == ({}, [])
+    assert (classifier.results, classifier.metrics) == (None, [])
     with pytest.raises(UsageError, match="is a weights file, which has no epochs to plot; load a run folder"):
         classifier.plot()
 
@@ -237,5 +236,5 @@ def test_without_progress_nothing_is_printed(tmp_path, capfd):
         "second", recipe=recipe, dataset="digits", runs=tmp_path, device="cpu", progress=False
     )
     assert capfd.readouterr() == ("", "")
-    assert classifier.results["recipe"] == "second-modified"
-    assert classifier.results["epochs"] == 1
+    assert classifier.results.recipe == "second-modified"
+    assert classifier.results.epochs == 1

@@ -31,7 +31,7 @@ from jaxmnist.report.plots.mistakes import save_evaluation_pictures
 from jaxmnist.report.terminal.evaluation import print_evaluations
 from jaxmnist.runs.folder import read_metrics, require_data_of_run
 from jaxmnist.runs.restore import restore_run
-from jaxmnist.train.network import Network, classify
+from jaxmnist.train.network import Network
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
 CPU = jax.devices("cpu")[0]
@@ -59,7 +59,7 @@ def by_hand(predictions, confidences, labels) -> Evaluation:
     images, labels = np.zeros((len(labels), 28, 28), np.uint8), np.array(labels, np.int32)
     with pytest.MonkeyPatch.context() as patch:
         outputs = np.array(predictions, np.int32), np.log(probabilities)
-        patch.setattr("jaxmnist.inference.evaluate.classify", lambda network, images: outputs)
+        patch.setattr(Network, "predict", lambda self, images: outputs)
         network = Network("second", None, get_recipe("second"), {}, CPU)
         return evaluate_split(
             network, Dataset("mnist", images, labels, images.copy(), labels.copy(), "here"), "test"
@@ -90,11 +90,11 @@ def test_training_images_are_all_but_the_held_out_ones_and_their_indices_say_whi
 
 
 def test_each_image_counts_once_whatever_their_number(network, digits):
-    predictions, log_probs = classify(network, digits.test_images)
+    predictions, log_probs = network.predict(digits.test_images)
     assert log_probs.shape == (297, 10)
     assert log_probs.dtype == np.float32
     for first, last in [(0, 1), (7, 71), (100, 165), (200, 297)]:
-        part = classify(network, digits.test_images[first:last])
+        part = network.predict(digits.test_images[first:last])
         np.testing.assert_array_equal(part[0], predictions[first:last])
         np.testing.assert_allclose(part[1], log_probs[first:last], atol=1e-5)
 
@@ -102,7 +102,7 @@ def test_each_image_counts_once_whatever_their_number(network, digits):
 def test_shifted_predictions_are_the_mean_over_all_nine_shifts(network, digits):
     images = digits.test_images[:40]
     framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
-    parts = [classify(network, framed[:, y : y + 28, x : x + 28])[1] for y in range(3) for x in range(3)]
+    parts = [network.predict(framed[:, y : y + 28, x : x + 28])[1] for y in range(3) for x in range(3)]
     expected = np.exp(parts).mean(0)
     predictions, log_probs = predict_shifted(network, images, 1)
     np.testing.assert_allclose(np.exp(log_probs), expected, rtol=1e-4, atol=1e-7)

@@ -27,7 +27,6 @@ from jaxmnist.report.terminal.predictions import print_predictions
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.weights import read_weights
 from jaxmnist.train.jit import EVAL_BATCH, build_programs
-from jaxmnist.train.network import classify
 from tests import no_digits, redrawn
 
 ROOT = Path(__file__).parents[2]
@@ -256,7 +255,7 @@ def test_files_are_predicted_as_the_arrays_are(tiny_run, tmp_path, digits):
         Image.fromarray(255 - image if i % 2 else image).save(path)
     found = list(predict_files(network, [*paths[:2], tmp_path / "missing.png", *paths[2:]]))
     rows, errors = ([row for row in found if ("error" in row) == bad] for bad in (False, True))
-    predictions, log_probs = classify(network, images)
+    predictions, log_probs = network.predict(images)
     probabilities = np.exp(log_probs)
     assert [row["file"] for row in rows] == [str(path) for path in paths]
     assert [row["prediction"] for row in rows] == predictions.tolist()
@@ -472,9 +471,9 @@ def test_of_a_long_list_a_batch_is_read_at_a_time_and_all_have_one_program(tiny_
     assert all(next(rows) == first for _ in range(EVAL_BATCH))
     assert asked == 2 * EVAL_BATCH
     programs = build_programs(network.model, network.recipe, network.device)
-    compiled = programs.classify._cache_size()
+    compiled = programs.predict_chunk._cache_size()
     assert len(list(predict_files(network, [tmp_path / "digit.png"] * (EVAL_BATCH + 3)))) == EVAL_BATCH + 3
-    assert programs.classify._cache_size() == compiled
+    assert programs.predict_chunk._cache_size() == compiled
 
 
 def test_no_more_of_a_stream_is_read_than_an_image_can_have(monkeypatch):

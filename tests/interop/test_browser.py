@@ -9,7 +9,6 @@ import pytest
 
 from jaxmnist.augment.deskew import deskew
 from jaxmnist.models import ARCHS
-from jaxmnist.train.network import classify
 from tests.chromium import EXECUTABLE, Chromium
 from tests.exported_networks import made, network_of, write_page
 from tests.strokes import DIGITS
@@ -82,7 +81,7 @@ def test_the_image_is_shown_as_the_network_sees_it(arch, drawn, browser):
 def test_ten_drawn_digits_get_the_probabilities_of_jax(arch, drawn, browser):
     draw = drawn(arch)
     images, given = zip(*(draw(strokes) for strokes in DIGITS), strict=True)
-    expected = np.exp(classify(network_of(arch), np.stack(images))[1])
+    expected = np.exp(network_of(arch).predict(np.stack(images))[1])
     np.testing.assert_allclose(np.stack(given), expected, rtol=0, atol=1e-4)
     shown = browser.run("document.getElementById('answer-class').textContent")
     assert shown == str(given[-1].argmax())

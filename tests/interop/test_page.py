@@ -16,7 +16,6 @@ from jaxmnist.errors import CheckpointError
 from jaxmnist.interop.browser import read_program
 from jaxmnist.interop.program import run
 from jaxmnist.models import ARCHS
-from jaxmnist.train.network import classify
 from tests.exported_networks import data_of, made, write_page
 from tests.strokes import DIGITS
 
@@ -95,7 +94,7 @@ def test_the_page_computes_the_probabilities_of_its_network(arch, tmp_path):
 @pytest.mark.parametrize("arch", ["second", "third", "dilated", "challenge_ll"])
 def test_the_page_classifies_1000_images_of_mnist_as_jax_does(arch, tmp_path, mnist_dir):
     images = load_dataset("mnist", mnist_dir).test_images[:1000]
-    predictions, log_probs = classify(made(arch).network, images)
+    predictions, log_probs = made(arch).network.predict(images)
     given = classified(write_page(arch, tmp_path), images)
     np.testing.assert_array_equal(given.argmax(1), predictions)
     np.testing.assert_allclose(given, np.exp(log_probs), rtol=0, atol=1e-4)

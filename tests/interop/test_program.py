@@ -18,7 +18,6 @@ from jaxmnist.interop.program import BATCH, run, trace
 from jaxmnist.interop.stablehlo import run_stablehlo, to_stablehlo
 from jaxmnist.models import ARCHS
 from jaxmnist.models.structure import layers
-from jaxmnist.train.network import classify
 from tests.conftest import FIXTURES
 from tests.exported_networks import made, network_of
 
@@ -44,7 +43,7 @@ def test_a_program_gives_the_probabilities_that_pytorch_gave(arch):
 @pytest.mark.parametrize(("arch", "overrides"), [*NORMS, ("flagship", {})])
 def test_a_program_gives_the_probabilities_that_jax_gives(arch, overrides):
     network, _, images, probabilities = made(arch, **overrides)
-    expected = np.exp(classify(network, images)[1])
+    expected = np.exp(network.predict(images)[1])
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=2e-6)
 
 

@@ -24,7 +24,6 @@ from jaxmnist.models import ARCHS
 from jaxmnist.runs import weights
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.weights import read_weights
-from jaxmnist.train.network import classify
 from tests.conftest import FIXTURES
 from tests.exported_networks import network_of
 from tests.interop.test_torch import weights_of
@@ -96,7 +95,7 @@ def test_the_network_of_a_file_is_the_one_of_the_run_it_came_from(file, trained,
     assert (network.arch, network.recipe) == ("second", recipe_of("second"))
     assert (network.config, network.epoch, network.step) == (None, None, None)
     for ours, its in zip(
-        classify(network, digits.test_images), classify(trained, digits.test_images), strict=True
+        network.predict(digits.test_images), trained.predict(digits.test_images), strict=True
     ):
         np.testing.assert_array_equal(ours, its)
 
@@ -111,7 +110,7 @@ def test_an_arch_is_recognised_by_the_names_and_shapes_of_its_arrays(tmp_path, a
 def test_a_recipe_that_is_named_decides_the_normalisation(file, digits):
     other = read_weights(file, CPU, "second", "dilated")
     assert other.recipe == get_recipe("dilated")
-    own, changed = (classify(network, digits.test_images)[1] for network in (read_weights(file, CPU), other))
+    own, changed = (network.predict(digits.test_images)[1] for network in (read_weights(file, CPU), other))
     assert np.abs(own - changed).max() > 1e-3
     for options, message in {
         ("forth", None): "no arch 'forth'",

@@ -12,7 +12,7 @@ from jaxmnist.diagnostics.benchmark.turns import Timed
 from jaxmnist.models import create_model
 from jaxmnist.runtime.devices import Device
 from jaxmnist.train.jit import EVAL_BATCH, build_programs
-from jaxmnist.train.network import Network, classify
+from jaxmnist.train.network import Network
 
 EVALUATED = 10_000
 """Images of an evaluation, as many as MNIST has for testing."""
@@ -30,7 +30,9 @@ def evaluation(arch: str, recipe: Recipe, device: Device) -> Timed:
     def evaluate(count: int) -> Any:
         metrics = jax.device_put(train.no_metrics(), device)
         batches = np.int32(-(-count // EVAL_BATCH))
-        return programs.evaluate_chunk(state, metrics, train.EpochData(images, labels, order), np.int32(0), batches)
+        return programs.evaluate_chunk(
+            state, metrics, train.EpochData(images, labels, order), np.int32(0), batches
+        )
 
     return Timed(evaluate)
 
@@ -45,6 +47,6 @@ def prediction(arch: str, recipe: Recipe, device: Device) -> Timed:
 
     def predict(count: int) -> None:
         for number in range(count):
-            classify(network, images[number : number + 1])
+            network.predict(images[number : number + 1])
 
     return Timed(predict)

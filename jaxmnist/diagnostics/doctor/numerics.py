@@ -75,13 +75,20 @@ def _run(
     )
     programs = build_programs(create_model(arch, dropout=0.0), recipe, device)
     variables: Any = jax.device_put({"batch_stats": {}, **from_torch(arch, weights)}, device)
-    _, log_probs = jax.device_get(programs.classify(variables, images))
+    _, log_probs = jax.device_get(programs.predict_chunk(variables, images))
     params = variables["params"]
     optimizer_state = make_optimizer(recipe).init(params)
     state = train.TrainState(jnp.int32(0), params, variables["batch_stats"], optimizer_state, jnp.int32(0))
     order = np.arange(len(images), dtype=np.int32)
     state, sums = programs.train_chunk(
-        *(state, train.no_metrics(), train.EpochData(images, labels, order), np.int32(0), np.int32(1), jax.random.key(0))
+        *(
+            state,
+            train.no_metrics(),
+            train.EpochData(images, labels, order),
+            np.int32(0),
+            np.int32(1),
+            jax.random.key(0),
+        )
     )
     state, sums = jax.device_get((state, sums))
     after = {"params": state.params} | ({"batch_stats": state.batch_stats} if state.batch_stats else {})

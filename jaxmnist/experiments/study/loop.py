@@ -17,7 +17,6 @@ from jaxmnist.runs.progress import Callback, Progress
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.files import remove_tree
-from jaxmnist.train.network import classify
 
 GO_ON = "and the same command goes on from there"
 
@@ -73,7 +72,7 @@ def predict(study: Study, seed: int, dataset: Dataset, device: Device) -> None:
         counts = len(dataset.train_labels), len(dataset.test_labels)
         indices = seed_config(study, seed).splits(*counts)["val"]
         images, labels = dataset.train_images[indices], dataset.train_labels[indices]
-    predictions, _ = classify(network, images)
+    predictions, _ = network.predict(images)
     try:
         write_predictions(study, seed, predictions, labels)
     except OSError as error:
