@@ -1,10 +1,10 @@
-"""The few array kernels where speed is won, and where the sources' numerics are pinned down.
+"""Array kernels that decide the speed, or fix the numerics of the sources.
 
-Feature maps are `[channels, height, width, batch]` throughout: with the batch innermost a convolution is a
-plain matrix product over long contiguous rows, a shift of the map is a contiguous copy and every reduction
-vectorises. On a CPU that is several times faster than XLA's own convolution and does not slow down inside a
-loop (jax issue 12868). On other platforms XLA assigns physical layouts itself, so the same program hands the
-convolution to the vendor's library. This package is the only place that chooses.
+Feature maps are `[channels, height, width, batch]` throughout: with the batch innermost a convolution is a plain
+matrix product over long contiguous rows, a shift of the map is a contiguous copy, and every reduction vectorises.
+On a CPU that is several times faster than XLA's own convolution and does not slow down inside a loop (jax issue
+12868). On other platforms XLA assigns physical layouts itself, so the same program calls the convolution of the
+vendor's library. Only this package chooses between the two.
 """
 
 import functools
@@ -33,15 +33,15 @@ __all__ = [
 
 
 def compiler_options(device: Device) -> dict[str, bool | int | str]:
-    """What to give `jax.jit` for programs with convolutions on that device.
+    """Returns the compiler options of `jax.jit` for programs with convolutions on a device.
 
     On a CPU:
 
-    - It keeps the barriers of this package through fusion. XLA drops them before, and then computes what
-      precedes a convolution (dropout's hash, GELU's derivative) anew for every shifted copy of the map: the
-      training step of `third` takes twice as long. An XLA without a pass of that name ignores the option.
-    - LLVM optimises at level 1 instead of 3: `third` compiles in 4.4 s instead of 6.4 s, and the step takes
-      the same time (medians 23.4 and 24.4 ms in turn), as its loops are vectorised either way.
+    - The barriers of this package survive fusion. By default XLA drops them first and recomputes the input of a
+      convolution (dropout's hash, GELU's derivative) for every shifted copy of the map, and the training step of
+      `third` takes twice as long. An XLA without a pass of that name ignores the option.
+    - LLVM optimises at level 1 instead of 3: `third` compiles in 4.4 s instead of 6.4 s, and the step takes the
+      same time (medians 23.4 and 24.4 ms in turn), as its loops are vectorised either way.
     """
     if device.platform != "cpu":
         return {}
@@ -49,24 +49,24 @@ def compiler_options(device: Device) -> dict[str, bool | int | str]:
 
 
 def to_batch_minor(images: Float[Array, "batch h w c"]) -> Float[Array, "c h w batch"]:
-    """Images in the public order as a feature map in the order of this package."""
+    """Transposes images to the feature map layout of this package."""
     return images.transpose(3, 1, 2, 0)
 
 
 @jax.custom_vjp
 def max_pool2(x: Float[Array, "c h w batch"]) -> Float[Array, "c h_half w_half batch"]:
-    """Maximum over 2x2 windows with stride 2; an odd last row or column is dropped.
+    """Takes the maximum over 2x2 windows with stride 2; an odd last row or column is dropped.
 
-    A tie's gradient goes to the first of the equal elements in row order, as in the sources. Ties are
-    the rule, not the exception: wherever the image is blank, neighbouring features are equal.
+    The gradient of a tie goes to the first of the equal elements in row order, as in the sources. Ties are
+    common: wherever the image is blank, neighbouring features are equal.
     """
     return functools.reduce(jnp.maximum, _pool_corners(x))
 
 
 def _max_pool2_forward(x):
     top_left, top_right, bottom_left, bottom_right = _pool_corners(x)
-    # Comparisons of the elements with each other, never with the maximum: XLA may compute the map anew for
-    # the gradient and round it differently than where the maximum was taken, and then none is equal to it.
+    # Elements are compared with each other, never with the maximum: XLA may recompute the map for the gradient
+    # with another rounding, and then no element equals the maximum.
     right_of_top = top_right > top_left
     right_of_bottom = bottom_right > bottom_left
     top, bottom = jnp.maximum(top_left, top_right), jnp.maximum(bottom_left, bottom_right)
@@ -74,7 +74,7 @@ def _max_pool2_forward(x):
 
 
 def _max_pool2_backward(residuals, dy):
-    # The map is here for its shape alone; as its values are not used, the compiler does not keep it.
+    # Only the shape of the map is used, so the compiler does not keep its values.
     x, lower, right_of_top, right_of_bottom = residuals
     c, height, width, batch = x.shape
 
@@ -91,7 +91,7 @@ max_pool2.defvjp(_max_pool2_forward, _max_pool2_backward)
 
 
 def _pool_corners(x):
-    # Slices and maxima rather than `reduce_window`, whose gradient is serial on a CPU and half of the step.
+    # Not `reduce_window`: its gradient is serial on a CPU and takes half of the step.
     height, width = x.shape[1:3]
     even = x[:, : height // 2 * 2, : width // 2 * 2]
     return [
@@ -100,25 +100,25 @@ def _pool_corners(x):
 
 
 def map_mean(x: Float[Array, "c h w batch"]) -> Float[Array, "c 1 1 batch"]:
-    """Mean of each map.
+    """Computes the mean of each map.
 
-    On a CPU the map is computed first, with the barrier: inside the reduction XLA's library repeats whatever
-    comes before it, several times slower than a loop does (7 % of an evaluation of `third`).
+    On a CPU a barrier makes XLA compute the map first: fused into the reduction it is several times slower (7 %
+    of an evaluation of `third`).
     """
     x = lax.platform_dependent(x, cpu=lax.optimization_barrier, default=lambda x: x)
     return x.mean((1, 2), keepdims=True)
 
 
 def resize_nearest(x: Float[Array, "c h w batch"], size: int) -> Float[Array, "c size size batch"]:
-    """Nearest-neighbour resize that reads source index floor(i * in / out), as the sources do.
+    """Resizes to the nearest neighbour with source index floor(i * in / out), as the sources do.
 
-    `jax.image.resize` samples at half-pixel centres instead and reads other pixels.
+    `jax.image.resize` samples at half-pixel centres and reads other pixels.
     """
     return _take_rows(_take_rows(x, size, axis=1), size, axis=2)
 
 
 def _take_rows(x, size, axis):
-    # Runs of equal stride as slices: the gradient of a slice is a pad, that of a gather a slow scatter.
+    # Slices of equal stride: the gradient of a slice is a pad, that of a gather a slow scatter.
     index = np.arange(size) * x.shape[axis] // size
     parts = []
     start = 0
@@ -136,21 +136,21 @@ def _take_rows(x, size, axis):
 def random_words(
     key: Key[Array, ""] | UInt32[Array, " words"], shape: tuple[int, ...]
 ) -> UInt32[Array, "..."]:
-    """Uniform random 32-bit words: a counter-based integer hash of the key and each element's index.
+    """Draws uniform random 32-bit words: a counter-based integer hash of the key and each element's index.
 
-    Two multiply-and-shift rounds of MurmurHash3's finaliser after a keyed one. For a network's many draws of
-    different sizes threefry costs 8 ns an element on a CPU and most of the compile time (the initial weights
-    of `third`: 8 s against 1 s); this one costs under 0.5 ns. Keys still come from `jax.random`.
+    A keyed multiply-and-shift round is followed by two of MurmurHash3's finaliser. For a network's many draws of
+    different sizes threefry costs 8 ns an element on a CPU and most of the compile time (the initial weights of
+    `third`: 8 s instead of 1 s); this hash costs under 0.5 ns. Keys still come from `jax.random`.
 
     Args:
-        key: equal keys give equal words; its first two words count.
+        key: equal keys give equal words; only the first two words of the key are used.
         shape: shape of the result.
     """
     first, second = jax.random.key_data(key)[:2]
-    # A flat index cannot be divided along the last axis; its parts can, and make the same words.
+    # A flat index cannot be sharded along the last axis; a sum of iotas can, and gives the same words.
     index = _index(shape) if is_on_mesh() else lax.iota(jnp.uint32, int(np.prod(shape)))
     words = (index ^ first) * np.uint32(0x9E3779B1)
-    # Both rounds follow the second word: with one, draws whose keys differ only there are correlated.
+    # Two rounds follow the second word: with one, draws whose keys differ only in that word are correlated.
     words = (words ^ (words >> 16)) + second
     words = (words ^ (words >> 16)) * np.uint32(0x85EBCA6B)
     words = (words ^ (words >> 13)) * np.uint32(0xC2B2AE35)
@@ -158,7 +158,7 @@ def random_words(
 
 
 def _index(shape: tuple[int, ...]) -> UInt32[Array, "..."]:
-    """Each element's index in the flat order."""
+    """Index of each element in the flat order."""
     strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
     parts = [
         lax.broadcasted_iota(jnp.uint32, shape, axis) * np.uint32(strides[axis]) for axis in range(len(shape))

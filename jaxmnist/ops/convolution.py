@@ -21,7 +21,7 @@ def conv2d(
     padding: int = 0,
     dilation: int = 1,
 ) -> Float[Array, "c_out h_out w_out batch"]:
-    """Cross-correlation with stride 1 and symmetric zero padding.
+    """Computes the cross-correlation with stride 1 and symmetric zero padding.
 
     Args:
         x: feature map.
@@ -73,23 +73,23 @@ _SLICE_BYTES = 8 * 2**20
 
 
 def _slices(x, kernel) -> int:
-    """In how many parts of the batch a convolution is done, so that a part's stacked copies stay in cache.
+    """Number of parts of the batch, so that the stacked copies of a part stay in cache.
 
-    A step of `step1` takes 1.2 s of processor time instead of 1.5 s (batch 128); where the copies of the whole
-    batch are small, slices cost more than they save.
+    A step of `step1` takes 1.2 s of processor time instead of 1.5 s (batch 128); if the copies of the whole batch
+    are small, slices cost more than they save.
     """
     stacked = kernel.shape[1] * x.size * x.dtype.itemsize
     batch = x.shape[3]
-    if is_on_mesh():  # a part would not lie on all devices
+    if is_on_mesh():  # a slice would not lie on all devices
         return 1
-    # An export for any number of images does not know it.
+    # The batch size is symbolic in an export for any number of images.
     whole = is_symbolic_dim(batch) or kernel.shape[1] == 1 or stacked <= _SLICE_BYTES or batch % _SLICE_IMAGES
     return 1 if whole else int(batch // _SLICE_IMAGES)
 
 
-# The barriers have what enters a convolution computed once and kept: left alone, XLA repeats whatever comes
-# before in every later loop that reads it (`compiler_options`). In training the result is kept as well, as its
-# gradient needs it; in evaluation a single loop reads the sums of shifts, and takes them itself.
+# The barriers make XLA compute the input of a convolution once: without them it recomputes the input in every
+# loop that reads it (`compiler_options`). In training the result is kept too, as its gradient needs it; in
+# evaluation the single loop that reads the result adds the shifts itself.
 
 
 def _cpu_conv(x, kernel, *, padding, dilation):
@@ -111,7 +111,7 @@ def _cpu_conv_vjp(x, kernel, dy, *, padding, dilation):
 
 
 def _patch_conv(x, kernel, padding, dilation):
-    """A map of one channel: one product with all its patches, which then are no larger than the result."""
+    """Convolves a map of one channel by one product with all its patches, which are no larger than the result."""
     patches = lax.optimization_barrier(_patches(x, kernel, padding, dilation))
     return lax.dot_general(kernel.reshape(-1, kernel.shape[3]).T, patches, (((1,), (0,)), ((), ())))
 
@@ -122,7 +122,7 @@ def _patch_kernel_gradient(x, kernel, dy, padding, dilation):
 
 
 def _patches(x, kernel, padding, dilation):
-    """The map as each tap of the kernel sees it, stacked in the order of the kernel's rows."""
+    """Shifted copies of the map, one for each tap of the kernel, in row order."""
     x = _pad_map(x, padding)
     kh, kw = kernel.shape[:2]
     height, width = x.shape[1] - (kh - 1) * dilation, x.shape[2] - (kw - 1) * dilation
@@ -131,10 +131,10 @@ def _patches(x, kernel, padding, dilation):
 
 
 def _matmul_conv(x, kernel, padding, dilation):
-    """Stack the column shifts of the map, take one product with all kernel rows, add the row shifts.
+    """Stacks the column shifts of the map, takes one product with all kernel rows, adds the row shifts.
 
-    Of the ways to write a small convolution as products this keeps the copies (kw maps) and the product's
-    surplus (the rows that fall outside) smallest; a full patch matrix copies kh * kw maps.
+    Of all ways to write a small convolution as products this has the fewest copies (kw maps, where a full patch
+    matrix copies kh * kw) and the smallest surplus in the product (the rows that fall outside).
     """
     kh, kw, _, c_out = kernel.shape
     columns = _stack_column_shifts(_pad_map(x, padding), kw, dilation)
@@ -148,7 +148,7 @@ def _matmul_conv(x, kernel, padding, dilation):
 
 
 def _matmul_conv_vjp(x, kernel, dy, padding, dilation):
-    """The transpose of each step of `_matmul_conv`, by itself for each band of the map's rows."""
+    """Transposes each step of `_matmul_conv`, separately for each band of rows."""
     kh, kw, c_in, c_out = kernel.shape
     height, width = x.shape[1:3]
     x = _pad_map(x, padding)
@@ -171,11 +171,11 @@ _BAND_ROWS = 8
 
 
 def _bands(height: int) -> list[tuple[int, int]]:
-    """First and last (exclusive) rows of the bands that a map is differentiated in.
+    """First and last (exclusive) rows of the bands in which a map is differentiated.
 
-    The library divides what a product gives and not what it sums over, so a kernel's gradient runs on one
-    thread; two of half the pixels run side by side. Their sums must not read the same copies, or they wait.
-    Small maps gain less than their longer program costs to compile.
+    The library parallelises over the elements of a product, not over its sums, so the gradient of a kernel runs
+    on one thread; two products over half the pixels run side by side, unless they read the same copies. Small
+    maps gain less than the longer program costs to compile.
     """
     if height < 2 * _BAND_ROWS or is_on_mesh():  # on a mesh each device has a thread of its own
         return [(0, height)]
@@ -183,7 +183,7 @@ def _bands(height: int) -> list[tuple[int, int]]:
 
 
 def _band_vjp(x, kernel, rows, dilation):
-    """Gradients of a band and, as `[kh * c_out, kw * c_in]`, of the kernel, from the stacked rows of `dy`."""
+    """Gradients of a band and of the kernel `[kh * c_out, kw * c_in]`, from the stacked rows of `dy`."""
     kw, c_in = kernel.shape[1:3]
     overhang = (kw - 1) * dilation
     d_columns = lax.dot_general(_kernel_matrix(kernel), rows, (((0,), (0,)), ((), ())))
@@ -198,7 +198,7 @@ def _band_vjp(x, kernel, rows, dilation):
 
 
 def _rows(x, top, bottom):
-    """Rows `top` to `bottom` (exclusive) of a map, with zeros for those that it does not have."""
+    """Rows `top` to `bottom` (exclusive) of a map, with zeros outside the map."""
     inside = x[:, max(top, 0) : max(bottom, 0)]
     above = min(max(-top, 0), bottom - top)
     below = bottom - top - above - inside.shape[1]
@@ -206,10 +206,10 @@ def _rows(x, top, bottom):
 
 
 def _products_of_rows(x, y):
-    """Scalar products of each channel of a map with each of another: `[c_x, c_y]`."""
-    if is_on_mesh():  # flat, the batch could not be divided: every device would get the whole maps
+    """Scalar products of each channel of one map with each channel of another: `[c_x, c_y]`."""
+    if is_on_mesh():  # a flattened batch cannot be sharded: every device would get the whole maps
         return lax.dot_general(x, y, (((1, 2, 3), (1, 2, 3)), ((), ())))
-    # Flat, or XLA makes a transposed copy of `y`: 10 % of the step, as the rows share a few cache sets.
+    # Flattened, or XLA makes a transposed copy of `y`: 10 % of the step, as the rows share a few cache sets.
     return jnp.inner(x.reshape(len(x), -1), y.reshape(len(y), -1))
 
 

@@ -1,4 +1,4 @@
-"""Normalisation of a training batch by its own statistics, with its gradient written out.
+"""Batch normalisation in training, with its gradient written out.
 
 Feature maps are `[channels, height, width, batch]`, see `jaxmnist.ops`.
 """
@@ -13,13 +13,13 @@ from jaxtyping import Array, Float
 
 
 class Moments(NamedTuple):
-    """Statistics of each channel over the images that count."""
+    """Statistics of each channel over the images whose mask is 1."""
 
     mean: Float[Array, " c"]
     variance: Float[Array, " c"]
     """Biased: divided by `values`."""
     values: Float[Array, ""]
-    """How many entered each."""
+    """Number of values behind each mean."""
 
 
 def batch_norm(
@@ -29,21 +29,22 @@ def batch_norm(
     mask: Float[Array, " batch"] | None,
     epsilon: float,
 ) -> tuple[Float[Array, "c h w batch"], Moments]:
-    """The map with mean 0 and variance 1 in each channel, times `scale`, plus `bias`.
+    """Normalises each channel to mean 0 and variance 1, multiplies by `scale` and adds `bias`.
 
-    Automatic differentiation passes over the map once for each of the ways by which a value enters the result;
-    the sum of these ways is short. It saves a tenth of the training step of `third`.
+    Automatic differentiation passes over the map once for each path from a value to the result; the sum of these
+    paths is short. The gradient below saves a tenth of the training step of `third`.
 
     Args:
         x: feature map.
-        scale, bias: of each channel.
-        mask: 1 for images that count in the statistics, 0 for padding; None counts all.
+        scale: factor of each channel.
+        bias: summand of each channel.
+        mask: 1 for images that enter the statistics, 0 for padding; None takes all images.
         epsilon: added to the variance.
 
     Returns:
         The normalised map, padding included, and the statistics, through which no gradient flows.
     """
-    result: Any = _batch_norm(x, scale, bias, mask, epsilon)
+    result: Any = _batch_norm(x, scale, bias, mask, epsilon)  # the decorator hides the type
     return result
 
 
@@ -62,7 +63,7 @@ def _forward(x, scale, bias, mask, epsilon):
 def _backward(epsilon, residuals, gradients):
     del epsilon
     x, moments, rate, scale, mask = residuals
-    # Once, not in each of the three loops below.
+    # Computed once, not in each of the three loops below.
     dy = lax.optimization_barrier(gradients[0])
     centred = x - _per_channel(moments.mean)
     d_bias = dy.sum((1, 2)).sum(1)
@@ -80,7 +81,7 @@ def _moments(x, mask):
     height, width = x.shape[1:3]
     weight = _ones_unless(mask, x)
     values = weight.sum() * (height * width)
-    # Sums over the map first, the batch last: the mask then costs one tiny product instead of a pass.
+    # Sums over the map first and over the batch last: the mask then costs a tiny product instead of a pass.
     mean = x.sum((1, 2)) @ weight / values
     centred = x - _per_channel(mean)
     return Moments(mean, (centred * centred).sum((1, 2)) @ weight / values, values)

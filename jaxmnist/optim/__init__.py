@@ -1,7 +1,7 @@
-"""Optimizers: a recipe becomes an Optax transformation that carries its learning rate in its state.
+"""Optimizers: Optax transformations that carry the learning rate in their state.
 
-The rate is applied last, outside the momentum buffer (v = m v + g; w = w - lr v); in the state, it needs no
-new compilation when it changes, and runs with rates of their own fit side by side under `jax.vmap`.
+The rate is applied last, outside the momentum buffer (v = m v + g; w = w - lr v). As part of the state it changes
+without a new compilation, and runs with different rates fit side by side under `jax.vmap`.
 """
 
 from typing import Any
@@ -41,13 +41,15 @@ def make_optimizer(
     learning_rate: ScalarLike | None = None,
     weight_decay: ScalarLike | None = None,
 ) -> optax.GradientTransformation:
-    """The recipe's optimizer: at a constant rate, with plateau cuts or by a schedule. Its steps equal those of
-    `torch.optim`.
+    """Makes a recipe's optimizer: at a constant rate, with plateau cuts or by a schedule.
+
+    Its steps equal those of `torch.optim`.
 
     Args:
-        recipe: what decides.
-        total_steps: of the whole training, see `Recipe.total_steps`; a recipe with a schedule needs it to update.
-        learning_rate, weight_decay: instead of the recipe's; may be traced.
+        recipe: optimizer, momentum, schedule and decay.
+        total_steps: number of steps of the training, see `Recipe.total_steps`; required for updates by a schedule.
+        learning_rate: replaces the recipe's; may be traced.
+        weight_decay: replaces the recipe's; may be traced.
 
     Raises:
         UsageError: a value of the recipe is out of range.
@@ -68,21 +70,21 @@ def make_optimizer(
             threshold=plateau.threshold,
             min_lr=plateau.min_lr,
         )
-    share: Any = recipe.weight_decay if weight_decay is None else weight_decay
-    # A traced decay is applied even if it is zero, which cannot be seen.
-    decays = isinstance(share, Tracer) or share
+    rate_of_decay: Any = recipe.weight_decay if weight_decay is None else weight_decay
     mask = _kernels if recipe.decay_on == "kernels" else None
-    decay = optax.add_decayed_weights(share, mask) if decays else optax.identity()
+    # The value of a traced decay is unknown, so it is applied even if it is zero.
+    decays = isinstance(rate_of_decay, Tracer) or rate_of_decay
+    decay = optax.add_decayed_weights(rate_of_decay, mask) if decays else optax.identity()
     if recipe.optimizer == "sgd":
         return optax.chain(decay, optax.trace(recipe.momentum, recipe.nesterov), rate)
     moments = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
-    # L2 decay is part of the gradient, decoupled decay joins after the moments.
+    # L2 decay is part of the gradient; decoupled decay is added after the moments.
     order = (decay, moments) if recipe.optimizer == "adam" else (moments, decay)
     return optax.chain(*order, rate)
 
 
 def learning_rate(opt_state: PyTree) -> Float32[Array, "..."]:
-    """The learning rate now in force: one number, or one per run in a state stacked by `jax.vmap`.
+    """Returns the current learning rate: one number, or one per run in a state stacked by `jax.vmap`.
 
     Raises:
         UsageError: `opt_state` does not hold exactly one rate of this module.
@@ -91,20 +93,20 @@ def learning_rate(opt_state: PyTree) -> Float32[Array, "..."]:
     rates = [node.learning_rate for node in nodes if _is_rate_state(node)]
     if len(rates) != 1:
         raise UsageError(
-            f"the optimizer state holds {len(rates)} learning rates where one is expected; "
+            f"the optimizer state holds {len(rates)} learning rates instead of one; "
             "end the optimizer's chain with one reduce_on_plateau, scheduled_rate or constant_rate."
         )
     return rates[0]
 
 
 def moments(opt_state: PyTree) -> list[Array]:
-    """What an optimizer remembers of gradients: its state without counts, and without learning rates."""
+    """Returns the moments of gradients: the optimizer state without step counts and learning rates."""
     nodes = jax.tree.leaves(opt_state, is_leaf=_is_rate_state)
     return [leaf for leaf in nodes if not _is_rate_state(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)]
 
 
 def _kernels(params: PyTree) -> PyTree:
-    """Which parameters are kernels: of convolutions and linear layers, by their name."""
+    """Mask of the parameters named `kernel`, those of convolutions and linear layers."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 

@@ -1,4 +1,4 @@
-"""Averages of weights over the steps of a training."""
+"""Exponential moving average of the weights."""
 
 import jax
 import jax.numpy as jnp
@@ -8,16 +8,16 @@ from jaxmnist.config import Averaging
 
 
 def moved_average(average: PyTree, variables: PyTree, step: Int32[Array, ""], averaging: Averaging) -> PyTree:
-    """The average after a step: an exponential moving average that is warmed up.
+    """Updates an exponential moving average with the variables after a step.
 
-    It keeps min(decay, (1 + n) / (10 + n)) of itself in the step with n averaged ones before it, as TensorFlow's
-    `ExponentialMovingAverage` does with `num_updates`; before the first one, nothing.
+    The decay is warmed up: after n averaged steps it is min(decay, (1 + n) / (10 + n)), as in TensorFlow's
+    `ExponentialMovingAverage` with `num_updates`. Before the first averaged step the average equals the variables.
 
     Args:
-        average: before the step; running statistics are averaged as weights are.
-        variables: what the step left.
-        step: number of the step, counted from the first that is averaged; negative before that.
-        averaging: the recipe's.
+        average: average before the step, of weights and running statistics alike.
+        variables: variables after the step.
+        step: number of the step, counted from the first averaged one; negative before it.
+        averaging: decay of the recipe.
     """
     n = jnp.maximum(step, 0).astype(jnp.float32)
     kept = jnp.where(step < 0, 0.0, jnp.minimum(jnp.float32(averaging.decay), (1 + n) / (10 + n)))

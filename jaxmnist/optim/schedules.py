@@ -1,4 +1,4 @@
-"""Learning rates as the last part of an optimizer's chain: constant, or a function of the step."""
+"""Learning rates as the last part of an optimizer's chain: constant or scheduled by step."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,9 @@ from jaxmnist.errors import UsageError
 
 
 def constant_rate(lr: ScalarLike) -> optax.GradientTransformation:
-    """Multiplies updates by minus a learning rate that never changes; put it last in `optax.chain`.
+    """Returns a transformation that multiplies updates by minus a constant learning rate.
+
+    Put it last in `optax.chain`.
 
     Raises:
         UsageError: `lr` is not traced and negative or not finite.
@@ -28,13 +30,15 @@ def constant_rate(lr: ScalarLike) -> optax.GradientTransformation:
 def scheduled_rate(
     lr: ScalarLike, schedule: Schedule, total_steps: int | None
 ) -> optax.GradientTransformation:
-    """Multiplies updates by minus a learning rate that follows a schedule; put it last in `optax.chain`.
+    """Returns a transformation that multiplies updates by minus a scheduled learning rate.
+
+    Put it last in `optax.chain`.
 
     Args:
-        lr: the highest rate; may be traced.
+        lr: highest rate; may be traced.
         schedule: course of the rate.
-        total_steps: of the whole training. Without it there can be a state, to learn its shape from, but no
-            update.
+        total_steps: number of steps of the training. Without it a state can be made, for its shape, but an update
+            raises a ValueError.
 
     Raises:
         UsageError: `lr` is not traced and negative or not finite.
@@ -48,7 +52,7 @@ def scheduled_rate(
 
     def update(updates, state, params=None):
         if total_steps is None:
-            raise ValueError("an update by a schedule needs to know the number of all steps")
+            raise ValueError("a scheduled update needs total_steps, the number of steps of the training")
         rate = jnp.asarray(lr * share(state.steps), jnp.float32)
         state = ScheduledRateState(rate, state.steps + 1)
         return descend(updates, state, params)
@@ -57,18 +61,18 @@ def scheduled_rate(
 
 
 def shares(schedule: Schedule, total_steps: int) -> Callable[[Int32[Array, ""]], Float32[Array, ""]]:
-    """Share of the highest rate that each step has, by its number from 0."""
+    """Returns a function from the number of a step, from 0, to its share of the highest rate."""
     warm_up = round(schedule.warm_up * total_steps)
     end = 0.0 if schedule.end_divisor is None else 1 / schedule.end_divisor
     first = 1 / schedule.start_divisor if warm_up else 1.0
     turns = {warm_up: schedule.start_divisor} if warm_up else {}
-    # With a warm-up of all steps but a part of one there is no room for the fall.
+    # A warm-up of nearly all steps leaves no room for the fall.
     turns = {step: scale for step, scale in turns.items() if step < total_steps} | {total_steps: end}
     shape = "cosine" if schedule.kind == "one_cycle" else "linear"
     interpolated = optax.piecewise_interpolate_schedule(shape, first, turns)
 
     def share(step: Int32[Array, ""]) -> Float32[Array, ""]:
-        # Optax mixes types.
+        # Optax mixes dtypes.
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             return jnp.asarray(interpolated(step), jnp.float32)
 
@@ -85,19 +89,23 @@ class ScheduledRateState(NamedTuple):
     """State of `scheduled_rate`."""
 
     learning_rate: Float32[Array, ""]
-    """Of the last step taken; before one, of the first."""
+    """Rate of the last step, or of the first before any step."""
     steps: Int32[Array, ""]
-    """Steps taken."""
+    """Number of steps taken."""
 
 
 def descend(updates, state, params=None):
-    """The `update` of every rate that a step does not change: updates times minus the rate in the state."""
+    """Multiplies updates by minus the learning rate in the state, which stays as it is; an Optax `update`."""
     del params
     return jax.tree.map(lambda update: -state.learning_rate.astype(update.dtype) * update, updates), state
 
 
 def number(name: str, value: ScalarLike, below: float = math.inf, whole: bool = False) -> float | Array:
-    """The value as it is if traced, otherwise checked and in float64."""
+    """Checks a number and converts it to a float, unless it is traced.
+
+    Raises:
+        UsageError: the number is negative, not below the limit, or not whole although `whole`.
+    """
     if isinstance(value, Tracer):
         return value
     number = np.asarray(value, np.float64).item()
@@ -107,6 +115,10 @@ def number(name: str, value: ScalarLike, below: float = math.inf, whole: bool = 
 
 
 def require(name: str, value: object, holds: bool, wanted: str) -> None:
-    """Raises a UsageError about a value of a schedule unless something holds."""
+    """Checks a value of a schedule.
+
+    Raises:
+        UsageError: the condition does not hold.
+    """
     if not holds:
         raise UsageError(f"the learning-rate schedule has {name}={value!r}, which must be {wanted}.")

@@ -79,9 +79,9 @@ def test_rows_move_ten_pixels_at_most():
     assert np.flatnonzero(moved[27] > 1).tolist() == [17]
 
 
-def test_compiled_as_for_training_it_is_the_same(digits):
+def test_the_compiler_options_of_training_change_nothing(digits):
     images = jnp.asarray(digits[:64], jnp.float32)
-    compiled = jax.jit(deskew, compiler_options=ops.compiler_options(jax.devices()[0]))
+    compiled = jax.jit(deskew_batch, compiler_options=ops.compiler_options(jax.devices()[0]))
     np.testing.assert_allclose(compiled(images), deskew(images), rtol=0, atol=1e-3)
 
 

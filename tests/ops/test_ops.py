@@ -1,4 +1,4 @@
-"""Kernels: the fast lowering computes what the definition says, with the sources' gradients."""
+"""Tests of kernels: the fast lowering agrees with the definition, with the gradients of the sources."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def library_conv(x, kernel, padding, dilation):
     )
 
 
-# Whole, and in two bands; of the lower map some kernel rows see nothing in one of them.
+# In one band and in two; with the lower map some kernel rows lie outside one of the bands.
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize(("rows", "band_rows"), [(11, 8), (7, 2)])
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_convolution_in_slices_of_the_batch_equals_that_of_the_library(monkeyp
         np.testing.assert_allclose(ours, reference, rtol=1e-5, atol=1e-4)  # sums of 4,032 products
 
 
-def test_the_convolution_of_other_platforms_is_the_library_s():
+def test_other_platforms_use_the_convolution_of_the_library():
     x, kernel = normal(0, 4, 11, 9, 6), normal(1, 3, 3, 4, 5)
     text = jax.jit(ops.conv2d).trace(x, kernel).lower(lowering_platforms=("cuda",)).as_text()
     assert "stablehlo.convolution" in text
@@ -132,7 +132,7 @@ def test_batch_norm_and_its_gradients_are_those_of_the_images_that_count(mask):
     def fast(x, scale, bias):
         return ops.batch_norm(x, scale, bias, mask, 1e-3)[0]
 
-    # No gradient comes from padding, as its loss does not count.
+    # Padding has no gradient, as its loss does not count.
     dy = dy if mask is None else dy * mask[None, None, None]
     actual, vjp = jax.vjp(fast, x, scale, bias)
 
@@ -146,7 +146,7 @@ def test_batch_norm_and_its_gradients_are_those_of_the_images_that_count(mask):
 
 
 def shares(first, second, count=2**20):
-    """Random words as numbers in [0, 1)."""
+    """Draws random words as numbers in [0, 1)."""
     words = ops.random_words(jnp.array([first, second], jnp.uint32), (count,))
     return np.asarray(words).astype(np.float64) / 2**32
 

@@ -1,4 +1,4 @@
-"""Averaged weights: the average over steps, statistics included, and that it is what is used."""
+"""Tests of averaged weights: the average over steps, statistics included, and its use in evaluation."""
 
 import dataclasses
 from functools import partial
@@ -21,7 +21,7 @@ KEY = jax.random.key(3)
 
 @pytest.fixture(scope="module")
 def states():
-    """The states before and after five steps; the first three belong to the first epoch."""
+    """Returns the states before and after five steps; the first three belong to the first epoch."""
     random = np.random.default_rng(0)
     images = jnp.asarray(random.integers(0, 256, (20, 28, 28), np.uint8))
     batch = train.Batch(images, jnp.arange(20, dtype=jnp.int32) % 10, jnp.ones(20))
@@ -51,7 +51,7 @@ def test_the_average_is_the_moving_one_over_five_steps_statistics_included(state
         assert np.abs(at(states[-1].variables, path) - at(states[-1].last_variables, path)).max() > 1e-5
 
 
-def test_the_average_is_what_is_evaluated(states):
+def test_the_average_is_evaluated(states):
     batch = train.Batch(jnp.zeros((4, 28, 28), jnp.uint8), jnp.zeros(4, jnp.int32), jnp.ones(4))
     evaluate = jax.jit(partial(train.eval_step, model=Small(dropout=0.0), recipe=RECIPE))
     state = states[-1]
@@ -64,7 +64,7 @@ def test_the_average_is_what_is_evaluated(states):
     assert np.abs(averaged - last).max() > 1e-5
 
 
-def test_without_the_lever_a_state_holds_what_it_always_held():
+def test_without_averaging_a_state_holds_no_average():
     plain = dataclasses.replace(RECIPE, averaging=None)
     setup = {"model": Small(), "optimizer": make_optimizer(plain)}
     with_recipe = jax.eval_shape(partial(train.create_state, recipe=plain, **setup), KEY)
@@ -73,9 +73,9 @@ def test_without_the_lever_a_state_holds_what_it_always_held():
     assert names == {"step", "params", "batch_stats", "opt_state", "bad_steps"}
 
 
-def test_a_long_average_is_not_biased_by_where_it_began():
+def test_a_long_average_is_not_biased_by_its_start():
     average: dict = {"w": jnp.float32(1000.0)}
     for step in range(50):
         average = moved_average(average, {"w": jnp.float32(1.0)}, jnp.int32(step), Averaging(0.9999))
-    # Without a warm-up 995 would be left of the start.
+    # Without a warm-up 995 of the initial 1,000 would remain.
     assert float(average["w"]) == pytest.approx(1.0, abs=1e-3)

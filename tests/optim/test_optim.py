@@ -1,4 +1,4 @@
-"""Optimizers: rates equal PyTorch's, steps equal hand-computed ones, the state behaves as a pytree."""
+"""Tests of optimizers: rates equal PyTorch's, steps equal hand-computed ones, the state is a pytree."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ EVOLUTION = {"lr": 0.02, "mode": "max", "factor": 0.01, "patience": 1, "min_lr":
 
 
 def torch_rates(case):
-    """Rate in force after each epoch, rounded once from torch's float64."""
+    """Rate after each epoch, rounded once from torch's float64."""
     rates = np.full(len(case["metrics"]), case["arguments"]["lr"])
     for epoch, rate in case["changes"]:
         rates[epoch:] = rate
@@ -35,7 +35,7 @@ def initial(optimizer: optax.GradientTransformation) -> Any:
 
 
 def rates_after(state, metrics):
-    """Rate in force after each metric."""
+    """Rates after each metric."""
 
     def epoch(state, metric):
         state = observe(state, metric)
@@ -245,7 +245,7 @@ def test_an_argument_out_of_range_is_named_in_one_sentence(arguments, named):
 
 def test_a_recipe_with_an_unknown_monitor_is_refused():
     plateau = Plateau()
-    # Past the type annotations, which tests execute: as from a file.
+    # Set behind the type annotations, which tests execute: as from a file.
     object.__setattr__(plateau, "monitor", "f1")
     with pytest.raises(UsageError, match="monitor='f1'"):
         make_optimizer(Recipe(name="own", plateau=plateau))
@@ -259,7 +259,7 @@ def test_a_state_without_exactly_one_rate_is_refused():
 
 
 def numpy_adam(gradients, weight, rate, decay, decoupled):
-    """`torch.optim.Adam` or `AdamW`, from their documentation, in float64."""
+    """Runs `torch.optim.Adam` or `AdamW` from their documentation in float64."""
     first = second = 0.0
     for step, gradient in enumerate(gradients, start=1):
         if decoupled:
@@ -303,7 +303,7 @@ def test_weight_decay_of_sgd_enters_the_momentum():
 
 
 def rates(schedule, total_steps, learning_rate_=0.1):
-    """The rate of each step, as the state reports it after the step."""
+    """Rate of each step, as reported by the state after the step."""
     optimizer = make_optimizer(
         Recipe("x", learning_rate=learning_rate_, schedule=schedule), total_steps=total_steps
     )
@@ -338,14 +338,14 @@ def test_one_cycle_is_that_of_optax():
         (Schedule("one_cycle", warm_up=0.0), [0.1, 0.0853553, 0.05, 0.0146447]),
     ],
 )
-def test_a_schedule_is_what_its_words_say(schedule, expected):
+def test_a_schedule_follows_its_fields(schedule, expected):
     np.testing.assert_allclose(rates(schedule, 4), expected, rtol=1e-5)
 
 
 def test_a_state_can_be_made_without_the_number_of_steps_and_not_updated():
     optimizer = make_optimizer(Recipe("x", schedule=Schedule()))
     state = optimizer.init({"w": jnp.ones(2)})
-    with pytest.raises(ValueError, match="number of all steps"):
+    with pytest.raises(ValueError, match="needs total_steps"):
         optimizer.update({"w": jnp.ones(2)}, state)
 
 
