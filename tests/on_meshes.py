@@ -1,8 +1,8 @@
 """The same training on meshes of several sizes: `python -m tests.on_meshes NETWORK STEPS MESH ...` prints JSON.
 
-A process of its own, as the CPU must show itself as eight devices before JAX starts. In float64: sums are taken in
-another order on several devices, and in float32 a rounding makes a ReLU that is all but zero pass or block, within
-some ten steps, after which the weights have other digits but are as good.
+It runs in a process of its own, as the CPU must show up as eight devices before JAX starts. It runs in float64,
+because several devices sum in another order: in float32 a rounding error opens or closes some ReLU within about ten
+steps, and the weights then differ, though they are as good.
 """
 
 import dataclasses
@@ -41,20 +41,20 @@ from jaxmnist.train import vmapped
 from jaxmnist.train.jit import build_programs, jitted
 
 IMAGES = 100
-"""Of 64 images a batch: every other batch is ragged, with 36."""
+"""Number of training images; with 64 images a batch, every other batch has 36."""
 
 SMALL = Recipe("small", batch_size=64, weight_decay=0.01, augmentation=Augmentation(rotation=8.0))
 
 
 def main() -> None:
-    """One line of JSON: for each mesh the largest difference to one device, and what its collectives carry."""
+    """Prints JSON: for each mesh the largest difference from one device, and the bytes that collectives carry."""
     network, steps, *meshes = sys.argv[1:]
     simulate_cpu_devices(8)
     device = select_device("cpu")
     use_compile_cache()
     jax.config.update("jax_enable_x64", True)
-    normalise = train.normalise
-    train.normalise = lambda *values: normalise(*values).astype(np.float64)
+    normalise = train.step.normalise
+    train.step.normalise = lambda *values: normalise(*values).astype(np.float64)
     if network in ARCHS:
         training = Training(create_model(network), get_recipe(network), int(steps))
     else:
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def saved_on_four(training: "Training", trained: Any) -> dict[str, float]:
-    """Whether a state that is saved on a mesh of 2x2 is loaded with the same bytes on a device and on a 1x4 mesh."""
+    """Number of arrays that differ after a save on a 2x2 mesh and a restore on one device and on a 1x4 mesh."""
     differing = 0
     with tempfile.TemporaryDirectory() as folder:
         state, metrics = put(trained, everywhere(select_mesh(jax.devices(), parse_mesh("seed=2,data=2"))))
@@ -102,7 +102,7 @@ def saved_on_four(training: "Training", trained: Any) -> dict[str, float]:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """Some steps of a network, a recipe and the embedded digits."""
+    """A few steps of a network with a recipe on the embedded digits."""
 
     model: Any
     recipe: Recipe
@@ -117,7 +117,7 @@ class Training:
         return self.recipe.total_steps(IMAGES)
 
     def on(self, where: Where, seed: int) -> Any:
-        """State and sums after the steps of one run."""
+        """Returns the state and the metrics of one run."""
         programs = build_programs(self.model, self.recipe, where, self.total_steps)
         keys = put(train.Keys.from_seed(seed), everywhere(where))
         state, metrics = put(self._start(seed), everywhere(where))
@@ -128,7 +128,7 @@ class Training:
         return jax.device_get((state, metrics))
 
     def together(self, where: Where, seeds: tuple[int, ...]) -> Any:
-        """The same for several runs in one program, stacked."""
+        """Returns those of several runs in one program, stacked."""
         setup = {"recipe": self.recipe, "arch": self.model, "total_steps": self.total_steps}
         train_runs = jitted(
             partial(vmapped.train_runs, loop=vmapped.loop_for(where), **setup),
@@ -146,7 +146,7 @@ class Training:
         return jax.device_get((states, metrics))
 
     def carried(self, where: Where) -> dict[str, int]:
-        """Bytes of the results of a step's collectives by their kind."""
+        """Counts the bytes that the collectives of one step return, by kind."""
         programs = build_programs(self.model, self.recipe, where, self.total_steps)
         keys = put(train.Keys.from_seed(3), everywhere(where))
         order = programs.epoch_order(keys.order, np.int32(0), self._split(where))
@@ -177,7 +177,7 @@ class Training:
 
 
 def collectives(program: str) -> dict[str, int]:
-    """Bytes of the results of the collectives in a compiled program, by kind."""
+    """Counts the bytes that the collectives of a compiled program return, by kind."""
     sizes = {"pred": 1, "u8": 1, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
     carried: dict[str, int] = {}
     for result, kind in re.findall(r" = (.+?) (all-\w+|reduce-scatter|collective-permute)\(", program):
@@ -188,7 +188,7 @@ def collectives(program: str) -> dict[str, int]:
 
 
 def difference(one: Any, other: Any) -> float:
-    """The largest difference between two trees of arrays."""
+    """Returns the largest difference between two trees of arrays."""
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return max(float(np.abs(np.subtract(a, b, dtype=np.float64)).max()) for a, b in pairs)
 

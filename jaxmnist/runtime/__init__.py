@@ -1,0 +1,1 @@
+"""Devices, meshes, processes, signals, files and streams."""

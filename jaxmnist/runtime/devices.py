@@ -1,4 +1,4 @@
-"""Where the program runs: device selection, and what JAX needs to know before its first array."""
+"""Device selection, and settings that JAX and the C library need before the first array."""
 
 import contextlib
 import ctypes
@@ -12,7 +12,7 @@ import jax
 from jaxmnist.errors import UsageError
 
 if TYPE_CHECKING:
-    Device = Any  # jaxlib comes without type stubs: a checker cannot know the class
+    Device = Any  # jaxlib ships no type stubs
 else:
     Device = jax.Device
 
@@ -29,9 +29,9 @@ _INSTALL = {
 
 
 def select_device(choice: DeviceChoice = "auto") -> Device:
-    """Makes a device the default one of this process and returns it.
+    """Makes a device the default of this process and returns it.
 
-    Call it before anything else uses JAX: asking for the CPU then keeps other platforms from starting at all.
+    Call it before anything else uses JAX, so that "cpu" keeps other platforms from starting at all.
 
     Args:
         choice: kind of device; "auto" is the platform that JAX prefers, an accelerator if there is one.
@@ -47,9 +47,9 @@ def select_device(choice: DeviceChoice = "auto") -> Device:
     else:
         device = next((found[0] for name in _PLATFORMS[choice] if (found := _devices(name))), None)
     if device is None:
-        there = ", ".join(sorted({device.platform for device in jax.devices()} | {"cpu"}))
+        present = ", ".join(sorted({device.platform for device in jax.devices()} | {"cpu"}))
         raise UsageError(
-            f"no {choice} device is available to JAX, only {there}; "
+            f"no {choice} device is available to JAX, only {present}; "
             f"choose --device auto, or install one: {_INSTALL[choice]}."
         )
     jax.config.update("jax_default_device", device)
@@ -57,9 +57,9 @@ def select_device(choice: DeviceChoice = "auto") -> Device:
 
 
 def simulate_cpu_devices(count: int) -> None:
-    """Has JAX show the CPU as that many devices; call it before anything else uses JAX.
+    """Makes JAX show the CPU as several devices; call it before anything else uses JAX.
 
-    They share the processor's cores: times on them say little of several devices.
+    They share the processor's cores, so times on them say little about real devices.
     """
     jax.config.update("jax_num_cpu_devices", count)
 
@@ -71,73 +71,66 @@ def _devices(platform: str) -> list[Device]:
         return []
 
 
-# Of <malloc.h>.
+# From <malloc.h>.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def _keep_freed_memory() -> None:
-    """Has the C library keep what is freed for the next allocation, where it is glibc.
+    """Makes glibc keep freed memory for the next allocation; does nothing with other C libraries.
 
-    XLA on a CPU allocates its intermediate arrays anew in every call of a program. By default glibc returns
-    blocks of more than 32 MB to the system, which hands them out again page by page, filled with zeros: half
-    the time of a jitted training step (`dilated`, batch 128: 104 ms with 11,600 page faults; 49 ms and none
-    with this), and a fifth in chunks (63 and 50 ms).
+    On a CPU, XLA allocates its intermediate arrays anew in every call. By default glibc returns blocks above
+    32 MB to the system, which hands them out again page by page, filled with zeros. That is half the time of a
+    jitted training step (`dilated`, batch 128: 104 ms with 11,600 page faults; 49 ms and none with this), and a
+    fifth in chunks (63 and 50 ms).
     """
-    try:
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library
-        return
-    for parameter, size in ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, (1 << 31) - 1)):
-        mallopt(parameter, size)
+        for parameter, size in ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, (1 << 31) - 1)):
+            mallopt(parameter, size)
 
 
 def return_freed_memory() -> None:
-    """Gives the system back what lies free, where the C library is glibc: what compiling took, 200 MB and more.
+    """Returns free memory to the system, where the C library is glibc; compilation leaves 200 MB and more.
 
-    For once, after compiling; what a program frees is kept, see `select_device`.
+    Meant for once after compiling; memory that a program frees is kept, see `select_device`.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def use_compile_cache() -> Path | None:
-    """Keeps compiled programs between processes, so that only the first start pays for compilation.
+    """Caches compiled programs on disk, so that only the first start pays for compilation.
 
     Returns:
-        `compile_cache_folder`, or None when it cannot be written: the run then compiles as if there were no cache.
+        `compile_cache_folder()`, or None if it cannot be written; programs are then compiled in every process.
     """
     path = compile_cache_folder()
-    try:
-        if path is None:
-            return None
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    if path is None:
         return None
+    with contextlib.suppress(OSError):
+        path.mkdir(parents=True, exist_ok=True)
     if not os.access(path, os.W_OK):
         return None
     jax.config.update("jax_compilation_cache_dir", str(path))
-    # Every program counts: by default JAX leaves out those that compile in under a second.
+    # All programs: by default JAX leaves out those that compile in under a second.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return path
 
 
 def compile_cache_folder() -> Path | None:
-    """Where compiled programs are kept: JAX's own setting `JAX_COMPILATION_CACHE_DIR` where that is set, otherwise
-    `$XDG_CACHE_HOME/jaxmnist/xla` (`~/.cache` without that variable, `~/Library/Caches` on a Mac).
+    """Folder for compiled programs; None without a home folder.
 
-    Returns:
-        The folder, which need not be there; None when there is no home folder to have it in.
+    JAX's own setting `JAX_COMPILATION_CACHE_DIR` comes first. Otherwise it is `jaxmnist/xla` in `XDG_CACHE_HOME`, which
+    defaults to `~/.cache`, or `~/Library/Caches` on a Mac. The folder need not exist.
     """
     if folder := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return Path(folder)
-    try:
-        return _user_cache() / "jaxmnist" / "xla"
-    except RuntimeError:
-        return None
-
-
-def _user_cache() -> Path:
     if "XDG_CACHE_HOME" in os.environ:
-        return Path(os.environ["XDG_CACHE_HOME"])
-    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+        caches = Path(os.environ["XDG_CACHE_HOME"])
+    else:
+        try:
+            caches = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+        except RuntimeError:
+            return None
+    return caches / "jaxmnist" / "xla"

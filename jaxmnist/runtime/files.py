@@ -1,4 +1,4 @@
-"""Files that survive: written whole or not at all, on the disk before they count; and a folder for one only."""
+"""Durable files: atomic writes, appends and removals, and the lock of a folder."""
 
 import contextlib
 import fcntl
@@ -17,10 +17,10 @@ LOCK = "lock.json"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file so that there is always either the old or the new one, whatever happens.
+    """Writes a file whole: at any moment, even in a crash, there is either the old file or the new one.
 
     Raises:
-        OSError: it could not be written; the old one is as it was.
+        OSError: the file could not be written; the old one is unchanged.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -38,7 +38,7 @@ def append(path: Path, content: bytes) -> None:
     """Appends to a file, or leaves it as it was.
 
     Raises:
-        OSError: it could not be written.
+        OSError: the file could not be written.
     """
     size = path.stat().st_size if path.is_file() else 0
     try:
@@ -53,7 +53,7 @@ def append(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Has the system bring a file, or the names in a folder, to the disk."""
+    """Flushes a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -62,16 +62,16 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """The same for everything below a folder. Side by side: a journal then commits many files at once."""
+    """Flushes everything below a folder, in parallel: a journal then commits many files at once."""
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(sync, [folder, *folder.rglob("*")]))
 
 
 def remove_tree(folder: Path) -> None:
-    """Removes a folder at one stroke: interrupted anywhere, what is left of it has a name in `.removed`.
+    """Renames to `NAME.removed`, then deletes, so an interruption never leaves a half-deleted folder.
 
     Raises:
-        OSError: it could not be; it is then whole.
+        OSError: the folder could not be renamed; it is whole.
     """
     removed = folder.with_name(f"{folder.name}.removed")
     shutil.rmtree(removed, ignore_errors=True)
@@ -81,35 +81,31 @@ def remove_tree(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds a folder against other processes. The system lets go of it when the process ends, however it does.
+    """Locks a folder against other processes; the system releases the lock however the process ends.
 
     Raises:
-        UsageError: another process holds it, or the folder cannot be written to.
+        UsageError: another process holds the lock, or the folder is not writable.
     """
     path = folder / LOCK
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        file = path.open("ab", buffering=0)
     except OSError as error:
         message = f"the run folder {folder} cannot be written to ({error.strerror}); make it writable."
         raise UsageError(message) from error
-    try:
+    with file:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UsageError(
-                f"{folder} is in use by {_holder(path)}; wait for it, or end it first."
-            ) from error
+            message = f"{folder} is in use by {_holder(path)}; wait for that process or end it."
+            raise UsageError(message) from error
         except OSError as error:  # a network file system without locks
-            message = f"{folder} cannot be locked ({error.strerror}): let no other run use it."
+            message = f"{folder} cannot be locked ({error.strerror}); let no other process use it."
             warnings.warn(message, JaxmnistWarning, stacklevel=3)
-        holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n"
-        # Who holds it is for the message above only; a full disk is no reason against a lock.
+        # The holder's name serves the message above only; a full disk must not prevent the lock.
         with contextlib.suppress(OSError):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, holder.encode(), 0)
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode() + b"\n")
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _holder(path: Path) -> str:

@@ -1,39 +1,39 @@
-"""Several devices as one: a mesh, what lies on it how, and how a program comes to run on it.
+"""Device meshes: selection, shardings, running a function on one.
 
-A program stays the plain function it is on one device; the compiler divides it. It is told of the mesh while it
-is traced (`on_mesh`), where it asks for it at three places only: a batch is divided over the axis `data`
-(`over_data`), runs over the axis `seed` (`over_seeds`), and `jaxmnist.ops` chooses what can be divided.
+A jitted function is written as for one device; the compiler partitions it. While it is traced it knows of the mesh
+(`on_mesh`) and uses that in three places only: a batch is sharded over the axis `data` (`over_data`), runs over the
+axis `seed` (`over_seeds`), and `jaxmnist.ops` chooses operations that can be partitioned.
 """
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jaxtyping import PyTree
 
 from jaxmnist.errors import UsageError
 from jaxmnist.runtime.devices import Device
 
 SEED, DATA = "seed", "data"
-"""Axes of a mesh: runs that know nothing of each other, and the parts of a batch."""
+"""Axes of a mesh: independent runs, and the parts of a batch."""
 
-# What to compute on: a device, or a mesh of several.
-if TYPE_CHECKING:
-    Where = Any
-else:
-    Where = Device | Mesh
+Where = Device | Mesh
+
+Result = TypeVar("Result")
 
 
 class MeshShape(NamedTuple):
-    """Devices along each axis."""
+    """Number of devices along each axis."""
 
     seed: int = 1
     data: int = 1
 
     @property
     def devices(self) -> int:
+        """Number of all devices."""
         return self.seed * self.data
 
     def __str__(self) -> str:
@@ -41,17 +41,17 @@ class MeshShape(NamedTuple):
 
 
 def parse_mesh(text: str) -> MeshShape:
-    """The shape that `seed=2,data=4` names; an axis that is left out has one device.
+    """Parses a shape such as `seed=2,data=4`; an axis left out has one device.
 
     Raises:
-        UsageError: it names none.
+        UsageError: the text is not a shape.
     """
     sizes: dict[str, int] = {}
     for part in text.split(","):
         axis, _, size = part.strip().partition("=")
         if axis not in (SEED, DATA) or axis in sizes or not size.isdecimal() or int(size) < 1:
             raise UsageError(
-                f"--mesh {text} is not a mesh: {part.strip()!r} is neither seed=N nor data=N with N from 1 on; "
+                f"--mesh {text} is not a mesh: {part.strip()!r} is neither seed=N nor data=N with N at least 1; "
                 "write it like seed=2,data=4."
             )
         sizes[axis] = int(size)
@@ -59,15 +59,15 @@ def parse_mesh(text: str) -> MeshShape:
 
 
 def select_mesh(devices: Sequence[Device], shape: MeshShape, processes: int = 1) -> Mesh:
-    """The first devices of every process as a mesh, neighbours along `data`.
+    """Arranges the first devices of every process in a mesh; neighbours lie along `data`.
 
     Args:
-        devices: of all processes.
-        shape: how many are taken, as many of each process.
-        processes: how many processes there are.
+        devices: devices of all processes.
+        shape: number of devices to take, the same number from each process.
+        processes: number of processes.
 
     Raises:
-        UsageError: there are fewer; the message says how many.
+        UsageError: there are too few devices; the message says how many.
     """
     share = shape.devices // processes
     taken = [
@@ -84,7 +84,7 @@ def select_mesh(devices: Sequence[Device], shape: MeshShape, processes: int = 1)
 
 
 def where_text(where: Where, processes: int = 1) -> str:
-    """What is computed on, in a few words: `cpu: cpu, a mesh of seed=1,data=4 in 2 processes`."""
+    """Describes the hardware in a few words: `cpu: cpu, a mesh of seed=1,data=4 in 2 processes`."""
     device = first_device(where)
     text = f"{device.platform}: {device.device_kind}"
     if isinstance(where, Mesh):
@@ -93,40 +93,37 @@ def where_text(where: Where, processes: int = 1) -> str:
 
 
 def mesh_shape(where: Where) -> MeshShape:
-    """Devices along each axis; one device is a mesh of one."""
+    """Number of devices along each axis; one device counts as a mesh of one."""
     return MeshShape(**where.shape) if isinstance(where, Mesh) else MeshShape()
 
 
 def all_on_data(where: Where) -> Where:
-    """The same devices for a single run, which they all share."""
-    if not isinstance(where, Mesh):
-        return where
-    return Mesh(where.devices.reshape(1, -1), (SEED, DATA))
+    """The same devices for a single run: all along the axis `data`."""
+    return Mesh(where.devices.reshape(1, -1), (SEED, DATA)) if isinstance(where, Mesh) else where
 
 
 def first_device(where: Where) -> Device:
-    """One of this process's devices among them."""
+    """First of this process's devices."""
     return where.local_devices[0] if isinstance(where, Mesh) else where
 
 
 def everywhere(where: Where) -> Sharding:
-    """How something lies that every device has the whole of."""
+    """Sharding that gives every device the whole array."""
     return NamedSharding(where, PartitionSpec()) if isinstance(where, Mesh) else SingleDeviceSharding(where)
 
 
 def along(where: Where, axis: str) -> Sharding:
-    """How something lies that is divided along its first axis over an axis of the mesh."""
-    return (
-        NamedSharding(where, PartitionSpec(axis)) if isinstance(where, Mesh) else SingleDeviceSharding(where)
-    )
+    """Sharding that divides the first axis of an array over an axis of the mesh."""
+    spec = PartitionSpec(axis)
+    return NamedSharding(where, spec) if isinstance(where, Mesh) else SingleDeviceSharding(where)
 
 
-def put(tree: Any, sharding: Sharding) -> Any:
-    """Arrays as they are to lie. With several processes each has the whole of them on the host, and all the same."""
+def put(tree: PyTree, sharding: Sharding) -> PyTree:
+    """Puts arrays on devices; with several processes, each holds the same complete arrays on its host."""
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
 
-    def place(leaf: Any) -> jax.Array:
+    def place(leaf: jax.Array | np.ndarray) -> jax.Array:
         if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(place(jax.random.key_data(leaf)))
         values = np.asarray(leaf)
@@ -136,20 +133,20 @@ def put(tree: Any, sharding: Sharding) -> Any:
 
 
 def put_divided(rows: np.ndarray, where: Where) -> jax.Array:
-    """Rows divided over the axis `data`: of the first device the first, and so on; zeros make the last part whole."""
+    """Puts rows on devices, divided in order over the axis `data`; rows of zeros fill up the last part."""
     if isinstance(where, Mesh):
         missing = -len(rows) % mesh_shape(where).data
         rows = np.pad(rows, ((0, missing), *((0, 0),) * (rows.ndim - 1)))
     return put(rows, along(where, DATA))
 
 
-def on_mesh(function: Callable[..., Any], where: Where) -> Callable[..., Any]:
-    """A function that knows the mesh while it is traced; on one device the function itself."""
+def on_mesh(function: Callable[..., Result], where: Where) -> Callable[..., Result]:
+    """Makes the mesh known to a function while it is traced; on one device returns the function itself."""
     if not isinstance(where, Mesh):
         return function
 
     @functools.wraps(function)
-    def traced(*args: Any, **kwargs: Any) -> Any:
+    def traced(*args: object, **kwargs: object) -> Result:
         with jax.sharding.use_abstract_mesh(where.abstract_mesh):
             return function(*args, **kwargs)
 
@@ -157,22 +154,24 @@ def on_mesh(function: Callable[..., Any], where: Where) -> Callable[..., Any]:
 
 
 def is_on_mesh() -> bool:
-    """Whether what is being traced is to be divided over several devices of a mesh of `select_mesh`."""
+    """True while a function is traced for several devices of a mesh of `select_mesh`."""
     return DATA in jax.sharding.get_abstract_mesh().axis_names
 
 
-def over_data(tree: Any) -> Any:
-    """Arrays divided over the axis `data` along their first axis; sizes that do not divide are padded by XLA, which
-    masks what it adds. Without a mesh nothing."""
+def over_data(tree: PyTree) -> PyTree:
+    """Shards arrays along their first axis over the axis `data`; without a mesh leaves them alone.
+
+    XLA pads sizes that do not divide, and masks the padding.
+    """
     if not is_on_mesh():
         return tree
     return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, PartitionSpec(DATA)), tree)
 
 
-def over_seeds(loop: Callable[..., Any]) -> Callable[..., Any]:
-    """A loop over runs (`jaxmnist.train.vmapped.Loop`) of which each part of the axis `seed` does its own."""
+def over_seeds(loop: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """Divides a loop over runs (`jaxmnist.train.vmapped.Loop`) over the axis `seed`."""
 
-    def divided(function: Callable[..., Any], runs: Any, *shared: Any) -> Any:
+    def divided(function: Callable[..., PyTree], runs: PyTree, *shared: PyTree) -> PyTree:
         part = jax.shard_map(
             functools.partial(loop, function),
             in_specs=(PartitionSpec(SEED), *(PartitionSpec() for _ in shared)),

@@ -1,60 +1,63 @@
-"""Standard output and error that cannot hurt: closed, broken or full, they lose text and not the work."""
+"""Standard output and error whose failures never stop a run."""
 
 import contextlib
 import errno
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import NoReturn, TextIO
 
 
 class Outlet:
-    """A text stream of which a failed write ends nothing; the first failure is kept, what follows is dropped.
+    """A text stream whose write errors are swallowed, so a closed pipe or full disk never stops a run.
 
-    A reader that goes away (`train.py | head`) or a full disk must not end a training run. Text that the
-    stream's encoding does not have is written with escapes.
+    After the first error all further text is dropped. Characters missing from the stream's encoding are escaped.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self.failure: OSError | None = None
-        """What a write failed with; None as long as none has, and where the reader went away by choice."""
+        """First error of a write; None also if the reader closed the pipe, as in `train.py | head`."""
         self._stream = stream
-        self._is_lost = False
         with contextlib.suppress(AttributeError):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
 
     def write(self, text: str) -> int:
-        if not self._is_lost:
-            try:
-                return self._stream.write(text)
-            except OSError as error:
-                self._lose(error)
-        return len(text)
+        """Writes a text, or drops it; returns its length either way."""
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._redirect_to_nowhere(error)
+            return len(text)
 
     def flush(self) -> None:
-        if not self._is_lost:
-            try:
-                self._stream.flush()
-            except OSError as error:
-                self._lose(error)
+        """Flushes the stream."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._redirect_to_nowhere(error)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
-    def _lose(self, error: OSError) -> None:
-        self._is_lost = True
-        self.failure = None if error.errno == errno.EPIPE else error
-        # What Python still holds would fail once more at its end, with a message of its own.
+    def _redirect_to_nowhere(self, error: OSError) -> None:
+        if error.errno != errno.EPIPE:
+            self.failure = self.failure or error
+        # Below Python's buffer: its text would fail again at exit, with a message from Python.
         with contextlib.suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
+            _connect_to_nowhere(self._stream.fileno())
 
 
 @contextlib.contextmanager
 def outlets() -> Iterator[Outlet]:
-    """Within, `sys.stdout` (which is given) and `sys.stderr` are outlets, and none of them is closed."""
-    _reopen_closed()
+    """Context manager that puts an outlet around `sys.stderr` and `sys.stdout`; yields the latter."""
+    # A closed stream's number would go to the next file opened, a checkpoint say, and C libraries print there.
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
     out, error = Outlet(sys.stdout), Outlet(sys.stderr)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):  # pyright: ignore[reportArgumentType]
         try:
@@ -64,23 +67,25 @@ def outlets() -> Iterator[Outlet]:
             error.flush()
 
 
-def keep_from_libraries() -> None:
-    """Leaves standard output to Python: what libraries in C print there is dropped from now on."""
+def drop_library_output() -> None:
+    """Reserves standard output for Python; text that C libraries print there is dropped from now on."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
-        kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.close(nowhere)
-        sys.stdout = Outlet(os.fdopen(kept, "w", buffering=1))  # pyright: ignore[reportAttributeAccessIssue]
+        stdout = os.dup(1)
+        _connect_to_nowhere(1)
+        sys.stdout = Outlet(os.fdopen(stdout, "w", buffering=1))  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _reopen_closed() -> None:
-    # The next file to be opened, a checkpoint say, would get the number of a closed stream, and what C libraries
-    # print there.
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+def exit_with(code: int, message: str) -> NoReturn:
+    """Ends the process at once, from any thread, with one error line; nothing is unwound or flushed."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stdout.isatty():
+            os.write(sys.stdout.fileno(), b"\033[?25h\n")  # shows the cursor, which a progress bar hides
+        os.write(2, f"error: {message}\n".encode())
+    os._exit(code)
+
+
+def _connect_to_nowhere(descriptor: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)

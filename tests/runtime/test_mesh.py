@@ -1,4 +1,4 @@
-"""Where the program runs: what JAX and the C library are told before the first array."""
+"""Device selection, and training on meshes."""
 
 import ctypes
 import json
@@ -24,18 +24,18 @@ def test_a_device_that_is_not_there_is_named_with_what_to_install():
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
 def test_memory_that_a_program_frees_is_there_for_its_next_call():
-    # In a process of its own: a C library that has served others keeps to the arenas it has.
+    # In a fresh process: a C library in use sticks to the arenas it has.
     answer = subprocess.run([sys.executable, "-c", _PAGE_FAULTS], check=True, capture_output=True, text=True)
     faults, pages = map(int, answer.stdout.split())
     assert faults < pages / 10
 
 
 # 40 MB: glibc by itself keeps blocks of up to 32 MB, and a thread's arena holds 64. It takes some calls until
-# freed blocks have joined to one that is large enough.
+# freed blocks have merged into one that is large enough.
 _PAGE_FAULTS = """
 import resource
 import jax
-from jaxmnist.parallel import select_device
+from jaxmnist.runtime.devices import select_device
 
 device = select_device("cpu")
 ones = jax.device_put(jax.numpy.ones((40, 2**18)), device)
@@ -54,7 +54,7 @@ print(min(page_faults() for _ in range(40)), ones.nbytes // resource.getpagesize
     ("text", "shape"),
     [("seed=2,data=4", (2, 4)), ("data=8", (1, 8)), ("seed=3", (3, 1)), ("data=2, seed=1", (1, 2))],
 )
-def test_a_mesh_is_named_by_its_axes(text, shape):
+def test_a_mesh_is_written_as_the_sizes_of_its_axes(text, shape):
     assert parse_mesh(text) == MeshShape(*shape)
 
 
@@ -85,8 +85,8 @@ def on_meshes(network, steps, *meshes):
 
 
 def test_a_mesh_trains_as_one_device_and_each_seed_on_it_as_by_itself():
-    # 3 devices do not divide a batch of 64; every other batch has 36 images. And what is saved on 2x2 devices is
-    # loaded on one and on four.
+    # 3 devices do not divide a batch of 64, and every other batch has 36 images. "saved": a state saved on 2x2
+    # devices is loaded on one and on four.
     meshes = ["seed=2,data=3"]
     results = on_meshes("small", 50, *meshes)
     assert list(results) == [*meshes, "saved"]
@@ -103,6 +103,6 @@ def test_a_published_network_trains_on_a_mesh_as_on_one_device(arch):
     for mesh, result in results.items():
         assert result["difference"] < 1e-9, mesh
         if "carried" in result:
-            # Gradients and statistics, the images of a batch and their numbers: no maps, which are megabytes.
+            # Gradients, statistics, the images of a batch and their indices; feature maps would be megabytes.
             assert result["carried"]["all-reduce"] < 64 * 28 * 28 + 2 * 8 * 10_000, mesh
             assert result["carried"].get("all-gather", 0) < 2_000, mesh

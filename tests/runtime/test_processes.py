@@ -1,4 +1,4 @@
-"""Several processes: how they find each other, what they agree on, and that none outlives another."""
+"""Several processes: launch, agreement, and a common end."""
 
 import json
 import os
@@ -16,6 +16,7 @@ import pytest
 
 from jaxmnist.errors import CheckpointError, InterruptedRunError, UsageError
 from jaxmnist.runtime import processes as joining
+from jaxmnist.runtime.connections import connect
 from jaxmnist.runtime.processes import Launch, join, launch_of
 from jaxmnist.runtime.team import ALONE, Team
 from tests.torture import processes, states
@@ -37,7 +38,7 @@ def test_without_options_there_is_one_process():
     assert launch_of("node1:4321", 1, 0) is None
 
 
-def test_options_name_the_processes():
+def test_options_give_the_launch():
     assert launch_of("node1:4321", 4, 2) == Launch("node1:4321", 4, 2)
 
 
@@ -46,8 +47,8 @@ def test_options_name_the_processes():
     [
         (("node1:4321", None, None), "--num-processes and --process-id are missing"),
         ((None, 2, 1), "--coordinator is missing"),
-        (("node1", 2, 0), "--coordinator node1 is no address"),
-        (("node1:0", 2, 0), "no address"),
+        (("node1", 2, 0), "--coordinator node1 is not an address"),
+        (("node1:0", 2, 0), "is not an address"),
         (("node1:4321", 2, 2), "--process-id 2 is out of range; of 2 processes it is 0 to 1"),
     ],
 )
@@ -72,20 +73,20 @@ OPEN_MPI = {
 }
 
 
-def test_slurm_tells_node_port_and_numbers(monkeypatch):
+def test_slurm_gives_node_port_and_ranks(monkeypatch):
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
-    # The port follows from the job, so that two jobs on a node do not meet: 4100 mod 4096 above 61440.
+    # JAX derives the port from the job, so that two jobs on a node do not collide: 61440 + 4100 mod 4096.
     assert launch_of(detect=True) == Launch("gpu07:61444", 6, 5, gpus=(1,))
 
 
-def test_open_mpi_tells_address_and_numbers(monkeypatch):
+def test_open_mpi_gives_address_and_ranks(monkeypatch):
     for name, value in OPEN_MPI.items():
         monkeypatch.setenv(name, value)
     assert launch_of(detect=True) == Launch("10.96.0.1:62624", 4, 3, gpus=(1,))
 
 
-def test_a_kubernetes_job_tells_its_first_pod_and_numbers(monkeypatch):
+def test_a_kubernetes_job_gives_its_first_pod_and_ranks(monkeypatch):
     from jax._src.clusters.k8s_cluster import K8sCluster
 
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
@@ -110,7 +111,7 @@ def fake_kubernetes():
     return module
 
 
-def test_what_is_given_comes_before_what_is_detected(monkeypatch):
+def test_options_come_before_detected_values(monkeypatch):
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
     assert launch_of("10.0.0.7:1234", detect=True) == Launch("10.0.0.7:1234", 6, 5, gpus=(1,))
@@ -123,7 +124,7 @@ def test_a_taken_port_is_named_before_jax_crashes_on_it():
             join(Launch(f"127.0.0.1:{port}", 2, 0))
 
 
-def test_a_process_leaves_the_port_of_process_0_free(monkeypatch):
+def test_a_relay_leaves_the_port_of_process_0_free(monkeypatch):
     create_server = socket.create_server
     first = create_server(("127.0.0.1", 0))
     port = first.getsockname()[1]
@@ -137,7 +138,7 @@ def test_a_process_leaves_the_port_of_process_0_free(monkeypatch):
     assert first.fileno() == -1, "the port is still taken"
 
 
-def test_a_connection_with_itself_is_none_with_process_0(monkeypatch):
+def test_a_relay_connected_with_itself_has_not_reached_process_0(monkeypatch):
     both = socket.socket()
     both.bind(("127.0.0.1", 0))
     both.connect(both.getsockname())
@@ -149,25 +150,34 @@ def test_a_connection_with_itself_is_none_with_process_0(monkeypatch):
         assert client.recv(1) == b""
 
 
-def test_no_cluster_is_said():
+def test_a_missing_cluster_is_an_error_that_names_the_options():
     with pytest.raises(
         UsageError, match=r"neither given nor found in the environment; .* --coordinator HOST:PORT"
     ):
         launch_of(detect=True)
 
 
+def test_a_jax_without_its_private_names_is_an_error_with_a_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax._src.clusters", None)
+    with pytest.raises(UsageError, match=r"jax\._src\.clusters.*; give --coordinator HOST:PORT"):
+        launch_of(detect=True)
+    monkeypatch.setitem(sys.modules, "jax._src.distributed", None)
+    with pytest.raises(UsageError, match=r"too new for training in several processes; install JAX 0\.12"):
+        connect(0, 2, "127.0.0.1")
+
+
 @pytest.fixture
 def team():
-    """A leader and two others, in threads of this process; what they do when all have ended is noted."""
+    """A leader and two followers in threads of this process, and the list of those that have left."""
     pairs = [socket.socketpair() for _ in range(2)]
     left = []
-    leader = Team(0, 3, [pair[0] for pair in pairs], lambda: left.append(0))
-    others = [Team(rank, 3, [pairs[rank - 1][1]], lambda rank=rank: left.append(rank)) for rank in (1, 2)]
+    leader = Team(0, 3, {1: pairs[0][0], 2: pairs[1][0]}, lambda: left.append(0))
+    others = [Team(rank, 3, {0: pairs[rank - 1][1]}, lambda rank=rank: left.append(rank)) for rank in (1, 2)]
     return [leader, *others], left
 
 
 def everywhere(team, function):
-    """What a function gives in each process, called in all of them at once."""
+    """Calls a function in all processes at once and returns its results."""
     results = {}
 
     def call(process):
@@ -194,13 +204,13 @@ def test_all_take_the_leader_s_value(team):
     )
 
 
-def test_who_brings_something_else_to_a_barrier_is_known_to_all(team):
+def test_a_barrier_tells_all_processes_which_of_them_differ(team):
     processes, _ = team
     assert everywhere(processes, lambda process: process.barrier(b"same")) == [[]] * 3
     assert everywhere(processes, lambda process: process.barrier(b"%d" % (process.rank // 2))) == [[2]] * 3
 
 
-def test_a_signal_to_one_reaches_all_within_two_questions(team):
+def test_a_signal_to_one_process_reaches_all_within_two_calls(team):
     processes, _ = team
 
     def ask(process):
@@ -223,7 +233,7 @@ def test_all_end_together_and_an_interruption_is_such_an_end(team):
     assert sorted(left) == [0, 1, 2]
 
 
-def test_alone_nobody_is_asked():
+def test_a_single_process_agrees_with_itself_at_once():
     with ALONE.together(), ALONE.writing():
         assert ALONE.is_leader
         assert (ALONE.agree(3), ALONE.agree_on_signal(None), ALONE.agree_on_signal(2)) == (3, None, 2)
@@ -233,10 +243,10 @@ def test_alone_nobody_is_asked():
 
 FOLLOWER = """
 import socket, sys, time
-from jaxmnist.parallel import Team, team
+from jaxmnist.runtime import team
 team.SILENCE_SECONDS = 2.0
 connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
-follower = Team(1, 2, [connection], lambda: None)
+follower = team.Team(1, 2, {0: connection}, lambda: None)
 follower.remedy = "start again"
 connection.sendall(b"ready")
 time.sleep(60)
@@ -244,7 +254,7 @@ time.sleep(60)
 
 
 def end_of_a_follower(action):
-    """Exit code and message of a process whose leader does something; how many seconds that took."""
+    """Exit code and message of a follower after `action` on its connection, and the seconds until its end."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         command = [sys.executable, "-c", FOLLOWER, str(server.getsockname()[1])]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
@@ -261,18 +271,18 @@ def end_of_a_follower(action):
     return process.returncode, errors, time.monotonic() - began
 
 
-def test_who_loses_the_leader_ends_at_once_with_one_sentence():
+def test_a_follower_that_loses_the_leader_ends_at_once_with_one_sentence():
     code, errors, seconds = end_of_a_follower(lambda connection: connection.close())
     assert (code, errors) == (7, "error: process 0 ended; start again.\n")
     assert seconds < 2.0
 
 
-def test_a_leader_that_is_silent_has_ended():
+def test_a_silent_leader_counts_as_ended():
     code, errors, _ = end_of_a_follower(lambda connection: None)
     assert (code, errors) == (7, "error: process 0 has been silent for 2 s; start again.\n")
 
 
-def test_the_reason_of_another_process_is_told_with_its_exit_code():
+def test_the_error_of_another_process_is_repeated_with_its_exit_code():
     reason = json.dumps([0, 4, "the checkpoint is damaged."]).encode()
     message = b"L" + len(reason).to_bytes(4, "big") + reason
     code, errors, _ = end_of_a_follower(lambda connection: connection.sendall(message))
@@ -281,7 +291,7 @@ def test_the_reason_of_another_process_is_told_with_its_exit_code():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.battery)])
-def test_processes_train_one_run_that_goes_on_in_another_number(tmp_path, count):
+def test_a_run_trained_in_several_processes_resumes_in_another_number(tmp_path, count):
     run = processes.train(tmp_path / "several", count)
     assert processes.error_lines(tmp_path / "several") == []
     assert all(not (tmp_path / "several" / f"{rank}.out").read_text() for rank in range(1, count))

@@ -1,4 +1,4 @@
-"""Signals while the main thread is busy: each case in a process of its own, as it ends with it."""
+"""Signals while the main thread is busy; each case ends a process of its own."""
 
 import signal
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = """
 import sys, threading, time
-from jaxmnist.signals import StopSignals
+from jaxmnist.runtime.signals import StopSignals
 
 def rescue():
     print("rescued", flush=True)

@@ -1,15 +1,15 @@
-"""Standard output and error: closed, broken or full, they lose text and nothing else."""
+"""Standard output and error that are closed, broken or full."""
 
 import subprocess
 import sys
 
 import pytest
 
-# What a command does, without what takes time.
+# A command without its slow parts.
 COMMAND = """
 import json, sys
 from rich.console import Console
-from jaxmnist import cli
+from jaxmnist.cli import main as cli
 
 class Prints(cli.Command):
     debug = False
@@ -36,7 +36,7 @@ cli.main("train")
         ("<&- >&- 2>&-", 0, ""),
     ],
 )
-def test_a_command_goes_on_to_its_end_and_says_what_was_lost(tmp_path, redirection, code, message):
+def test_a_command_runs_to_its_end_and_reports_lost_output(tmp_path, redirection, code, message):
     line = f'"$@" {redirection}'
     command = ["bash", "-c", line, "bash", sys.executable, "-c", COMMAND, str(tmp_path / "number")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -44,7 +44,7 @@ def test_a_command_goes_on_to_its_end_and_says_what_was_lost(tmp_path, redirecti
     assert int((tmp_path / "number").read_text()) > 2, "a file got the number of a closed stream"
 
 
-def test_what_the_encoding_does_not_have_is_escaped(tmp_path):
+def test_characters_missing_from_the_encoding_are_escaped(tmp_path):
     environment = {"PYTHONIOENCODING": "ascii", "PATH": ""}
     code = COMMAND.replace('"x\\n" * 2_000', '"ä\\udcff"').replace("print(json", "(lambda _: 0)(json")
     done = subprocess.run(
