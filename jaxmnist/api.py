@@ -15,37 +15,32 @@ from jaxmnist.data.splits import SelectOn
 from jaxmnist.errors import JaxmnistWarning
 from jaxmnist.inference.classifier import Classifier, load
 from jaxmnist.inference.evaluate import evaluate_split
+from jaxmnist.models import is_custom
 from jaxmnist.optim import make_optimizer
 from jaxmnist.report.terminal.training import TrainingDisplay, print_setup
-from jaxmnist.runs import folder as runs
+from jaxmnist.runs.folder import config_of, create_run, environment
 from jaxmnist.runs.loop import fit
 from jaxmnist.runs.progress import Callback
 from jaxmnist.runs.restore import restore_run
+from jaxmnist.runs.selection import Results
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.devices import DeviceChoice, select_device, use_compile_cache
 from jaxmnist.runtime.mesh import Where, first_device, where_text
 from jaxmnist.runtime.team import ALONE, Team
 
 if TYPE_CHECKING:
+    import flax.linen as nn
+
     from jaxmnist.runs.tensorboard import EventWriter
 
-RUN_OPTIONS = ("arch", "dataset", "seed", "dropout", "norm", "select_on", "folds")
-"""What may be chosen of a run's configuration, besides the recipe."""
-RECIPE_OPTIONS = (
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "nesterov",
-    "weight_decay",
-    "decay_on",
-    "averaging",
-    "deskew",
-)
-"""What may be chosen in place of a recipe's own, besides `schedule`, which puts its plateau aside."""
+RUN_OPTIONS = ("arch", "dataset", "seed", "norm", "select_on", "folds")
+"""Options that are fields of a run's configuration."""
+RECIPE_OPTIONS = ("epochs", "batch_size", "learning_rate", "weight_decay", "dropout")
+"""Options that are fields of its recipe, besides `schedule`, which takes the place of the plateau as well."""
 
 
 def train_run(
-    arch: str = "third",
+    arch: "str | type[nn.Module]" = "third",
     *,
     recipe: str | Recipe | Mapping[str, Any] | None = None,
     dataset: str = "mnist",
@@ -55,11 +50,7 @@ def train_run(
     batch_size: int | None = None,
     learning_rate: float | Literal["auto"] | None = None,
     schedule: Literal["constant", "one_cycle", "linear"] | None = None,
-    nesterov: bool | None = None,
     weight_decay: float | None = None,
-    decay_on: Literal["everything", "kernels"] | None = None,
-    averaging: float | None = None,
-    deskew: bool | None = None,
     dropout: float | None = None,
     norm: Literal["batch", "layer", "group"] | None = None,
     select_on: SelectOn = "val",
@@ -70,30 +61,30 @@ def train_run(
 ) -> Classifier:
     """Trains a network, as `scripts/train.py` does, and keeps metrics, checkpoints and plots in a run folder.
 
-    For the same values the outcome has the same bytes as that of the command.
+    The same values give the same bytes as the command.
 
     Args:
-        arch: name of the network.
-        recipe: how to train: a name, a `Recipe`, or an object of a configuration file that changes fields of
-            one; by default the network's own.
-        dataset: its name.
+        arch: name of the network; or a `flax.linen.Module` class of your own, as `file.py:Class`,
+            `package.module:Class` or the class itself.
+        recipe: a name, a `Recipe`, or a mapping that changes fields of one, as `--set` does:
+            `{"epochs": 5, "augmentation.rotation": 5, "plateau": None}`, with the recipe's name under `name`.
+            By default the network's own recipe.
+        dataset: name of the dataset.
         data_dir: folder with the four IDX files, or with a subfolder named after the dataset.
-        seed: of weights, order, augmentation and dropout; by default the recipe's own.
-        epochs, batch_size: instead of the recipe's.
-        learning_rate: instead of the recipe's; "auto" takes what a range test suggests.
-        schedule: course of the learning rate instead of the recipe's schedule or plateau; see `Schedule`.
-        nesterov, weight_decay, decay_on: instead of the recipe's.
-        averaging: use the average of weights and running statistics over the steps, which keeps this share of
-            itself at a step; see `Averaging`.
-        deskew: make images upright by their moments before the network sees them, or do not.
-        dropout: instead of the recipe's and the network's own rates; 0 turns dropout off.
+        seed: seed of weights, order, augmentation and dropout; by default the recipe's own.
+        epochs: replaces the recipe's.
+        batch_size: replaces the recipe's.
+        learning_rate: replaces the recipe's; "auto" takes the suggestion of a range test.
+        schedule: course of the learning rate, in place of the recipe's schedule or plateau; see `Schedule`.
+        weight_decay: replaces the recipe's.
+        dropout: replaces the recipe's and the network's own rates; 0 turns dropout off.
         norm: normalisation of evolution_v2 and evolution_v3.
-        select_on: what drives the plateau and picks the best checkpoint; with "last" nothing, all training
+        select_on: what drives the plateau and picks the best checkpoint. With "last" nothing does: all training
             images are trained on and the last epoch is kept.
-        folds: hold out one of so many parts of the training images, which goes by the seed; see `RunConfig`.
-        runs: folder that the run folder is made in.
-        device: where to compute; auto prefers any accelerator.
-        progress: whether it is shown, on standard error.
+        folds: number of parts of the training images, one of which, by the seed, is held out; see `RunConfig`.
+        runs: folder in which the run folder is made.
+        device: device to compute on; auto prefers any accelerator.
+        progress: whether to show progress on standard error.
 
     Returns:
         The network of the kept epoch; its `path` is the run folder, `results` and `metrics` are the run's.
@@ -104,17 +95,13 @@ def train_run(
         DivergedError, InterruptedRunError, StorageError: see `jaxmnist.runs.loop.fit`.
     """
     options = {
-        "arch": arch,
+        "arch": arch if isinstance(arch, str) else _arch_of(arch),
         "seed": seed,
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "schedule": schedule,
-        "nesterov": nesterov,
         "weight_decay": weight_decay,
-        "decay_on": decay_on,
-        "averaging": averaging,
-        "deskew": deskew,
         "dropout": dropout,
         "norm": norm,
         "select_on": select_on,
@@ -135,13 +122,16 @@ def train_run(
     return load(run, device=device)
 
 
-def checked_config(values: Mapping[str, Any], options: Mapping[str, Any]) -> RunConfig:
-    """What to train; a network and an optimizer can be made of it.
+def checked_config(
+    values: Mapping[str, Any], options: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+) -> RunConfig:
+    """Makes a configuration and checks that its network and its optimizer can be made.
 
     Args:
-        values: as for `jaxmnist.config.run.run_config`: what a configuration file says, say.
-        options: what comes before it, under the names of the command's options; None is not given. `averaging`
-            is a decay, `schedule` a kind, and the rate `"auto"`, which is found later, leaves the one there is.
+        values: values as for `jaxmnist.config.run.run_config`, of a configuration file for instance.
+        options: values that overrule these, under the names of the command's options; None is not given.
+            `schedule` is a kind. The rate `"auto"`, found later, leaves the rate that there is.
+        settings: further fields of the recipe, as `jaxmnist.config.settings.parse_settings` gives them.
 
     Raises:
         UsageError: a value is wrong.
@@ -150,19 +140,27 @@ def checked_config(values: Mapping[str, Any], options: Mapping[str, Any]) -> Run
     changes = {name: options.get(name) for name in RECIPE_OPTIONS}
     if changes["learning_rate"] == "auto":
         del changes["learning_rate"]
-    if changes["averaging"] is not None:
-        changes["averaging"] = {"decay": changes["averaging"]}
-    merged = merge_options(values, given, options.get("recipe"), changes)
+    merged = merge_options(values, given, options.get("recipe"), changes, settings)
     if (kind := options.get("schedule")) is not None:
         merged["recipe"] = with_schedule(merged["recipe"], kind)
     config = run_config(merged)
     config.create_model()
     make_optimizer(config.recipe)
+    if is_custom(config.arch):
+        from jaxmnist.models.custom import fingerprint
+
+        config = dataclasses.replace(config, arch_fingerprint=fingerprint(config.arch))
     if (distillation := config.recipe.distillation) is not None:
-        # Whoever goes on with the run may do it from another folder.
+        # The run may be resumed from another folder.
         found = dataclasses.replace(distillation, teacher=str(Path(distillation.teacher).resolve()))
         config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, distillation=found))
     return config
+
+
+def _arch_of(network: "type[nn.Module]") -> str:
+    from jaxmnist.models.custom import arch_of
+
+    return arch_of(network)
 
 
 def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
@@ -193,7 +191,7 @@ def start_run(
     """
     open_teacher(config)  # before there is a folder
     if not find_rate:
-        return runs.create_run(root, config, runs.environment(where)), config
+        return create_run(root, config, environment(where)), config
     from jaxmnist.experiments.lr_range import RangeTest, find_learning_rate
     from jaxmnist.report.terminal.lr_range import RangeDisplay, save_range
     from jaxmnist.runs.curves import PLOTS, run_title
@@ -208,20 +206,20 @@ def start_run(
         console.print(f"The range test suggests the learning rate {result.suggestion:.6g}.", highlight=False)
         recipe = changed_recipe(config.recipe, {"learning_rate": float(f"{result.suggestion:.6g}")})
         config = dataclasses.replace(config, recipe=recipe)
-    run = runs.create_run(root, config, runs.environment(where))
+    run = create_run(root, config, environment(where))
     (run / PLOTS).mkdir()
     save_range(result, run_title(config), run / PLOTS / "lr_range.png")
     return run, config
 
 
 def agree_on_run(team: Team, choose: Callable[[], tuple[Path, RunConfig]]) -> tuple[Path, RunConfig]:
-    """The run folder and the configuration that the leader of a team chooses."""
-    chosen = choose() if team.is_leader else None
+    """Returns the run folder and the configuration that the leader of a team chooses."""
     if team.size == 1:
-        return chosen  # pyright: ignore[reportReturnType]
+        return choose()
+    chosen = choose() if team.is_leader else None
     values = None if chosen is None else (str(chosen[0]), dataclasses.asdict(chosen[1]))
     run, config = team.agree(values)
-    return Path(run), runs.config_of(config)
+    return Path(run), config_of(config)
 
 
 def train_in(
@@ -232,7 +230,7 @@ def train_in(
     console: Console,
     tensorboard: bool = False,
     team: Team = ALONE,
-) -> dict[str, Any]:
+) -> Results:
     """Trains in a run folder to the last epoch, showing progress, and draws the curves.
 
     Args:
@@ -282,4 +280,4 @@ def _add_confusion(events: "EventWriter", run: Path, dataset: Dataset, device: A
     network = restore_run(run, "best", device).network
     evaluation = evaluate_split(network, dataset, "test")
     figure = confusion_figure(evaluation, describe_network(network, run, "best"))
-    events.add_picture("confusion", *as_png(figure), evaluation.epoch)
+    events.add_picture("confusion", *as_png(figure), evaluation.epoch or 0)

@@ -3,7 +3,7 @@
 import jaxmnist
 
 classifier = jaxmnist.train_run("second", dataset="digits", epochs=1)
-print(f"{classifier.arch}, {classifier.results['parameters']:,} parameters, in {classifier.path}")
+print(f"{classifier.arch}, {classifier.results.parameters:,} parameters, in {classifier.path}")
 
 figures = classifier.evaluate("test")
 print(f"{figures.errors} errors in {figures.examples} images, loss {figures.loss:.4f}")

@@ -16,9 +16,11 @@ from jaxmnist.cli.options import (
     OptionalFolder,
     OptionalInt,
     OptionalRecipe,
+    Settings,
     load_or_fall_back,
 )
 from jaxmnist.errors import UsageError
+from jaxmnist.models import arch_word
 
 if TYPE_CHECKING:
     from jaxmnist.config.run import RunConfig
@@ -40,7 +42,9 @@ class FindLr(Command):
     seed: OptionalInt = None
     """Seed of weights, order, augmentation and dropout; by default the recipe's."""
     batch_size: OptionalInt = None
-    """Instead of the recipe's."""
+    """Replaces the recipe's."""
+    recipe_settings: Settings = ()
+    """Sets any other field of the recipe; see train."""
     # Named otherwise than on the command line, where `start` of `Command` is not in the way.
     start_rate: Annotated[float, tyro.conf.arg(name="start")] = 0.1
     """Learning rate of the first step."""
@@ -55,6 +59,7 @@ class FindLr(Command):
 
     def run(self) -> None:
         from jaxmnist.config.run import merge_options, run_config
+        from jaxmnist.config.settings import parse_settings
         from jaxmnist.experiments.lr_range import RangeTest, find_learning_rate
         from jaxmnist.report.terminal.lr_range import RangeDisplay, print_range, print_range_setup, save_range
         from jaxmnist.runs.curves import run_title
@@ -63,11 +68,15 @@ class FindLr(Command):
         console = self.console()
         settings = RangeTest(start=self.start_rate, end=self.end_rate, steps=self.steps)
         options = {"arch": self.arch, "seed": self.seed, "select_on": self.select_on}
-        config = run_config(merge_options({}, options, self.recipe, {"batch_size": self.batch_size}))
+        changes = parse_settings(self.recipe_settings)
+        batch = {"batch_size": self.batch_size}
+        config = run_config(merge_options({}, options, self.recipe, batch, changes))
         dataset = load_or_fall_back(console, self.dataset, self.data_dir)
         config = dataclasses.replace(config, dataset=dataset.name, data_fingerprint=dataset.fingerprint)
         device = self.start()
-        out = self.out or Path("lr_range", f"{self.arch}-{config.recipe.name}-{dataset.name}-s{config.seed}")
+        out = self.out or Path(
+            "lr_range", f"{arch_word(config.arch)}-{config.recipe.name}-{dataset.name}-s{config.seed}"
+        )
         try:
             out.mkdir(parents=True, exist_ok=True)
             print_range_setup(console, config, dataset, device, settings)

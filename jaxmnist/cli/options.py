@@ -1,8 +1,8 @@
-"""What all commands share: common options, and the types of options that need a word in the help text."""
+"""Options of every command, and types of options with a value name of their own in the help text."""
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -14,23 +14,28 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from jaxmnist.data import Dataset
+    from jaxmnist.runtime.devices import Device as JaxDevice
 
 
 def _names(names: tuple[str, ...]) -> str:
     return "{" + ",".join(names) + "}"
 
 
-def _optional(metavar: str) -> Any:
+def _optional(metavar: str) -> object:
     # Without a hint of its own the help text would end in "(default: None)".
     return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
 
 
 Device = Literal["auto", "cpu", "gpu", "metal", "tpu"]
-Arch = Annotated[str, tyro.conf.arg(metavar=_names(ARCHS))]
-OptionalArch = Annotated[str | None, _optional(_names(ARCHS))]
+Arch = Annotated[str, tyro.conf.arg(metavar=_names((*ARCHS, "FILE.py:CLASS")))]
+OptionalArch = Annotated[str | None, _optional(_names((*ARCHS, "FILE.py:CLASS")))]
 RecipeName = Annotated[str, tyro.conf.arg(metavar=_names(RECIPES))]
 OptionalRecipe = Annotated[str | None, _optional(_names(RECIPES))]
 OptionalDataset = Annotated[str | None, _optional(_names(DATASETS))]
+Settings = Annotated[
+    tyro.conf.UseAppendAction[tuple[str, ...]],
+    tyro.conf.arg(name="set", metavar="FIELD=VALUE", help_behavior_hint="(repeatable)"),
+]
 OptionalFolder = Annotated[Path | None, _optional("FOLDER")]
 OptionalFile = Annotated[Path | None, _optional("FILE")]
 OptionalInt = Annotated[int | None, _optional("INT")]
@@ -47,24 +52,24 @@ class Command:
     """Options of every command."""
 
     device: Device = "auto"
-    """Where to compute; auto prefers any accelerator."""
+    """Device to compute on; auto prefers an accelerator."""
     json: bool = False
     """Print the results as one JSON object; everything else goes to standard error."""
     no_compile_cache: bool = False
-    """Do not keep compiled programs for later runs, and use none that were kept."""
+    """Neither read nor write the cache of compiled programs."""
     debug: bool = False
     """Show the traceback of an error."""
 
     def run(self) -> None:
-        """Does what the command is for.
+        """Runs the command.
 
         Raises:
-            JaxmnistError: whatever the user can mend; it carries the exit code.
+            JaxmnistError: an error that the user can fix; it carries the exit code.
         """
         raise NotImplementedError
 
-    def start(self) -> Any:
-        """The device, after telling JAX where it is and where compiled programs are kept."""
+    def start(self) -> "JaxDevice":
+        """Selects the device and turns on the cache of compiled programs."""
         from jaxmnist.runtime.devices import select_device, use_compile_cache
 
         device = select_device(self.device)
@@ -72,14 +77,14 @@ class Command:
             use_compile_cache()
         return device
 
-    def console(self) -> Any:
-        """Where messages go: not into the JSON."""
+    def console(self) -> "Console":
+        """Returns the console for messages: standard error if JSON goes to standard output."""
         from rich.console import Console
 
         return Console(stderr=self.json)
 
-    def no_console(self) -> Any:
-        """Where the messages of a process go whose messages another one shows."""
+    def no_console(self) -> "Console":
+        """Returns a console that prints nothing, for processes whose messages process 0 prints."""
         from rich.console import Console
 
         # Not a terminal: a display that draws nothing would still catch what others print.
@@ -87,7 +92,7 @@ class Command:
 
 
 def load_or_fall_back(console: "Console", name: str | None, data_dir: Path | None) -> "Dataset":
-    """The named dataset; without a name mnist, or where that cannot be had the digits, which a box announces."""
+    """Loads the named dataset; without a name mnist or, if it cannot be found, the digits, with a warning in a box."""
     from jaxmnist.data import DataUnavailableError, load_dataset
     from jaxmnist.report.terminal.training import print_warning_box
 
@@ -98,7 +103,7 @@ def load_or_fall_back(console: "Console", name: str | None, data_dir: Path | Non
             raise
         print_warning_box(
             console,
-            "This is not MNIST. The run goes on with the digits embedded in scikit-learn: 1,797 handwritten "
-            f"digits of 8x8 pixels, scaled to 28x28.\n\nThe reason: {error}",
+            "This is not MNIST. The run uses the digits embedded in scikit-learn: 1,797 handwritten digits of "
+            f"8x8 pixels, scaled to 28x28.\n\nReason: {error}",
         )
         return load_dataset("digits")

@@ -50,6 +50,7 @@ class Train(PlacedCommand):
         from jaxmnist.api import agree_on_run, start_run, train_in
         from jaxmnist.data import load_dataset
         from jaxmnist.errors import TargetMissedError
+        from jaxmnist.models import arch_title
         from jaxmnist.models.structure import layers, totals
         from jaxmnist.report.terminal import training as terminal
         from jaxmnist.report.terminal.summary import print_network
@@ -78,20 +79,20 @@ class Train(PlacedCommand):
             )
         team.remedy = f"what was saved is kept: start all processes again with --resume {run}"
         network = layers(config.create_model())
-        print_network(console, config.arch, network, totals(network))
+        print_network(console, arch_title(config.arch), network, totals(network))
         terminal.print_setup(console, config, dataset, where_text(where, team.size), run)
         results = train_in(run, config, dataset, where, console, self.tensorboard, team)
         if not team.is_leader:
             return
         if self.json:
-            print(json.dumps(results | {"run": str(run)}))
+            print(json.dumps(dataclasses.asdict(results) | {"run": str(run)}))
         else:
             terminal.print_results(console, results, run)
-        reached = results["test_accuracy_of_best"]
+        reached = results.test_accuracy_of_best
         if self.target_acc is not None and reached < self.target_acc:
             which = "last" if config.select_on == "last" else "selected"
             raise TargetMissedError(
-                f"the {which} epoch {results['best_epoch']} has a test accuracy of {reached:.2f} %, which misses "
+                f"the {which} epoch {results.best_epoch} has a test accuracy of {reached:.2f} %, which misses "
                 f"--target-acc {self.target_acc:g}; the run is complete in {run}."
             )
 

@@ -1,4 +1,4 @@
-"""What the commands that train have in common: the options that make a configuration."""
+"""Options of the commands that train, which make a configuration."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,6 +14,7 @@ from jaxmnist.cli.options import (
     OptionalFolder,
     OptionalInt,
     OptionalRecipe,
+    Settings,
     load_or_fall_back,
 )
 from jaxmnist.errors import UsageError
@@ -36,10 +37,6 @@ Schedule = Annotated[
     Literal["constant", "one_cycle", "linear"] | None,
     tyro.conf.arg(metavar="{constant,one_cycle,linear}", help_behavior_hint=""),
 ]
-DecayOn = Annotated[
-    Literal["everything", "kernels"] | None,
-    tyro.conf.arg(metavar="{everything,kernels}", help_behavior_hint=""),
-]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,68 +44,66 @@ class TrainingCommand(Command):
     """Options of the commands that train."""
 
     arch: OptionalArch = None
-    """Network; by default third."""
+    """Network, or a flax.linen.Module class of your own, FILE.py:CLASS or PACKAGE.MODULE:CLASS; by default third."""
     recipe: OptionalRecipe = None
-    """How to train; by default the network's own. Takes the place of the whole recipe in a file for --config."""
+    """Recipe to train by; by default the network's own. Replaces the whole recipe of a --config file."""
     dataset: OptionalDataset = None
-    """What to train on. Without this option mnist, or the embedded digits where mnist cannot be had."""
+    """Dataset to train on; by default mnist, or the embedded digits if mnist cannot be found."""
     data_dir: OptionalFolder = None
     """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
     epochs: OptionalInt = None
-    """Instead of the recipe's."""
+    """Replaces the recipe's."""
     batch_size: OptionalInt = None
-    """Instead of the recipe's."""
+    """Replaces the recipe's."""
     schedule: Schedule = None
-    """Instead of the recipe's schedule or plateau: the rate rises and falls in half a cosine each (one_cycle) or in
-    straight lines (linear), down to zero, with the rise in the first fifth; or stays. --config sets the details."""
-    nesterov: bool = False
-    """Nesterov's form of momentum."""
+    """Replaces the recipe's schedule or plateau: the rate rises in the first fifth of the steps and then falls to zero, in
+    half a cosine each (one_cycle) or in straight lines (linear); or it stays constant. --set schedule.FIELD=VALUE
+    sets the details."""
     weight_decay: OptionalFloat = None
-    """Instead of the recipe's."""
-    decay_on: DecayOn = None
-    """What weight decay pulls: everything, or kernels only."""
-    averaging: OptionalFloat = None
-    """Use the average of weights and running statistics over the steps, of which a step keeps this share; 0.999."""
-    deskew: bool = False
-    """Make images upright by their moments before the network sees them."""
+    """Replaces the recipe's."""
     dropout: OptionalFloat = None
-    """Instead of the recipe's and the network's own rates; 0 turns dropout off."""
+    """Replaces the recipe's and the network's own rates; 0 turns dropout off."""
+    settings: Settings = ()
+    """Sets any other field of the recipe, with a dot before that of a part: --set deskew=true --set
+    augmentation.rotation=5 --set plateau=null."""
     norm: Norm = None
     """Normalisation of evolution_v2 and evolution_v3."""
     select_on: SelectOn = None
-    """What drives the schedule and picks the best checkpoint: held-out training images; or the test images
-    with all training images trained on (the published protocol); or nothing: with last, all training images
-    are trained on and the last epoch is kept, whatever its accuracy."""
+    """Images that drive the plateau and pick the best checkpoint: held-out training images (val); the test images, with
+    all training images trained on, as published (test); or none, with all training images trained on and the last
+    epoch kept (last)."""
     folds: OptionalInt = None
-    """Divide the training images into so many equal parts and hold one out: the last with seed 1, the one before it
-    with seed 2, and so on (cross-validation). By default the last twelfth is held out."""
+    """Cross-validation: divides the training images into this many equal parts and holds one out, the last with seed 1,
+    the one before it with seed 2, and so on. By default the last twelfth is held out."""
     config: OptionalFile = None
-    """JSON file with any of these settings, such as a run's config.json; options on this line come before it."""
+    """JSON file with any of these settings, such as a run's config.json; options overrule it."""
 
     def configure(
         self, console: "Console", seed: int | None, learning_rate: float | Literal["auto"] | None
     ) -> tuple["RunConfig", "Dataset"]:
-        """What to train, from the configuration file and the options; and the data.
+        """Makes the configuration, from the file and the options, and loads the data.
 
         Args:
-            console: gets a warning where the data are not MNIST.
-            seed, learning_rate: instead of the file's or the recipe's.
+            console: gets a warning if the data are not MNIST.
+            seed: replaces the file's or the recipe's.
+            learning_rate: replaces the file's or the recipe's.
 
         Raises:
-            UsageError: an option or the file asks for what does not exist.
-            DataError: the data cannot be had, or are not those that the file is about.
+            UsageError: a value of an option or of the file is wrong.
+            DataError: the data cannot be found, or are not those that the file is about.
         """
         from jaxmnist.api import RECIPE_OPTIONS, RUN_OPTIONS, checked_config, with_data
         from jaxmnist.config.run import read_file
+        from jaxmnist.config.settings import parse_settings
         from jaxmnist.runs.folder import require_data_of_run
 
-        names = (*RUN_OPTIONS, *RECIPE_OPTIONS, "recipe", "schedule")
-        options = {name: getattr(self, name) for name in names if name not in ("seed", "learning_rate")}
+        names = {*RUN_OPTIONS, *RECIPE_OPTIONS, "recipe", "schedule"} - {"seed", "learning_rate"}
+        options = {name: getattr(self, name) for name in names}
         options |= {"seed": seed, "learning_rate": learning_rate}
-        options |= {"nesterov": self.nesterov or None, "deskew": self.deskew or None}
+        settings = parse_settings(self.settings)
         values = {} if self.config is None else read_file(self.config)
         try:
-            config = checked_config(values, options)
+            config = checked_config(values, options, settings)
         except UsageError as error:
             if self.config is None:
                 raise

@@ -1,4 +1,4 @@
-"""JSON files as values: read within limits, and merged into frozen dataclasses with every type checked."""
+"""JSON files: read within limits, and merged into frozen dataclasses with every type checked."""
 
 import dataclasses
 import json
@@ -15,11 +15,11 @@ from jaxmnist.errors import UsageError, shortened, unknown_name
 _T = TypeVar("_T")
 
 MAX_FILE_BYTES = 2**18
-"""A hundred times what `config.json` of a run has; it holds no lists that grow."""
+"""A hundred times the size of a run's `config.json`, which holds no lists that grow."""
 
 
 def read_json(path: Path) -> Any:
-    """What a small JSON file holds; it is UTF-8 whatever the locale, and all numbers are finite.
+    """Reads a small JSON file, which is UTF-8 whatever the locale; all its numbers are finite.
 
     Raises:
         OSError: it cannot be read.
@@ -47,12 +47,12 @@ def _finite(digits: str) -> float:
 
 
 def updated(base: _T, changes: Any, place: str = "") -> _T:
-    """A frozen dataclass with the changes of a JSON object merged in.
+    """Merges the changes of a JSON object into a frozen dataclass.
 
     Args:
         base: the dataclass.
-        changes: the object; its keys are fields, and it need not name them all.
-        place: where the object stands in the file, for error messages.
+        changes: the object; its keys are some of the fields.
+        place: name of the object within the file, for error messages.
 
     Raises:
         UsageError: a key is unknown, which is answered with the nearest one, or a value is of another type.
@@ -69,6 +69,20 @@ def updated(base: _T, changes: Any, place: str = "") -> _T:
     return dataclasses.replace(base, **values)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
+def parsed(kind: type[_T], values: Any) -> _T:
+    """Makes a dataclass from a JSON object that has all of its fields; other keys are passed over.
+
+    Raises:
+        UsageError: a field is missing, or its value is of another type.
+    """
+    if not isinstance(values, Mapping):
+        raise UsageError(f"the whole is {shown(values)}, which must be a JSON object.")
+    types_of = typing.get_type_hints(kind)
+    if missing := [name for name in types_of if name not in values]:
+        raise UsageError(f"it has no {missing[0]}.")
+    return kind(**{name: _value(wanted, None, values[name], name) for name, wanted in types_of.items()})
+
+
 _WORDS = {
     str: "a string",
     int: "a whole number",
@@ -79,7 +93,7 @@ _WORDS = {
 
 
 def _value(wanted: Any, current: Any, value: Any, path: str) -> Any:
-    """A JSON value as a field's type, or an error that says what it must be."""
+    """A JSON value as the type of a field, or an error that names the types allowed."""
     is_union = typing.get_origin(wanted) in (types.UnionType, typing.Union)
     choices = typing.get_args(wanted) if is_union else (wanted,)
     words = []
@@ -106,7 +120,7 @@ def _value(wanted: Any, current: Any, value: Any, path: str) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value as an error message quotes it."""
+    """Returns a value as an error message quotes it."""
     return shortened(json.dumps(value)) if _depth(value) < 50 else "nested deeply"
 
 

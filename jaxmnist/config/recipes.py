@@ -81,11 +81,15 @@ RECIPES: tuple[str, ...] = tuple(_RECIPES)
 """Names of all recipes."""
 
 
+DEFAULT_RECIPE = "third"
+"""Recipe of networks that have none of their own: it needs neither batch normalisation nor many epochs."""
+
+
 def get_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """Returns the recipe of a name.
 
     Raises:
-        UsageError: no recipe has that name; the message lists those that exist.
+        UsageError: no recipe has that name; the message lists all names.
     """
     if name in _RECIPES:
         return _RECIPES[name]
@@ -93,5 +97,6 @@ def get_recipe(name: str) -> Recipe:
 
 
 def recipe_of(arch: str) -> Recipe:
-    """A network's own recipe: the one of its name or of its family's, with which it was published."""
-    return get_recipe(next(name for name in RECIPES if arch == name or arch.startswith(f"{name}_")))
+    """Returns a network's own recipe: the one of its name or of its family's, or else the default."""
+    own = (name for name in RECIPES if arch == name or arch.startswith(f"{name}_"))
+    return get_recipe(next(own, DEFAULT_RECIPE))

@@ -1,4 +1,4 @@
-"""What was asked for, as data: the configuration of a run, and how it is read from JSON.
+"""The configuration of a run, and how it is read from JSON and options.
 
 A configuration file changes what it names and leaves the rest: objects within objects are merged (RFC 7396),
 so `{"recipe": {"name": "third", "plateau": {"patience": 1}}}` is the recipe `third` with another patience. The
@@ -17,9 +17,10 @@ from jaxtyping import Int32
 from jaxmnist.config.parsing import read_json, shown, updated
 from jaxmnist.config.recipe import Recipe
 from jaxmnist.config.recipes import RECIPES, get_recipe, recipe_of
+from jaxmnist.config.settings import nested
 from jaxmnist.data.splits import LAST_TWELFTH, SelectOn, Split, split_indices
 from jaxmnist.errors import UsageError, shortened, unknown_name
-from jaxmnist.models import ARCHS, create_model
+from jaxmnist.models import ARCHS, Model, absolute_arch, create_model, is_custom
 
 _MOST_FOLDS = 100
 _RECIPE_NAME = re.compile(r"[\w.+-]{1,100}")  # becomes part of the run folder's name
@@ -27,9 +28,10 @@ _RECIPE_NAME = re.compile(r"[\w.+-]{1,100}")  # becomes part of the run folder's
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """What decides the outcome of a run, next to the data themselves."""
+    """Everything that decides the outcome of a run besides the data themselves."""
 
     arch: str
+    """Name of the network; for a class of the user's own, the place it is loaded from."""
     recipe: Recipe
     dataset: str
     seed: int
@@ -38,13 +40,13 @@ class RunConfig:
     last epoch's weights are the run's."""
     data_fingerprint: str
     """SHA-256 of the images and labels."""
-    dropout: float | None = None
-    """Instead of the recipe's and the network's own rates; 0 turns every dropout off."""
     norm: Literal["batch", "layer", "group"] | None = None
-    """Instead of the network's own normalisation, where it has a choice."""
+    """Normalisation in place of the network's own, for networks with a choice."""
     folds: int | None = None
-    """Number of equal parts of the training images of which `val` is one: the last for seed 1, the one before it for
-    seed 2, and so on. Without it `val` is the last twelfth for every seed."""
+    """Number of equal parts that the training images are divided into, one of which is `val`: the last for seed 1, the
+    one before it for seed 2, and so on. Without folds `val` is the last twelfth for every seed."""
+    arch_fingerprint: str = ""
+    """SHA-256 of the file that defines the network, for a class of the user's own."""
 
     def __post_init__(self) -> None:
         if self.folds is not None:
@@ -52,11 +54,9 @@ class RunConfig:
                 raise UsageError(f"folds is {self.folds}, which must be from 2 to {_MOST_FOLDS}.")
             if self.select_on != "val":
                 raise UsageError(
-                    f"folds divide the training images to hold some out, and --select-on {self.select_on} holds out "
-                    "none; leave one of them away."
+                    f"folds hold out training images, and --select-on {self.select_on} holds out none; leave out "
+                    "one of them."
                 )
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout is {self.dropout:g}, which must be at least 0 and below 1.")
         if self.select_on == "last" and self.recipe.plateau is not None:
             raise UsageError(
                 f"recipe {self.recipe.name!r} cuts its learning rate by a plateau schedule, which has nothing to look "
@@ -68,29 +68,28 @@ class RunConfig:
 
     @property
     def held_out(self) -> tuple[int, int]:
-        """The part of the training images that is `val` where images are held out, and of how many."""
+        """Number of the part of the training images that is held out as `val`, and the number of parts."""
         return LAST_TWELFTH if self.folds is None else (-self.seed % self.folds, self.folds)
 
     def splits(self, train_count: int, test_count: int) -> dict[Split, Int32[np.ndarray, " n"]]:
-        """The images of each split, see `jaxmnist.data.splits.split_indices`."""
+        """Returns the indices of each split's images; see `jaxmnist.data.splits.split_indices`."""
         return split_indices(train_count, test_count, self.select_on, self.held_out)
 
-    def create_model(self) -> Any:
-        """The network; see `jaxmnist.models.create_model`.
+    def create_model(self) -> Model:
+        """Creates the network; see `jaxmnist.models.create_model`.
 
         Raises:
-            UsageError: the arch does not exist, or has no choice of what was chosen.
+            UsageError: there is no such arch, or it has no choice of dropout or normalisation.
         """
-        dropout = self.recipe.dropout if self.dropout is None else self.dropout
-        chosen = {"dropout": dropout, "norm": self.norm}
+        chosen = {"dropout": self.recipe.dropout, "norm": self.norm}
         return create_model(self.arch, **{key: value for key, value in chosen.items() if value is not None})
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The JSON object in a configuration file; what it says is checked by `run_config`.
+    """Reads the JSON object of a configuration file; `run_config` checks its content.
 
     Raises:
-        UsageError: it cannot be read or is no JSON object.
+        UsageError: the file cannot be read or is no JSON object.
     """
     try:
         values = read_json(path)
@@ -104,7 +103,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def run_config(values: Mapping[str, Any]) -> RunConfig:
-    """The configuration that is meant by what is said, with defaults for the rest.
+    """Makes the configuration from some of its values, with defaults for the rest.
 
     Args:
         values: fields of `RunConfig`. `recipe` may be a name, or an object that changes fields of the recipe
@@ -116,10 +115,11 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     values = {key: value for key, value in values.items() if key != "environment"}
     recipe = values.pop("recipe", {})
     config = updated(RunConfig("third", Recipe(""), "", 0, "val", ""), values)
-    if config.arch not in ARCHS:
-        raise unknown_name("arch", config.arch, ARCHS)
+    if not is_custom(config.arch) and config.arch not in ARCHS:
+        raise unknown_name("arch", config.arch, (*ARCHS, "FILE.py:CLASS"))
     recipe = changed_recipe(recipe_of(config.arch), recipe)
-    return dataclasses.replace(config, recipe=recipe, seed=values.get("seed", recipe.default_seed))
+    arch = absolute_arch(config.arch)
+    return dataclasses.replace(config, arch=arch, recipe=recipe, seed=values.get("seed", recipe.default_seed))
 
 
 def merge_options(
@@ -127,30 +127,40 @@ def merge_options(
     options: Mapping[str, Any],
     recipe: str | None,
     recipe_options: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What a configuration file says, overruled by the options that were given (those that are not None).
+    """Overrules the values of a configuration file by the options that were given.
 
     Args:
         values: contents of the file.
-        options: fields of a run's configuration.
-        recipe: name of a recipe.
-        recipe_options: fields of the recipe; an object changes what it names.
+        options: fields of a run's configuration; None is not given.
+        recipe: name of a recipe, in place of the file's.
+        recipe_options: fields of the recipe, in the same way.
+        settings: more fields of the recipe, as `jaxmnist.config.settings.parse_settings` gives them; None is a value.
 
     Returns:
-        What `run_config` takes.
+        Values for `run_config`.
+
+    Raises:
+        UsageError: an option and a setting give the same field.
     """
-    merged = dict(values) | _given(options)
+    merged, given, also = dict(values) | _given(options), _given(recipe_options), dict(settings or {})
+    if twice := given.keys() & also.keys():
+        field = min(twice)
+        raise UsageError(
+            f"--set {field} and --{field.replace('_', '-')} give one field; leave out one of them."
+        )
     chosen = merged.get("recipe", {}) if recipe is None else recipe
-    changes = _given(recipe_options)
+    changes = given | also
     if changes and isinstance(chosen, str):
         chosen = {"name": chosen}
     # Anything else that is no object is left for `run_config` to refuse.
-    merged["recipe"] = _merged(chosen, changes) if isinstance(chosen, Mapping) else chosen
+    merged["recipe"] = _merged(nested(chosen), changes) if isinstance(chosen, Mapping) else chosen
     return merged
 
 
 def with_schedule(recipe: Any, kind: Literal["constant", "one_cycle", "linear"]) -> Any:
-    """A recipe as a configuration file has it, by name or as an object, with a schedule in place of its own."""
+    """Replaces the schedule and the plateau of a recipe, given by name or as an object of a configuration file."""
     chosen = {"name": recipe} if isinstance(recipe, str) else recipe
     if not isinstance(chosen, Mapping):
         return recipe
@@ -159,7 +169,7 @@ def with_schedule(recipe: Any, kind: Literal["constant", "one_cycle", "linear"])
 
 
 def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """An object with the changes of another, and so the objects within (RFC 7396, but null stays)."""
+    """Merges the changes into an object, and into the objects within (RFC 7396, but null is a value)."""
     merged = dict(values)
     for name, change in changes.items():
         present = merged.get(name)
@@ -173,16 +183,18 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def changed_recipe(base: Recipe, changes: Any) -> Recipe:
-    """A recipe from its name, or from an object that names one (by default `base`) and changes its fields.
+def changed_recipe(base: Recipe, changes: str | Mapping[str, Any]) -> Recipe:
+    """Returns a recipe by its name, or with the changes of an object that may name one, by default `base`.
 
-    One that differs from the known recipe it is named after gets the name `<name>-modified`.
+    A recipe that differs from the known one it is named after gets the name `<name>-modified`.
 
     Raises:
         UsageError: there is no such recipe or field, or a value is of another type or out of range.
     """
     if isinstance(changes, str):
         return get_recipe(changes)
+    if isinstance(changes, Mapping):
+        changes = nested(changes)
     name = changes.get("name", base.name) if isinstance(changes, Mapping) else base.name
     known = get_recipe(name) if name in RECIPES else base
     recipe = updated(known, changes, "recipe")

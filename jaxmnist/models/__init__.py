@@ -2,12 +2,16 @@
 
 import dataclasses
 import importlib
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
+from jaxmnist.data import NUM_CLASSES
 from jaxmnist.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     import flax.linen as nn
+    from jax import Array
+    from jaxtyping import PyTree
 
 _CLASSES = {
     "first": "first_family.First",
@@ -33,35 +37,83 @@ IMAGE_SHAPE = (28, 28, 1)
 """Height, width and channels of what every network reads."""
 
 
-def create_model(arch: str, **overrides: Any) -> "nn.Module":
-    """The network of that name, without weights.
+class Model(Protocol):
+    """A network without weights, as the package uses it: a linen module, or a module of the user's own."""
+
+    def init(self, key: "Array", images: "Array") -> "PyTree":
+        """Returns initial variables, `params` and perhaps `batch_stats`, for images `[batch, 28, 28, 1]`."""
+        ...
+
+    def apply(self, variables: "PyTree", images: "Array", *args: Any, **kwargs: Any) -> Any:
+        """Returns logits or log-probabilities `[batch, classes]`; with `mutable` also the changed collections."""
+        ...
+
+
+def is_custom(arch: str) -> bool:
+    """True if an arch names a class of the user's own: `file.py:Class` or `package.module:Class`."""
+    return ":" in arch
+
+
+def arch_title(arch: str) -> str:
+    """Returns an arch as people read it: without the folder of its file."""
+    place, colon, name = arch.rpartition(":")
+    return f"{Path(place).name}{colon}{name}" if place.endswith(".py") else arch
+
+
+def arch_word(arch: str) -> str:
+    """Returns an arch as part of a file name: the name of its class."""
+    return arch.rpartition(":")[2]
+
+
+def absolute_arch(arch: str) -> str:
+    """Returns an arch whose file, if it has one, is found from any folder."""
+    place, colon, name = arch.rpartition(":")
+    return f"{Path(place).expanduser().resolve()}{colon}{name}" if place.endswith(".py") else arch
+
+
+def create_model(arch: "str | type[nn.Module]", **overrides: Any) -> Model:
+    """Creates a network without weights.
 
     Args:
-        arch: one of `ARCHS`.
+        arch: one of `ARCHS`; or a class of your own, which may be any `flax.linen.Module`, as `file.py:Class`,
+            `package.module:Class` or the class itself.
         **overrides: fields of the network's class; `dropout=0.0` turns every dropout off.
 
     Returns:
-        A linen module: `init(key, images)` gives the variables `params` and `batch_stats`, and
-        `apply(variables, images, train=False)` maps float32 `[batch, 28, 28, 1]`, already normalised, to
-        `[batch, 10]`. With `train=True` it needs `rngs={"dropout": key}` and `mutable=["batch_stats"]`,
-        and takes `mask`, float32 `[batch]`: 0 for padding that must not enter the batch statistics.
+        A linen module (for a class of your own, an object with the same two methods): `init(key, images)` gives the
+        variables `params` and `batch_stats`, and `apply(variables, images, train=False)` maps float32
+        `[batch, 28, 28, 1]`, already normalised, to `[batch, 10]`. With `train=True` it needs
+        `rngs={"dropout": key}` and `mutable=["batch_stats"]`, and takes `mask`, float32 `[batch]`: 0 for padding
+        that must not enter the batch statistics.
 
     Raises:
-        UsageError: no network has that name, or it has no such field.
+        UsageError: there is no such network, it has no such field, or it does not map images to scores.
     """
-    if arch not in _CLASSES:
-        raise unknown_name("arch", arch, ARCHS)
-    module, name = _CLASSES[arch].split(".")
-    network = getattr(importlib.import_module(f"jaxmnist.models.{module}"), name)
+    if isinstance(arch, str) and not is_custom(arch):
+        if arch not in _CLASSES:
+            raise unknown_name("arch", arch, (*ARCHS, "FILE.py:CLASS"))
+        module, name = _CLASSES[arch].split(".")
+        network = getattr(importlib.import_module(f"jaxmnist.models.{module}"), name)
+        return network(**_checked_fields(arch, network, overrides))
+    from jaxmnist.models import custom
+
+    network = custom.find_class(arch) if isinstance(arch, str) else arch
+    arch = arch if isinstance(arch, str) else custom.arch_of(arch)
+    module = network(**_checked_fields(arch_title(arch), network, overrides))
+    return custom.checked(arch, module, NUM_CLASSES)
+
+
+def _checked_fields(arch: str, network: "type[nn.Module]", overrides: dict[str, Any]) -> dict[str, Any]:
     fields = [field.name for field in dataclasses.fields(network) if field.name not in ("parent", "name")]
     unknown = [field for field in overrides if field not in fields]
     if unknown:
-        raise UsageError(f"arch {arch!r} has no field {unknown[0]!r}; its fields are {', '.join(fields)}.")
-    return network(**overrides)
+        has = f"its fields are {', '.join(fields)}" if fields else "it has none"
+        raise UsageError(f"arch {arch!r} has no field {unknown[0]!r}; {has}.")
+    return overrides
 
 
-def count_params(variables: Any) -> int:
-    """Number of trainable parameters: the elements of `variables["params"]`, statistics left out."""
+def count_params(variables: "PyTree") -> int:
+    """Returns the number of trainable parameters: the elements of `variables["params"]`, statistics left out."""
     import jax  # here, so that naming the networks (in a help text) does not start JAX
 
     return sum(leaf.size for leaf in jax.tree_util.tree_leaves(variables["params"]))

@@ -8,8 +8,8 @@ from jaxtyping import Array
 from jaxmnist.models.layers import (
     Activation,
     Block,
-    Classifier,
     Conv,
+    ConvNet,
     Dense,
     GlobalAverage,
     MaxPool,
@@ -27,7 +27,7 @@ def _trunk(x: Array, block: Block, widths: tuple[int, int, int, int, int]) -> Ar
     return block(x, "conv5", widths[4])
 
 
-class ChallengeLL(Classifier):
+class ChallengeLL(ConvNet):
     """9,412 parameters: normalisation and ReLU after the 1x1 head, then two linear layers."""
 
     dropout: float = 0.05
@@ -41,7 +41,7 @@ class ChallengeLL(Classifier):
         return Dense(10, name="fc2")(x)
 
 
-class ChallengeGAP(Classifier):
+class ChallengeGAP(ConvNet):
     """6,992 parameters: normalisation and ReLU after the 1x1 head, so the logits are never negative."""
 
     dropout: float = 0.05
@@ -53,7 +53,7 @@ class ChallengeGAP(Classifier):
         return class_scores(GlobalAverage()(x))
 
 
-class ChallengeFinal(Classifier):
+class ChallengeFinal(ConvNet):
     """6,972 parameters: a bare 1x1 head after the average, and no dropout."""
 
     def classify(self, x: Array, block: Block) -> Array:

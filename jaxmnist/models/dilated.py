@@ -5,10 +5,10 @@ from functools import partial
 import flax.linen as nn
 from jaxtyping import Array
 
-from jaxmnist.models.layers import Block, Classifier, GlobalAverage, MaxPool, class_scores
+from jaxmnist.models.layers import Block, ConvNet, GlobalAverage, MaxPool, class_scores
 
 
-class Dilated(Classifier):
+class Dilated(ConvNet):
     """5,340 parameters, receptive field 32 before the average; returns log-probabilities.
 
     The class scores are means of what ReLU and dropout give, so they are never negative.

@@ -9,10 +9,10 @@ import flax.linen as nn
 from jaxtyping import Array
 
 from jaxmnist import ops
-from jaxmnist.models.layers import Block, Classifier, Conv, GlobalAverage, MaxPool, Norm, class_scores
+from jaxmnist.models.layers import Block, Conv, ConvNet, GlobalAverage, MaxPool, Norm, class_scores
 
 
-class EvolutionV1(Classifier):
+class EvolutionV1(ConvNet):
     """6,536 parameters, no normalisation and no activation: max pooling is all that is not linear.
 
     Returns log-probabilities.
@@ -35,7 +35,7 @@ class EvolutionV1(Classifier):
         return nn.log_softmax(class_scores(x))
 
 
-class EvolutionV2(Classifier):
+class EvolutionV2(ConvNet):
     """6,704 parameters: the layers of v1 with normalisation, ReLU and dropout; returns log-probabilities."""
 
     dropout: float | tuple[float, float] = (0.1, 0.05)
@@ -60,7 +60,7 @@ class EvolutionV2(Classifier):
         return nn.log_softmax(class_scores(x))
 
 
-class EvolutionV3(Classifier):
+class EvolutionV3(ConvNet):
     """7,820 parameters: a skip connection over the second stage; returns log-probabilities.
 
     The source declares dropout of 0.03 and never applies it.

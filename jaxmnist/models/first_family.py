@@ -11,10 +11,10 @@ import jax
 from jaxtyping import Array
 
 from jaxmnist import ops
-from jaxmnist.models.layers import Block, Classifier, Conv, GlobalAverage, MaxPool, class_scores, gelu
+from jaxmnist.models.layers import Block, Conv, ConvNet, GlobalAverage, MaxPool, class_scores, gelu
 
 
-class First(Classifier):
+class First(ConvNet):
     """13,808 parameters, receptive field 32; returns log-probabilities."""
 
     dropout: float = 0.03
@@ -33,7 +33,7 @@ class First(Classifier):
         return nn.log_softmax(class_scores(x))
 
 
-class Second(Classifier):
+class Second(ConvNet):
     """5,048 parameters, the smallest of the family; returns log-probabilities."""
 
     dropout: float = 0.1
@@ -51,7 +51,7 @@ class Second(Classifier):
         return nn.log_softmax(class_scores(x))
 
 
-class Third(Classifier):
+class Third(ConvNet):
     """7,902 parameters: two skip connections, exact GELU and attention; returns log-probabilities."""
 
     dropout: float = 0.03

@@ -10,10 +10,10 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array
 
-from jaxmnist.models.layers import Block, Classifier, GlobalAverage, MaxPool, class_scores, gelu
+from jaxmnist.models.layers import Block, ConvNet, GlobalAverage, MaxPool, class_scores, gelu
 
 
-class Flagship(Classifier):
+class Flagship(ConvNet):
     """7,836 parameters, receptive field 34; returns log-probabilities."""
 
     dropout: Any = 0.0

@@ -205,7 +205,7 @@ Block = Callable[..., Array]
 """`conv_block` without the arguments that are the same throughout a network."""
 
 
-class Classifier(nn.Module):
+class ConvNet(nn.Module):
     """What all networks share: how they are called, and that their dropout can be set."""
 
     dropout: Any = 0.0

@@ -8,10 +8,10 @@ from functools import partial
 import flax.linen as nn
 from jaxtyping import Array
 
-from jaxmnist.models.layers import Block, Classifier, Conv, GlobalAverage, MaxPool, class_scores
+from jaxmnist.models.layers import Block, Conv, ConvNet, GlobalAverage, MaxPool, class_scores
 
 
-class Step1(Classifier):
+class Step1(ConvNet):
     """257,354 parameters, no normalisation; returns log-probabilities."""
 
     def classify(self, x: Array, block: Block) -> Array:
@@ -28,7 +28,7 @@ class Step1(Classifier):
         return nn.log_softmax(class_scores(x))
 
 
-class Step3(Classifier):
+class Step3(ConvNet):
     """7,216 parameters; returns log-probabilities."""
 
     dropout: float = 0.05

@@ -1,8 +1,9 @@
-"""What a network is made of: its layers in the order of execution, with shapes, sizes and costs."""
+"""The layers of a network in the order of execution, with shapes, sizes and costs."""
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -10,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, PyTree
 
-from jaxmnist.models import IMAGE_SHAPE
+from jaxmnist.models import IMAGE_SHAPE, Model
 from jaxmnist.models.layers import Activation, Conv, Dense, GlobalAverage, MaxPool
 
 _BYTES = 4  # of a float32
@@ -33,20 +35,20 @@ class Layer(NamedTuple):
     multiply_adds: int
     """Products with the elements of its kernel for one image; biases and normalisation are not counted."""
     receptive_field: int | None
-    """Side of the square of input pixels that one value depends on; None off the main path (`skip1`) and
-    after a global average or in a linear layer, where a value depends on every pixel anyhow."""
+    """Side of the square of input pixels that one value depends on; None off the main path (`skip1`), after a global
+    average or in a linear layer, where a value depends on every pixel anyway, and in networks of the user's own."""
     jump: int | None
-    """Input pixels between neighbouring values; None where there is one value only."""
+    """Input pixels between neighbouring values; None where there is one value only, or not known."""
 
 
 class Totals(NamedTuple):
-    """What a whole network holds and costs. Bytes are for float32 and one image."""
+    """Sizes and costs of a whole network. Bytes are for float32 and one image."""
 
     parameters: int
     statistics: int
     multiply_adds: int
-    receptive_field: int
-    """Of a value in the last map before a global average."""
+    receptive_field: int | None
+    """Of a value in the last map before a global average; None if not known."""
     receptive_field_of_average: int | None
     """Of the global average; None for a network that has none."""
     input_bytes: int
@@ -59,32 +61,26 @@ class Totals(NamedTuple):
     """Input, activations of every layer, and parameters."""
 
 
-def layers(model: nn.Module) -> list[Layer]:
-    """The layers of a network; traced abstractly, so nothing is computed and no device starts.
+def layers(model: Model) -> list[Layer]:
+    """Lists the layers of a network; it is traced abstractly, so nothing is computed and no device starts.
 
-    What is no module of its own is not listed: resizing, sums, attention, log-softmax.
+    Modules that only call others are not listed, nor is what is no module: resizing, sums, attention, log-softmax.
     """
-    calls: list[tuple[Any, int, tuple[int, int, int]]] = []
+    calls: list[tuple[nn.Module, int, tuple[int, int, int]]] = []
 
-    def record(next_function, args, kwargs, context):
-        result = next_function(*args, **kwargs)
-        if context.method_name == "__call__" and context.module.name is not None:
-            calls.append((context.module, _map_shape(args[0])[1], _map_shape(result)))
+    def record(module: nn.Module, x: Any, result: Any) -> Any:
+        calls.append((module, _map_shape(module, x)[1], _map_shape(module, result)))
         return result
 
-    with nn.intercept_methods(record):
+    with _each_layer(record):
         images = jax.ShapeDtypeStruct((1, *IMAGE_SHAPE), jnp.float32)
         variables: Any = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)), images)
-
-    def leaves(collection: str, name: str) -> dict[str, Any]:
-        return variables.get(collection, {}).get(name, {})
-
     names = _names([module for module, _, _ in calls], variables["params"])
-    field: int | None = 1
-    jump: int | None = 1
+    # The layers of a user's own network say nothing of strides between them, in pooling functions for instance.
+    field, jump = (1, 1) if all(_is_ours(module) for module, _, _ in calls) else (None, None)
     found: list[Layer] = []
     for name, (module, size, shape) in zip(names, calls, strict=True):
-        params = leaves("params", name)
+        params = _own_leaves(variables.get("params", {}), module)
         on_main_path = not name.startswith("skip")
         if on_main_path:
             field, jump = _receptive_field(module, size, field, jump)
@@ -94,7 +90,7 @@ def layers(model: nn.Module) -> list[Layer]:
                 kind=type(module).__name__,
                 output_shape=shape,
                 parameters=_elements(params),
-                statistics=_elements(leaves("batch_stats", name)),
+                statistics=_elements(_own_leaves(variables.get("batch_stats", {}), module)),
                 multiply_adds=params["kernel"].size * shape[1] * shape[2] if "kernel" in params else 0,
                 receptive_field=field if on_main_path else None,
                 jump=jump if on_main_path else None,
@@ -103,22 +99,35 @@ def layers(model: nn.Module) -> list[Layer]:
     return found
 
 
-def apply_labelled(model: nn.Module, variables: Any, images: Any) -> Any:
+def apply_labelled(model: Model, variables: PyTree, images: Array) -> Any:
     """Applies a network; when traced, the result of each of its `layers` carries its position as a name."""
     position = itertools.count()
 
-    def label(next_function, args, kwargs, context):
-        result = next_function(*args, **kwargs)
-        if context.method_name == "__call__" and context.module.name is not None:
-            return checkpoint_name(result, str(next(position)))
-        return result
+    def label(module: nn.Module, x: Any, result: Any) -> Any:
+        return checkpoint_name(result, str(next(position)))
 
-    with nn.intercept_methods(label):
+    with _each_layer(label):
         return model.apply(variables, images)
 
 
+def _each_layer(visit: Callable[[nn.Module, Any, Any], Any]) -> AbstractContextManager[Any]:
+    """Context in which the result of every layer is what `visit(module, input, result)` returns."""
+    inner = [0]  # calls of other modules, for each call in progress
+
+    def intercept(next_function: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        if context.method_name != "__call__":
+            return next_function(*args, **kwargs)
+        inner[-1] += 1
+        inner.append(0)
+        result = next_function(*args, **kwargs)
+        is_layer = not inner.pop() or _own_leaves(context.module.variables.get("params", {}), None)
+        return visit(context.module, args[0], result) if is_layer else result
+
+    return nn.intercept_methods(intercept)
+
+
 def totals(layers: Sequence[Layer]) -> Totals:
-    """Sums over all layers of a network."""
+    """Sums the sizes and costs of all layers."""
 
     def activation_bytes(layers: Sequence[Layer]) -> int:
         return 2 * _BYTES * sum(int(np.prod(layer.output_shape)) for layer in layers)
@@ -131,7 +140,7 @@ def totals(layers: Sequence[Layer]) -> Totals:
         parameters=parameters,
         statistics=sum(layer.statistics for layer in layers),
         multiply_adds=sum(layer.multiply_adds for layer in layers),
-        receptive_field=maps[-1],
+        receptive_field=maps[-1] if maps else None,
         receptive_field_of_average=averages[0] if averages else None,
         input_bytes=input_bytes,
         activation_bytes=activations,
@@ -161,7 +170,7 @@ def _receptive_field(
 
 def _names(modules: Sequence[nn.Module], params: Any) -> list[str]:
     """Names from the parameter tree; other layers are called what they do, and numbered if there are several."""
-    plain = [str(module.name) if module.name in params else _does(module) for module in modules]
+    plain = ["/".join(module.path) if _own_leaves(params, module) else _does(module) for module in modules]
     several, seen = Counter(plain), Counter[str]()
     names = []
     for name in plain:
@@ -176,9 +185,22 @@ def _does(module: nn.Module) -> str:
     return {GlobalAverage: "average", MaxPool: "pool"}.get(type(module), type(module).__name__.lower())
 
 
-def _map_shape(x: Any) -> tuple[int, int, int]:
-    """Channels, height and width of `[channels, height, width, batch]` or `[batch, channels]`."""
-    return x.shape[:3] if x.ndim == 4 else (x.shape[1], 1, 1)
+def _is_ours(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("jaxmnist.models.")
+
+
+def _map_shape(module: nn.Module, x: Any) -> tuple[int, int, int]:
+    """Channels, height and width of a map: `[channels, height, width, batch]` in this package, in Flax batch first."""
+    if x.ndim != 4:
+        return x.shape[-1], 1, 1
+    return x.shape[:3] if _is_ours(module) else (x.shape[3], x.shape[1], x.shape[2])
+
+
+def _own_leaves(collection: Any, module: nn.Module | None) -> dict[str, Any]:
+    """The arrays of a module itself, without those of modules within it; of the outermost one without `module`."""
+    for name in module.path if module is not None else ():
+        collection = collection.get(name, {})
+    return {name: leaf for name, leaf in collection.items() if not isinstance(leaf, Mapping)}
 
 
 def _elements(leaves: dict[str, Any]) -> int:

@@ -29,7 +29,7 @@ from jaxmnist.train.state import TrainState
 
 FOLDER = "checkpoints"
 
-SCHEMA = 1
+SCHEMA = 2
 """What a state holds and how; a state of another schema is refused, with both named."""
 
 _NAME = re.compile(r"(\d+)(-mid-epoch)?")
@@ -58,9 +58,9 @@ class _Found(NamedTuple):
     def rank(self) -> tuple[Any, ...]:
         """Higher is better. Of equally accurate epochs the first counts as best, as in the published tables."""
         about = self.about
-        if about["accuracy"] is None:
+        if about["score"] is None:
             return (-1, about["step"])
-        return (0, about["meets_rule"], about["accuracy"], -about["epoch"])
+        return (0, about["meets_rule"], about["score"], -about["epoch"])
 
 
 class Checkpoints:
@@ -79,7 +79,7 @@ class Checkpoints:
         names = self._names()
         return _order(names[0])[0] if names else None
 
-    def save(self, snapshot: Snapshot, epoch: int, accuracy: float | None, meets_rule: bool = False) -> None:
+    def save(self, snapshot: Snapshot, epoch: int, score: float | None, meets_rule: bool = False) -> None:
         """Saves a state under its step; it becomes the latest, and the best if no earlier one is as good.
 
         States that are neither latest, best nor the one before the latest are deleted, once this one is on
@@ -88,7 +88,7 @@ class Checkpoints:
         Args:
             snapshot: what to save.
             epoch: epochs completed.
-            accuracy: what the best is chosen by (`jaxmnist.runs.selection.score`); None in the middle of an epoch.
+            score: figure that the best is chosen by (`jaxmnist.runs.selection.score`); None in the middle of an epoch.
             meets_rule: whether it is to be preferred to any that do not meet the recipe's checkpoint rule.
 
         Raises:
@@ -96,17 +96,17 @@ class Checkpoints:
         """
         tree = as_tree(*jax.device_get((snapshot.state, snapshot.metrics)))
         step = int(snapshot.state.step)
-        name = f"{step}-mid-epoch" if accuracy is None else f"{step}"
-        score = {"step": step, "epoch": epoch, "accuracy": accuracy, "meets_rule": meets_rule}
-        saved, best = _Found(self.folder / name, score), self._best
+        name = f"{step}-mid-epoch" if score is None else f"{step}"
+        rank = {"step": step, "epoch": epoch, "score": score, "meets_rule": meets_rule}
+        saved, best = _Found(self.folder / name, rank), self._best
         if best is None or saved.rank > _Found(self.folder / best["name"], best).rank:
-            best = {"name": name, **score}
+            best = {"name": name, **rank}
         about = {
             "schema": SCHEMA,
             "versions": versions(),
             "arch": self.arch,
             "recipe": self._recipe,
-            **score,
+            **rank,
             "seconds": snapshot.seconds,
             "best": best,
             "rows": snapshot.rows,

@@ -1,5 +1,6 @@
 """What a run does between epochs: begin where it stopped, close an epoch, finish; state and metrics on the disk."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -119,13 +120,13 @@ def _write(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]], bes
         write_metrics(session.run, rows)
 
 
-def finish(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def finish(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> selection.Results:
     results = selection.summarise(session.config, rows, count_params({"params": snapshot.state.params}))
     if not session.team.is_leader:
         return results
     try:
         write_metrics(session.run, rows)
-        write_json(session.run / RESULTS, results)
+        write_json(session.run / RESULTS, dataclasses.asdict(results))
     except OSError as error:
         reason = f"{session.run / RESULTS} could not be written ({error.strerror})"
         raise StorageError(f"{reason}; make room and go on with --resume {session.run}") from error

@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from jaxmnist.config import Recipe
-from jaxmnist.config.parsing import read_json, updated
+from jaxmnist.config.parsing import parsed, read_json, updated
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened
+from jaxmnist.models import arch_word
+from jaxmnist.runs.selection import Results
 from jaxmnist.runtime.files import append, write_atomically
 from jaxmnist.runtime.mesh import Where, where_text
 
@@ -40,7 +42,7 @@ def create_run(root: Path, config: RunConfig, environment: Mapping[str, Any]) ->
         UsageError: the folder cannot be made.
     """
     time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = f"{config.arch}-{config.recipe.name}-{config.dataset}-s{config.seed}-{time}"
+    name = f"{arch_word(config.arch)}-{config.recipe.name}-{config.dataset}-s{config.seed}-{time}"
     _require_room(root / name)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -117,17 +119,17 @@ def require_data_of_run(config: RunConfig, dataset: Dataset, run: Path) -> None:
         )
 
 
-def read_results(run: Path) -> dict[str, Any]:
-    """The contents of `results.json`; nothing where training has not ended.
+def read_results(run: Path) -> Results | None:
+    """Reads `results.json`; None if training has not ended.
 
     Raises:
         CheckpointError: it is damaged.
     """
     try:
-        return read_json(run / RESULTS)
+        return parsed(Results, read_json(run / RESULTS))
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
+        return None
+    except (OSError, ValueError, UsageError) as error:
         raise CheckpointError(
             f"{run / RESULTS} is damaged ({shortened(str(error))}); restore it or train again."
         ) from error

@@ -14,11 +14,13 @@ import numpy as np
 from jaxmnist import train
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
-from jaxmnist.errors import InterruptedRunError
+from jaxmnist.errors import CheckpointError, InterruptedRunError
 from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
 from jaxmnist.runs.epoch import begin, close_epoch, finish, require_converging
 from jaxmnist.runs.folder import require_data_of_run
 from jaxmnist.runs.progress import Callback
+from jaxmnist.runs.restore import is_changed
+from jaxmnist.runs.selection import Results
 from jaxmnist.runs.session import Session, place
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.devices import return_freed_memory
@@ -48,7 +50,7 @@ def fit(
     where: Where,
     callbacks: Sequence[Callback] = (),
     team: Team = ALONE,
-) -> dict[str, Any]:
+) -> Results:
     """Trains until the recipe's last epoch, from the run's newest checkpoint where there is one.
 
     Args:
@@ -75,6 +77,10 @@ def fit(
         UsageError: another process uses the run's folder, or it cannot be written to, or the disk is full.
     """
     require_data_of_run(config, dataset, run)
+    if is_changed(config):
+        raise CheckpointError(
+            f"{run} was trained with another {config.arch}: the file has changed; restore it, or start a new run."
+        )
     seconds = SECONDS_TO_STOP if team is ALONE else TEAM_SECONDS_TO_STOP
     stop_signals = StopSignals(seconds, f"interrupted; go on with --resume {run}")
     with locked(run) if team.is_leader else contextlib.nullcontext(), stop_signals as stop:

@@ -1,5 +1,6 @@
 """A run opened for inference."""
 
+import warnings
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -7,8 +8,9 @@ import jax
 import numpy as np
 
 from jaxmnist.config.run import RunConfig
-from jaxmnist.errors import CheckpointError
-from jaxmnist.models import ARCHS
+from jaxmnist.errors import CheckpointError, JaxmnistWarning, UsageError
+from jaxmnist.models import ARCHS, is_custom
+from jaxmnist.models.custom import fingerprint
 from jaxmnist.optim import make_optimizer
 from jaxmnist.runs.checkpoints import FOLDER, Checkpoints, abstract
 from jaxmnist.runs.folder import read_config
@@ -56,14 +58,21 @@ def restore_run(run: Path, which: Literal["best", "latest"], device: Device) -> 
             has weights that are not finite.
     """
     config = read_config(run)
-    if config.arch not in ARCHS:
+    if not is_custom(config.arch) and config.arch not in ARCHS:
         raise CheckpointError(
             f"{run} is a run of arch {config.arch!r}, which this version does not have, only "
             f"{', '.join(ARCHS)}; use the version that trained it."
         )
     if not (run / FOLDER).is_dir():
         raise CheckpointError(f"{run} has no folder {FOLDER}; train again.")
-    model, optimizer = config.create_model(), make_optimizer(config.recipe)
+    try:
+        model = config.create_model()
+    except UsageError as error:
+        raise CheckpointError(f"{run} needs the class of its network: {error}") from error
+    if is_changed(config):
+        message = f"{config.arch} has changed since {run} was trained; its class is used as it is now."
+        warnings.warn(message, JaxmnistWarning, stacklevel=2)
+    optimizer = make_optimizer(config.recipe)
     blank = jax.eval_shape(lambda: create_state(jax.random.key(0), model, optimizer, config.recipe))
     checkpoints = Checkpoints(run, config.arch)
     restore = checkpoints.restore_best if which == "best" else checkpoints.restore_latest
@@ -75,3 +84,8 @@ def restore_run(run: Path, which: Literal["best", "latest"], device: Device) -> 
         )
     epochs = {row["step"]: row["epoch"] for row in snapshot.rows}
     return RestoredRun(config, state, device, epochs.get(int(state.step)))
+
+
+def is_changed(config: RunConfig) -> bool:
+    """True if the file of a run's own network is not what it was when the run began."""
+    return bool(config.arch_fingerprint) and fingerprint(config.arch) != config.arch_fingerprint

@@ -1,17 +1,47 @@
-"""Which epoch is a run's, and the results that follow from it."""
+"""The choice of a run's best epoch, and the results that follow from it."""
 
+import dataclasses
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxmnist.config.run import RunConfig
+from jaxmnist.data.splits import SelectOn
 
 
-def is_best(config: RunConfig, rows: list[dict[str, Any]], row: dict[str, Any]) -> bool:
-    """Whether an epoch counts as the best so far: the recipe's checkpoint rule.
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Final figures of a complete run, as `results.json` holds them. Accuracies are in percent."""
 
-    It is after the ignored epochs, reaches `best_model`, and is strictly above every earlier epoch. Where
-    nothing is selected on (`last`), every epoch takes the place of the one before it.
+    arch: str
+    recipe: str
+    dataset: str
+    seed: int
+    parameters: int
+    """Trainable parameters."""
+    epochs: int
+    select_on: SelectOn
+    rule_met: bool
+    """True if an epoch met the recipe's checkpoint rule; see `is_best`."""
+    best_epoch: int
+    """The kept epoch: the last one that `is_best`; if there is none, the first with the highest score."""
+    test_accuracy_of_best: float
+    final_test_accuracy: float
+    """Test accuracy of the last epoch."""
+    last_five_mean_test_accuracy: float
+    best_test_accuracy: float
+    """Highest test accuracy of any epoch, on which no honest claim can rest."""
+    best_test_epoch: int
+    best_train_accuracy: float
+    seconds: float
+    """Time of all epochs, evaluation included."""
+
+
+def is_best(config: RunConfig, rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> bool:
+    """Applies the recipe's checkpoint rule: true if an epoch counts as the best so far.
+
+    It comes after the ignored epochs, reaches `best_model`, and is strictly above every earlier epoch. If nothing is
+    selected on (`last`), every epoch replaces the one before it.
 
     Args:
         config: recipe and selecting split.
@@ -29,38 +59,33 @@ def is_best(config: RunConfig, rows: list[dict[str, Any]], row: dict[str, Any]) 
 
 
 def score(config: RunConfig, row: Mapping[str, Any]) -> float:
-    """What an epoch is chosen by, more being better: accuracy in percent on the split that selects; with `last`
-    the epoch's number, so that the latest is the best whatever its accuracy.
+    """Returns the figure an epoch is chosen by, more being better: accuracy in percent on the selecting split.
+
+    With `last` it is the epoch's number, so that the latest is the best whatever its accuracy.
     """
     return float(row["epoch"]) if config.select_on == "last" else row[f"{config.select_on}_accuracy"]
 
 
-def summarise(config: RunConfig, rows: list[dict[str, Any]], parameters: int) -> dict[str, Any]:
-    """The results of a complete run, from its lines of metrics. Accuracies are percentages.
-
-    `best` is the last epoch that `is_best`, or where there is none (`rule_met` is then false) the first one
-    with the highest accuracy on the split that selects; with `last` it is the last epoch. `best_test_accuracy`
-    is the highest that any epoch reached on the test images, a figure that no honest claim can rest on.
-    """
-    best = max(rows, key=lambda row: score(config, row))
+def summarise(config: RunConfig, rows: Sequence[Mapping[str, Any]], parameters: int) -> Results:
+    """Computes the results of a complete run from its lines of metrics."""
     best_test = max(rows, key=lambda row: row["test_accuracy"])
     meeting_rule = [row for i, row in enumerate(rows) if is_best(config, rows[:i], row)]
-    best = meeting_rule[-1] if meeting_rule else best
-    return {
-        "arch": config.arch,
-        "recipe": config.recipe.name,
-        "dataset": config.dataset,
-        "seed": config.seed,
-        "parameters": parameters,
-        "epochs": len(rows),
-        "select_on": config.select_on,
-        "rule_met": bool(meeting_rule),
-        "best_epoch": best["epoch"],
-        "test_accuracy_of_best": best["test_accuracy"],
-        "final_test_accuracy": rows[-1]["test_accuracy"],
-        "last_five_mean_test_accuracy": statistics.fmean(row["test_accuracy"] for row in rows[-5:]),
-        "best_test_accuracy": best_test["test_accuracy"],
-        "best_test_epoch": best_test["epoch"],
-        "best_train_accuracy": max(row["train_accuracy"] for row in rows),
-        "seconds": round(sum(row["seconds"] for row in rows), 3),
-    }
+    best = meeting_rule[-1] if meeting_rule else max(rows, key=lambda row: score(config, row))
+    return Results(
+        arch=config.arch,
+        recipe=config.recipe.name,
+        dataset=config.dataset,
+        seed=config.seed,
+        parameters=parameters,
+        epochs=len(rows),
+        select_on=config.select_on,
+        rule_met=bool(meeting_rule),
+        best_epoch=best["epoch"],
+        test_accuracy_of_best=best["test_accuracy"],
+        final_test_accuracy=rows[-1]["test_accuracy"],
+        last_five_mean_test_accuracy=statistics.fmean(row["test_accuracy"] for row in rows[-5:]),
+        best_test_accuracy=best_test["test_accuracy"],
+        best_test_epoch=best_test["epoch"],
+        best_train_accuracy=max(row["train_accuracy"] for row in rows),
+        seconds=round(sum(row["seconds"] for row in rows), 3),
+    )

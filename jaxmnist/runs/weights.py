@@ -1,4 +1,4 @@
-"""Weights in files: the arrays of a PyTorch `state_dict`, saved by NumPy under their names."""
+"""Weights files: the arrays of a PyTorch `state_dict`, saved by NumPy under their names."""
 
 import dataclasses
 import json
@@ -12,10 +12,10 @@ import numpy as np
 
 from jaxmnist.config import get_recipe, recipe_of
 from jaxmnist.config.run import RunConfig
-from jaxmnist.errors import CheckpointError, unknown_name
+from jaxmnist.errors import CheckpointError, shortened
 from jaxmnist.interop.torch import find_faults, from_torch, to_torch
 from jaxmnist.interop.weight_files import METADATA, to_npz
-from jaxmnist.models import ARCHS, create_model
+from jaxmnist.models import ARCHS, absolute_arch, arch_title, arch_word, create_model, is_custom
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.files import write_atomically
 from jaxmnist.train.network import Network
@@ -25,7 +25,10 @@ MAX_BYTES = 64 * 2**20
 """Larger files are refused unread: the largest network has 1 MB of weights, in float64 twice that."""
 
 DESKEW = "deskew"
-"""Key in the metadata of weights, which says `True` or `False`: whether they take images made upright."""
+"""Key in the metadata of weights: `True` if the network takes images made upright, else `False`."""
+
+ARCH = "arch"
+"""Key in the metadata of a network of the user's own: the place of its class."""
 
 _PATTERN = "*-epoch*-*.npz"
 _REMEDY = "give a .npz file that numpy.savez made of a state_dict, a float array under each of its names"
@@ -36,36 +39,37 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
 
     Args:
         path: a `.npz` file with arrays keyed `conv1.weight`, `bn1.running_mean`, ...; a `state_dict`'s
-            `num_batches_tracked` counters are passed over, and texts but for what files of this project say of
-            `deskew`. Nothing in it is ever unpickled.
-        device: where the weights go.
-        arch: the network; without it the one whose names and shapes are those of the arrays.
-        recipe: name of the recipe that says how images are normalised; without it the arch's own, with the file's
+            `num_batches_tracked` counters are passed over, and so are texts besides the metadata of this project's
+            files. Nothing in it is ever unpickled.
+        device: device for the weights.
+        arch: the network; by default the one with the names and shapes of the arrays.
+        recipe: name of the recipe by which images are normalised; by default the arch's own, with the file's
             `deskew`.
 
     Raises:
         UsageError: there is no such arch or recipe.
-        CheckpointError: the file is missing or damaged, fits no arch exactly (all missing, extra and misshapen
-            arrays are named) or more than one, or has values that are not finite floating-point numbers.
+        CheckpointError: the file is missing or damaged, does not fit exactly one arch (all missing, extra and
+            misshapen arrays are named), or has values that are not finite floating-point numbers.
     """
-    if arch is not None and arch not in ARCHS:
-        raise unknown_name("arch", arch, ARCHS)
+    if arch is not None:
+        arch = absolute_arch(arch)
+        create_model(arch)  # a wrong name before a large file
     named_recipe = get_recipe(recipe) if recipe else None
-    arrays, deskew = _read_arrays(path)
-    arch = _require_arch(path, arrays, arch) if arch else _recognise(path, arrays)
+    arrays, metadata = _read_arrays(path)
+    arch = _require_arch(path, arrays, arch) if arch else _recognise(path, arrays, metadata.get(ARCH))
     _require_finite(path, arrays)
     variables = jax.device_put(from_torch(arch, arrays), device)
-    own = recipe_of(arch)
-    own = own if deskew is None else dataclasses.replace(own, deskew=deskew)
+    own, deskew = recipe_of(arch), metadata.get(DESKEW)
+    own = own if deskew is None else dataclasses.replace(own, deskew=deskew == str(True))
     return Network(arch, create_model(arch), named_recipe or own, variables, device)
 
 
 def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str, Any]) -> None:
-    """Writes a run's best weights to `<arch>-epoch<n>-<split><accuracy>.npz`, in place of earlier ones; with
-    `select_on="last"`, where no accuracy chose them, to `<arch>-epoch<n>-last.npz`.
+    """Writes a run's best weights to `<arch>-epoch<n>-<split><accuracy>.npz` and deletes the earlier file.
 
-    `read_weights` and, through `numpy.load`, PyTorch's `load_state_dict` take them. A network with another
-    normalisation than its arch's own has no such file, as its names alone would not tell it apart.
+    With `select_on="last"`, where no accuracy picked them, the name is `<arch>-epoch<n>-last.npz`. `read_weights` and,
+    through `numpy.load`, PyTorch's `load_state_dict` read the file. A network with another normalisation than its
+    arch's own gets none, as the names of its arrays do not tell it apart.
 
     Args:
         run: the run folder.
@@ -80,8 +84,9 @@ def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str,
         return
     variables = jax.device_get(state.variables)
     chosen = "" if config.select_on == "last" else f"{row[f'{config.select_on}_accuracy']:.2f}"
-    file = run / f"{config.arch}-epoch{row['epoch']}-{config.select_on}{chosen}.npz"
+    file = run / f"{arch_word(config.arch)}-epoch{row['epoch']}-{config.select_on}{chosen}.npz"
     metadata = {"recipe": config.recipe.name, DESKEW: str(config.recipe.deskew)}
+    metadata |= {ARCH: config.arch} if is_custom(config.arch) else {}
     content = to_npz(to_torch(config.arch, variables), metadata)
     earlier = [path for path in run.glob(_PATTERN) if path != file and not path.name.startswith(".")]
     write_atomically(file, content)
@@ -89,8 +94,8 @@ def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str,
         path.unlink()
 
 
-def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], bool | None]:
-    """The arrays of a file, and what it says of `deskew`, if it does."""
+def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Reads the arrays of a file, and its metadata if it has those of this project."""
     arrays = {}
     try:
         if not path.is_file():
@@ -111,16 +116,17 @@ def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], bool | None]:
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds
         reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path} cannot be read ({reason[:200]}); {_REMEDY}.") from error
-    deskew = _deskew(str(arrays.get(METADATA, "")))
-    return {name: array for name, array in arrays.items() if array.dtype.kind not in "US"}, deskew
+    metadata = _metadata(str(arrays.get(METADATA, "")))
+    return {name: array for name, array in arrays.items() if array.dtype.kind not in "US"}, metadata
 
 
-def _deskew(metadata: str) -> bool | None:
+def _metadata(text: str) -> dict[str, str]:
     try:
-        said = json.loads(metadata)[DESKEW]
-    except (ValueError, KeyError, TypeError, RecursionError):  # the text of someone else
-        return None
-    return said == str(True) if said in (str(True), str(False)) else None
+        values = json.loads(text)
+        found = {key: values[key] for key in (ARCH, DESKEW) if key in values}
+    except (ValueError, TypeError, RecursionError):  # the text of another program
+        return {}
+    return {key: value for key, value in found.items() if value in ("True", "False") or key == ARCH}
 
 
 def _read_array(path: Path, archive: Any, name: str) -> np.ndarray:
@@ -139,24 +145,31 @@ def _read_array(path: Path, archive: Any, name: str) -> np.ndarray:
 
 def _require_arch(path: Path, arrays: Mapping[str, np.ndarray], arch: str) -> str:
     if faults := find_faults(arch, arrays):
-        raise CheckpointError(f"{path} does not hold the weights of arch {arch!r}: {'; '.join(faults)}.")
+        title = arch_title(arch)
+        raise CheckpointError(f"{path} does not hold the weights of arch {title!r}: {'; '.join(faults)}.")
     return arch
 
 
-def _recognise(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
+def _recognise(path: Path, arrays: Mapping[str, np.ndarray], custom: str | None) -> str:
     faults = {arch: find_faults(arch, arrays) for arch in ARCHS}
     fitting = [arch for arch in ARCHS if not faults[arch]]
     if len(fitting) > 1:
         raise CheckpointError(
             f"{path} fits the archs {' and '.join(fitting)}; name the right one with --arch."
         )
-    if not fitting:
-        nearest = min(ARCHS, key=lambda arch: len(faults[arch]))
+    if fitting:
+        return fitting[0]
+    if custom is not None:
+        # Not loaded from there at once: a weights file of somebody else must not decide what code runs.
         raise CheckpointError(
-            f"{path} does not hold the weights of any arch; seen as the nearest, {nearest!r}: "
-            f"{'; '.join(faults[nearest])}."
+            f"{path} holds the weights of a network that is not part of jaxmnist; name its class with --arch "
+            f"{shortened(custom)}."
         )
-    return fitting[0]
+    nearest = min(ARCHS, key=lambda arch: len(faults[arch]))
+    raise CheckpointError(
+        f"{path} does not hold the weights of any arch; seen as the nearest, {nearest!r}: "
+        f"{'; '.join(faults[nearest])}."
+    )
 
 
 def _require_finite(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

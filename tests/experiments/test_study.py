@@ -73,7 +73,7 @@ def make(tmp_path_factory, digits):
 
     def make(name, select_on: SelectOn = "val", folds: int | None = None, **recipe):
         chosen = dataclasses.replace(RECIPE, **recipe)
-        config = RunConfig("second", chosen, "digits", 7, select_on, digits.fingerprint, None, "layer", folds)
+        config = RunConfig("second", chosen, "digits", 7, select_on, digits.fingerprint, "layer", folds)
         return open_study(root / name, config, {"device": "test"})
 
     with pytest.MonkeyPatch.context() as patch:

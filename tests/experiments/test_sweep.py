@@ -21,7 +21,7 @@ from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError, UsageError
 from jaxmnist.experiments.study.folder import STUDY, write_divergence, write_predictions
 from jaxmnist.experiments.study.jobs import Settings, train_jobs
-from jaxmnist.experiments.sweep.axes import field_types, parse_axes
+from jaxmnist.experiments.sweep.axes import parse_axes, swept_types
 from jaxmnist.experiments.sweep.folder import Plan, open_sweep, read_sweep
 from jaxmnist.experiments.sweep.halving import Rung, plan_rungs, promoted
 from jaxmnist.experiments.sweep.loop import Shard, train_sweep, train_trials
@@ -161,7 +161,7 @@ def test_a_grid_is_every_combination_and_members_are_named_by_what_differs():
     assert members[4].name == "005-learning_rate=0.001-decay=0.9-arch=first"
     # Two fields that end alike keep their parts; a long name is the number.
     assert Member(1, {"plateau.factor": 0.5, "x.factor": 1}).name == "001-plateau.factor=0.5-x.factor=1"
-    assert Member(12, {field: 0.123456 for field in field_types()}).name == "012"
+    assert Member(12, {field: 0.123456 for field in swept_types()}).name == "012"
 
 
 def test_members_at_random_follow_from_the_seed_lie_in_their_ranges_and_a_smaller_count_comes_first():

@@ -52,7 +52,7 @@ def make_run(
     ]
     write_metrics(run, rows)
     if finished:
-        write_json(run / RESULTS, summarise(config, read_metrics(run), parameters))
+        write_json(run / RESULTS, dataclasses.asdict(summarise(config, read_metrics(run), parameters)))
     return run
 
 

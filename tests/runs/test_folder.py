@@ -83,11 +83,11 @@ def test_results_tell_the_selected_epoch_from_the_luckiest_one():
     ]
     config = dataclasses.replace(config_of(get_recipe("third")), select_on="val")
     results = summarise(config, rows, 7_902)
-    assert (results["best_epoch"], results["test_accuracy_of_best"]) == (2, 99.3)
-    assert (results["best_test_epoch"], results["best_test_accuracy"]) == (3, 99.5)
-    assert results["final_test_accuracy"] == 99.0
-    assert results["last_five_mean_test_accuracy"] == pytest.approx((99.1 + 99.3 + 99.5 + 99.0) / 4)
-    assert results["seconds"] == 8.0
+    assert (results.best_epoch, results.test_accuracy_of_best) == (2, 99.3)
+    assert (results.best_test_epoch, results.best_test_accuracy) == (3, 99.5)
+    assert results.final_test_accuracy == 99.0
+    assert results.last_five_mean_test_accuracy == pytest.approx((99.1 + 99.3 + 99.5 + 99.0) / 4)
+    assert results.seconds == 8.0
 
 
 def rows_of(accuracies):
@@ -109,4 +109,4 @@ def rows_of(accuracies):
 def test_the_checkpoint_rule_of_dilated_is_the_published_one(accuracies, best, met):
     config = dataclasses.replace(config_of(get_recipe("dilated")), select_on="test")
     results = summarise(config, rows_of(accuracies), 5_340)
-    assert (results["best_epoch"], results["rule_met"]) == (best, met)
+    assert (results.best_epoch, results.rule_met) == (best, met)

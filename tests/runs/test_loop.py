@@ -90,11 +90,11 @@ def test_a_run_leaves_its_configuration_metrics_checkpoints_and_results(new_run,
     assert rows[1]["step"] == 2 * -(-1375 // 64)
     assert rows[1]["test_accuracy"] == 100 * rows[1]["test_correct"] / 297
     assert json.loads((run / RESULTS).read_text()) == results
-    assert results["parameters"] == 5_048
-    assert results["final_test_accuracy"] == rows[-1]["test_accuracy"]
+    assert results.parameters == 5_048
+    assert results.final_test_accuracy == rows[-1]["test_accuracy"]
     best = max(rows, key=lambda row: row["val_accuracy"])
-    assert results["best_epoch"] == best["epoch"]
-    assert results["test_accuracy_of_best"] == best["test_accuracy"]
+    assert results.best_epoch == best["epoch"]
+    assert results.test_accuracy_of_best == best["test_accuracy"]
     assert watcher.progress[0] == (1, 1, 22)
     assert watcher.progress[-1] == (2, 22, 22)
 
@@ -105,7 +105,7 @@ def test_the_published_protocol_trains_on_everything_and_selects_on_test(new_run
     row = read_metrics(run)[0]
     assert row["step"] == -(-1500 // 64)
     assert "val_loss" not in row
-    assert results["select_on"] == "test"
+    assert results.select_on == "test"
 
 
 def test_with_last_all_images_train_and_the_last_epoch_is_kept_whatever_its_accuracy(
@@ -127,8 +127,8 @@ def test_with_last_all_images_train_and_the_last_epoch_is_kept_whatever_its_accu
     rows = read_metrics(run)
     assert [row["test_correct"] for row in rows] == [300, 200, 100]
     assert rows[-1]["step"] == 3 * -(-1500 // 64)
-    assert (results["best_epoch"], results["rule_met"]) == (3, True)
-    assert results["test_accuracy_of_best"] == results["final_test_accuracy"] == 100 * 100 / 297
+    assert (results.best_epoch, results.rule_met) == (3, True)
+    assert results.test_accuracy_of_best == results.final_test_accuracy == 100 * 100 / 297
     assert restore_run(run, "best", DEVICE).epoch == 3
     assert [file.name for file in run.glob("*.npz")] == ["second-epoch3-last.npz"]
 
@@ -261,9 +261,9 @@ def results_of(run):
 def test_the_best_checkpoint_is_the_one_of_the_checkpoint_rule(new_run, digits):
     config, run = new_run(epochs=3, ignored_epochs=1, best_model=1.0)
     results = fit(config, digits, run, DEVICE)
-    assert results["rule_met"]
-    assert results["best_epoch"] > 1
-    assert restore_run(run, "best", DEVICE).epoch == results["best_epoch"]
+    assert results.rule_met
+    assert results.best_epoch > 1
+    assert restore_run(run, "best", DEVICE).epoch == results.best_epoch
 
 
 def test_the_best_and_the_latest_checkpoint_are_both_kept_and_ties_go_to_the_first(tiny_run, tmp_path):

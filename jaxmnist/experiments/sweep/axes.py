@@ -5,27 +5,24 @@
 
 import dataclasses
 import functools
-import json
 import math
 import re
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxmnist.config import Recipe
 from jaxmnist.config.run import RunConfig
+from jaxmnist.config.settings import choices_of, field_types, parse_value, require_field
 from jaxmnist.errors import UsageError, unknown_name
 
-OF_RUN = ("arch", "dropout", "norm")
+OF_RUN = ("arch", "norm")
 """Fields beside the recipe's."""
 
 DIGITS = 4
 """Significant digits of numbers drawn from a range: what a table and a folder's name show is what was trained."""
 
-_NOT_SWEPT = ("name", "default_seed")
 _RANGE = re.compile(r"(log:)?([^:]+):([^:]+)")
 
 
@@ -82,26 +79,12 @@ def parse_axes(texts: Sequence[str]) -> tuple[Axis, ...]:
 
 
 @functools.cache
-def field_types() -> Mapping[str, Any]:
-    """What can be swept, and the type of each."""
+def swept_types() -> Mapping[str, Any]:
+    """Returns the type of every field that can be swept."""
     of_run = typing.get_type_hints(RunConfig)
-    return {name: of_run[name] for name in OF_RUN} | dict(_leaves(Recipe, ""))
-
-
-def _leaves(part: Any, place: str) -> list[tuple[str, Any]]:
-    leaves = []
-    for name, wanted in typing.get_type_hints(part).items():
-        inner = next((one for one in _choices_of(wanted) if dataclasses.is_dataclass(one)), None)
-        if inner is not None:
-            leaves += _leaves(inner, f"{place}{name}.")
-        elif place or name not in _NOT_SWEPT:
-            leaves.append((f"{place}{name}", wanted))
-    return leaves
-
-
-def _choices_of(wanted: Any) -> tuple[Any, ...]:
-    is_union = typing.get_origin(wanted) in (types.UnionType, typing.Union)
-    return typing.get_args(wanted) if is_union else (wanted,)
+    types = {name: of_run[name] for name in OF_RUN} | dict(field_types())
+    del types["default_seed"]  # a sweep has seeds of its own
+    return types
 
 
 def _parse(text: str) -> Axis:
@@ -110,15 +93,13 @@ def _parse(text: str) -> Axis:
         raise UsageError(
             f"--over {text} has no values; write {field}=A,B,C, {field}=LOW:HIGH or log:LOW:HIGH."
         )
-    known = field_types()
+    known = swept_types()
     if field not in known:
-        parts = [name for name in known if name.startswith(f"{field}.")]
-        if parts:
-            raise UsageError(f"--over {field} has parts; name one of {', '.join(parts)}.")
+        require_field("--over", field)
         raise unknown_name("field", field, known)
     if match := _RANGE.fullmatch(values):
         return _range(text, field, *match.groups())
-    choices = tuple(map(_json, values.split(",")))
+    choices = tuple(parse_value(field, value) for value in values.split(","))
     for index, value in enumerate(choices):
         if isinstance(value, (list, dict)):
             raise UsageError(
@@ -132,7 +113,7 @@ def _parse(text: str) -> Axis:
 
 
 def _range(text: str, field: str, log: str | None, *ends: str) -> Axis:
-    kinds = _choices_of(field_types()[field])
+    kinds = choices_of(swept_types()[field])
     if not {int, float} & set(kinds):
         raise UsageError(
             f"--over {text} is a range, and {field} is no number; list its values: {field}=A,B,C."
@@ -158,11 +139,3 @@ def _number(text: str, end: str) -> float:
             f"--over {text} has the end {end!r}, which is no number; write LOW:HIGH or log:LOW:HIGH."
         )
     return number
-
-
-def _json(text: str) -> Any:
-    """A value as a configuration file would have it; what is none of JSON's is a word."""
-    try:
-        return json.loads(text, parse_constant=str)
-    except ValueError:
-        return text

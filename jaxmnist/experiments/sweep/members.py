@@ -98,11 +98,7 @@ def member_config(member: Member, bases: Mapping[str, RunConfig], epochs: int | 
         UsageError: that is impossible; the message names the member.
     """
     first = next(iter(bases))
-    changes: dict[str, Any] = {}
-    for field, value in member.values.items():
-        if field not in OF_RUN:
-            part, _, name = field.rpartition(".")
-            (changes.setdefault(part, {}) if part else changes)[name] = value
+    changes = {field: value for field, value in member.values.items() if field not in OF_RUN}
     if epochs is not None:
         changes["epochs"] = epochs
     of_run = {field: value for field, value in member.values.items() if field in OF_RUN}

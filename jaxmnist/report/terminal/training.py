@@ -17,6 +17,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from jaxmnist.runs.progress import Progress
+from jaxmnist.runs.selection import Results
 
 PLAIN_SECONDS = 10.0
 """Shortest time between two progress lines when the output is no terminal."""
@@ -120,7 +121,7 @@ def print_setup(console: Console, config: Any, dataset: Any, place: str, run: ob
     console.print()
 
 
-def print_results(console: Console, results: dict[str, Any], run: object) -> None:
+def print_results(console: Console, results: Results, run: object) -> None:
     """The final numbers of a run, and where it lies."""
     table = Table(title="Results", box=SIMPLE, show_header=False, title_justify="left", title_style="bold")
     table.add_column("figure")
@@ -128,38 +129,38 @@ def print_results(console: Console, results: dict[str, Any], run: object) -> Non
     for figure, value in _result_lines(results):
         table.add_row(figure, value)
     console.print(table)
-    if results["dataset"] == "digits":
+    if results.dataset == "digits":
         print_warning_box(console, "These figures are for scikit-learn's digits. This is not MNIST.")
     console.print(f"Run folder: {run}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _result_lines(results: dict[str, Any]) -> list[tuple[str, str]]:
+def _result_lines(results: Results) -> list[tuple[str, str]]:
     lines = [
-        ("parameters", f"{results['parameters']:,}"),
-        ("best train accuracy", f"{results['best_train_accuracy']:.2f} %"),
+        ("parameters", f"{results.parameters:,}"),
+        ("best train accuracy", f"{results.best_train_accuracy:.2f} %"),
     ]
-    if results["select_on"] == "val":
+    if results.select_on == "val":
         lines.append(
             (
-                f"test accuracy of the epoch selected on val (epoch {results['best_epoch']})",
-                f"{results['test_accuracy_of_best']:.2f} %",
+                f"test accuracy of the epoch selected on val (epoch {results.best_epoch})",
+                f"{results.test_accuracy_of_best:.2f} %",
             )
         )
-    kept = _KEPT if results["select_on"] == "last" else ""
+    kept = _KEPT if results.select_on == "last" else ""
     lines += [
-        (f"test accuracy, last epoch{kept}", f"{results['final_test_accuracy']:.2f} %"),
-        ("test accuracy, mean of the last five epochs", f"{results['last_five_mean_test_accuracy']:.2f} %"),
+        (f"test accuracy, last epoch{kept}", f"{results.final_test_accuracy:.2f} %"),
+        ("test accuracy, mean of the last five epochs", f"{results.last_five_mean_test_accuracy:.2f} %"),
         (
-            f"best test accuracy (epoch {results['best_test_epoch']}{_BEST.get(results['select_on'], '')})",
-            f"{results['best_test_accuracy']:.2f} %",
+            f"best test accuracy (epoch {results.best_test_epoch}{_BEST.get(results.select_on, '')})",
+            f"{results.best_test_accuracy:.2f} %",
         ),
-        ("training time", f"{results['seconds']:.1f} s"),
+        ("training time", f"{results.seconds:.1f} s"),
     ]
-    if not results["rule_met"]:
+    if not results.rule_met:
         lines.append(
             (
                 "no epoch met the recipe's checkpoint rule; kept the best of all, epoch",
-                str(results["best_epoch"]),
+                str(results.best_epoch),
             )
         )
     return lines
