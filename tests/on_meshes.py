@@ -37,7 +37,7 @@ from jaxmnist.runtime.mesh import (
     put_divided,
     select_mesh,
 )
-from jaxmnist.train import vmapped
+from jaxmnist.train import step, vmapped
 from jaxmnist.train.jit import build_programs, jitted
 
 IMAGES = 100
@@ -53,8 +53,8 @@ def main() -> None:
     device = select_device("cpu")
     use_compile_cache()
     jax.config.update("jax_enable_x64", True)
-    normalise = train.step.normalise
-    train.step.normalise = lambda *values: normalise(*values).astype(np.float64)
+    normalise = step.normalise
+    step.normalise = lambda *values: normalise(*values).astype(np.float64)
     if network in ARCHS:
         training = Training(create_model(network), get_recipe(network), int(steps))
     else:
