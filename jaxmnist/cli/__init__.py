@@ -1,38 +1,36 @@
-"""The commands, one dataclass each: its fields are the options, its docstrings the help text.
+"""The commands: one module and one dataclass each, its fields are the options, its docstrings the help text.
 
-Only names are imported at the top of these modules; what a command needs loads when it runs, so that `--help`
-is quick.
+At the top of these modules only names are imported. A library loads when a command runs, so that help is quick.
 """
 
-from jaxmnist.cli.benchmark import Benchmark
-from jaxmnist.cli.compare import Compare
-from jaxmnist.cli.demo import Demo
-from jaxmnist.cli.doctor import Doctor
-from jaxmnist.cli.evaluate import Evaluate
-from jaxmnist.cli.export import Export
-from jaxmnist.cli.find_lr import FindLr
-from jaxmnist.cli.options import Command
-from jaxmnist.cli.predict import Predict
-from jaxmnist.cli.preview import Preview
-from jaxmnist.cli.report import Report
-from jaxmnist.cli.study import Study
-from jaxmnist.cli.summary import Summary
-from jaxmnist.cli.sweep import Sweep
-from jaxmnist.cli.train import Train
+import importlib
+from typing import TYPE_CHECKING
 
-COMMANDS: dict[str, type[Command]] = {
-    "train": Train,
-    "evaluate": Evaluate,
-    "predict": Predict,
-    "export": Export,
-    "demo": Demo,
-    "benchmark": Benchmark,
-    "compare": Compare,
-    "study": Study,
-    "sweep": Sweep,
-    "report": Report,
-    "summary": Summary,
-    "preview": Preview,
-    "find_lr": FindLr,
-    "doctor": Doctor,
+from jaxmnist.errors import unknown_name
+
+if TYPE_CHECKING:
+    from jaxmnist.cli.options import Command
+
+COMMANDS = {
+    "train and search": {"train": "Train", "study": "Study", "sweep": "Sweep", "find_lr": "FindLr"},
+    "look": {"summary": "Summary", "preview": "Preview", "report": "Report", "compare": "Compare"},
+    "use": {"evaluate": "Evaluate", "predict": "Predict", "export": "Export", "demo": "Demo"},
+    "measure": {"benchmark": "Benchmark", "doctor": "Doctor"},
 }
+"""Groups of commands; in each the name of a command, which is also that of its module, and its class."""
+
+
+def load_command(name: str) -> "type[Command]":
+    """Imports a command's class.
+
+    Args:
+        name: a name in `COMMANDS`, with underscores or hyphens.
+
+    Raises:
+        UsageError: there is no such command.
+    """
+    classes = {known: cls for group in COMMANDS.values() for known, cls in group.items()}
+    module = name.replace("-", "_")
+    if module not in classes:
+        raise unknown_name("command", name, classes)
+    return getattr(importlib.import_module(f"jaxmnist.cli.{module}"), classes[module])

@@ -1,20 +1,25 @@
-"""The command line: `scripts/` and the `jaxmnist` entry point call `main`."""
+"""The entry point: `jaxmnist`, `python -m jaxmnist` and the files in `scripts/` call `main`."""
 
 import contextlib
 import logging
 import os
+import shutil
 import sys
+import textwrap
 import traceback
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TextIO
 
 import tyro
 
-from jaxmnist.cli import COMMANDS
-from jaxmnist.cli.options import Command
-from jaxmnist.errors import JaxmnistError, JaxmnistWarning
+import jaxmnist
+from jaxmnist.cli import COMMANDS, load_command
+from jaxmnist.errors import JaxmnistError, JaxmnistWarning, UsageError
 from jaxmnist.runtime.streams import outlets
+
+if TYPE_CHECKING:
+    from jaxmnist.cli.options import Command
 
 _STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
 
@@ -23,13 +28,10 @@ def main(command: str | None = None) -> None:
     """Runs a command with the process's arguments and ends the process with the command's exit code.
 
     Args:
-        command: one of `COMMANDS`; without it the first argument names the command.
+        command: name of the command; by default the first argument.
     """
     with outlets() as out:
-        if command is None:
-            chosen = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="jaxmnist", config=_STYLE)
-        else:
-            chosen = tyro.cli(COMMANDS[command], prog=Path(sys.argv[0]).name, config=_STYLE)
+        chosen = _parse(command)
         # Absl's warnings of libraries would break into the progress bar.
         logging.getLogger("absl").setLevel(logging.ERROR)
         warnings.simplefilter("always", JaxmnistWarning)
@@ -47,42 +49,84 @@ def main(command: str | None = None) -> None:
     sys.exit(code)
 
 
-def _exit_code(command: Command) -> int:
+def _parse(name: str | None) -> "Command":
+    """Reads the command and its options; ends the process after help, the version or wrong usage."""
+    arguments = sys.argv[1:]
+    program = Path(sys.argv[0]).name
+    if name is None:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            _print_commands()
+            sys.exit()
+        if arguments[0] == "--version":
+            print(f"jaxmnist {jaxmnist.__version__}")
+            sys.exit()
+        name, *arguments = arguments
+        program = f"jaxmnist {name}"
+    try:
+        command = load_command(name)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    return tyro.cli(command, prog=program, args=arguments, config=_STYLE)
+
+
+def _print_commands() -> None:
+    """Prints the commands in their groups, each with the first line of its docstring."""
+    width = shutil.get_terminal_size().columns
+    print("usage: jaxmnist COMMAND [OPTIONS]")
+    for group, commands in COMMANDS.items():
+        print(f"\n{group.capitalize()}")
+        for name in commands:
+            summary = (load_command(name).__doc__ or "").partition("\n")[0]
+            print(textwrap.fill(summary, width, initial_indent=f"  {name:11}", subsequent_indent=" " * 13))
+    print("\nOptions of a command: jaxmnist COMMAND --help. Version: jaxmnist --version.")
+
+
+def _exit_code(command: "Command") -> int:
+    """Runs a command; an error becomes a line on standard error and an exit code."""
     try:
         command.run()
-    except JaxmnistError as error:
-        code, message = error.exit_code, str(error)
-    except KeyboardInterrupt:
-        code, message = 130, "interrupted."
-    except Exception as error:
-        code, message = 1, f"{type(error).__name__}: {error} (--debug shows where)"
-    else:
-        return 0
-    if command.debug:
-        traceback.print_exc()
-    print(f"error: {message}", file=sys.stderr)
-    return code
+    except (Exception, KeyboardInterrupt) as error:
+        if command.debug:
+            traceback.print_exception(error)
+        if isinstance(error, JaxmnistError):
+            code, message = error.exit_code, str(error)
+        elif isinstance(error, KeyboardInterrupt):
+            code, message = 130, "interrupted."
+        else:
+            code, message = 1, f"{type(error).__name__}: {error} (--debug shows where)"
+        print(f"error: {message}", file=sys.stderr)
+        return code
+    return 0
 
 
 def _is_one_of_several() -> bool:
-    """Whether JAX would wait for other processes at the end, which have ended already."""
+    """True if JAX would wait at exit for other processes, which have ended already."""
     jax = sys.modules.get("jax")
     return jax is not None and jax.distributed.is_initialized()
 
 
 def _end_at_once(code: int) -> None:
-    """Ends an interrupted process; to take down JAX and Python in order takes a second or two."""
+    """Ends the process without taking down JAX and Python in order, which takes a second or two."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Prints this package's warnings as one line and leaves all others to Python."""
     if issubclass(category, JaxmnistWarning):
         print(f"warning: {message}", file=sys.stderr)
     else:
-        _show_other_warning(message, category, *place)
+        _show_other_warning(message, category, filename, lineno, file, line)
 
 
 _show_other_warning = warnings.showwarning
