@@ -10,8 +10,9 @@ COMMAND = """
 import json, sys
 from rich.console import Console
 from jaxmnist.cli import main as cli
+from jaxmnist.cli.options import Command
 
-class Prints(cli.Command):
+class Prints(Command):
     debug = False
     def run(self):
         for _ in range(3):
