@@ -94,7 +94,7 @@ class Command:
 def load_or_fall_back(console: "Console", name: str | None, data_dir: Path | None) -> "Dataset":
     """Loads the named dataset; without a name mnist or, if it cannot be found, the digits, with a warning in a box."""
     from jaxmnist.data import DataUnavailableError, load_dataset
-    from jaxmnist.report.terminal.training import print_warning_box
+    from jaxmnist.report.terminal import print_warning_box
 
     try:
         return load_dataset(name or "mnist", data_dir)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxmnist.inference.evaluate import Evaluation
-from jaxmnist.report.terminal.training import print_warning_box
+from jaxmnist.report.terminal import print_warning_box
 from jaxmnist.train.network import Network
 
 _WORST = 5

@@ -10,7 +10,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxmnist.report.terminal.training import PLAIN_SECONDS, print_warning_box
+from jaxmnist.report.terminal import print_warning_box
+from jaxmnist.report.terminal.training import PLAIN_SECONDS
 from jaxmnist.runs.curves import save_figure
 
 

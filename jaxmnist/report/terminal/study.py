@@ -10,7 +10,8 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
-from jaxmnist.report.terminal.training import held_out, print_warning_box
+from jaxmnist.report.terminal import print_warning_box
+from jaxmnist.report.terminal.training import held_out
 from jaxmnist.runs.progress import Progress
 
 

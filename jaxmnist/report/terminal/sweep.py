@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.progress import TaskID
 from rich.table import Table
 
+from jaxmnist.report.terminal import print_warning_box
 from jaxmnist.report.terminal.study import SeedBars, progress_bars
-from jaxmnist.report.terminal.training import held_out, print_warning_box
+from jaxmnist.report.terminal.training import held_out
 
 MOST_ROWS = 20
 """Members in the table; `results.jsonl` has all."""

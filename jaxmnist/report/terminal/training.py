@@ -8,14 +8,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rich.box import DOUBLE, SIMPLE
+from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
-from rich.panel import Panel
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
+from jaxmnist.report.terminal import print_facts, print_line, warn_of_digits
 from jaxmnist.runs.progress import Progress
 from jaxmnist.runs.selection import Results
 
@@ -116,8 +115,7 @@ def print_setup(console: Console, config: Any, dataset: Any, place: str, run: ob
         "device": place,
         "run folder": str(run),
     }
-    for name, value in lines.items():
-        console.print(f"{name:<11}{value}", highlight=False, markup=False, soft_wrap=True)
+    print_facts(console, lines)
     console.print()
 
 
@@ -129,9 +127,8 @@ def print_results(console: Console, results: Results, run: object) -> None:
     for figure, value in _result_lines(results):
         table.add_row(figure, value)
     console.print(table)
-    if results.dataset == "digits":
-        print_warning_box(console, "These figures are for scikit-learn's digits. This is not MNIST.")
-    console.print(f"Run folder: {run}", highlight=False, markup=False, soft_wrap=True)
+    warn_of_digits(console, results.dataset)
+    print_line(console, f"Run folder: {run}")
 
 
 def _result_lines(results: Results) -> list[tuple[str, str]]:
@@ -171,10 +168,3 @@ _BEST = {
     "test": ", selected on the test images: the published protocol",
     "last": ", for the record: it decided nothing",
 }
-
-
-def print_warning_box(console: Console, message: str) -> None:
-    """A message that must not be missed, in a box."""
-    console.print(
-        Panel(escape(message), box=DOUBLE, border_style="bold yellow", expand=False, padding=(0, 2))
-    )
