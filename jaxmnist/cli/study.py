@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from jaxmnist.cli.device_options import PlacedCommand
+from jaxmnist.cli.device_options import MultiDeviceCommand
 from jaxmnist.cli.options import OptionalFolder
 from jaxmnist.errors import UsageError
 
@@ -27,7 +27,7 @@ Studies = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="STUDY STUDY ...", h
 
 
 @dataclasses.dataclass(frozen=True)
-class Study(PlacedCommand):
+class Study(MultiDeviceCommand):
     """Repeat a training over many seeds, for figures with an interval.
 
     The accuracy of the last epoch counts: on val, which leaves the test images out of sight, or with --select-on

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from jaxmnist.cli.device_options import PLACES, PlacedCommand
+from jaxmnist.cli.device_options import DEVICE_OPTIONS, MultiDeviceCommand
 from jaxmnist.cli.options import Command, OptionalFloat, OptionalFolder, OptionalInt
 from jaxmnist.errors import UsageError
 
@@ -21,7 +21,7 @@ LearningRate = Annotated[
 
 
 @dataclasses.dataclass(frozen=True)
-class Train(PlacedCommand):
+class Train(MultiDeviceCommand):
     """Train a network and keep metrics, checkpoints and plots in a run folder."""
 
     seed: OptionalInt = None
@@ -103,7 +103,7 @@ class Train(PlacedCommand):
             "data_dir",
             "target_acc",
             "tensorboard",
-            *PLACES,
+            *DEVICE_OPTIONS,
             *(field.name for field in dataclasses.fields(Command)),
         )
         given = [
