@@ -1,6 +1,7 @@
 """The entry point: `jaxmnist`, `python -m jaxmnist` and the files in `scripts/` call `main`."""
 
 import contextlib
+import functools
 import logging
 import os
 import shutil
@@ -8,8 +9,9 @@ import sys
 import textwrap
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import tyro
 
@@ -35,7 +37,7 @@ def main(command: str | None = None) -> None:
         # Absl's warnings of libraries would break into the progress bar.
         logging.getLogger("absl").setLevel(logging.ERROR)
         warnings.simplefilter("always", JaxmnistWarning)
-        warnings.showwarning = _show_warning
+        warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
         code = _exit_code(chosen)
         if code > 128 or (code and _is_one_of_several()):
             _end_at_once(code)
@@ -115,18 +117,10 @@ def _end_at_once(code: int) -> None:
 
 
 def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
+    show_other: Callable[..., None], message: Warning | str, category: type[Warning], *place: object
 ) -> None:
     """Prints this package's warnings as one line and leaves all others to Python."""
     if issubclass(category, JaxmnistWarning):
         print(f"warning: {message}", file=sys.stderr)
     else:
-        _show_other_warning(message, category, filename, lineno, file, line)
-
-
-_show_other_warning = warnings.showwarning
+        show_other(message, category, *place)
