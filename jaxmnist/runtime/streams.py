@@ -5,7 +5,10 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from typing import TextIO  # no class of a stream is a subclass, so that no check at run time would pass
 
 
 class Outlet:
@@ -14,7 +17,7 @@ class Outlet:
     After the first error all further text is dropped. Characters missing from the stream's encoding are escaped.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: "TextIO") -> None:
         self.failure: OSError | None = None
         """First error of a write; None also if the reader closed the pipe, as in `train.py | head`."""
         self._stream = stream
