@@ -55,6 +55,7 @@ class Train(MultiDeviceCommand):
         from jaxmnist.report.terminal import training as terminal
         from jaxmnist.report.terminal.summary import print_network
         from jaxmnist.runs.folder import read_config
+        from jaxmnist.runs.restore import with_class
         from jaxmnist.runtime.mesh import parse_mesh, where_text
 
         console = self.console() if team.is_leader else self.no_console()
@@ -68,6 +69,7 @@ class Train(MultiDeviceCommand):
             self._refuse_configuration()
             resumed = self.resume
             run, config = agree_on_run(team, lambda: (resumed, read_config(resumed)))
+            config = with_class(config, self.arch, run)
             dataset = load_dataset(config.dataset, self.data_dir)
             where = self.start_on(team, console)
         else:
@@ -100,6 +102,7 @@ class Train(MultiDeviceCommand):
         # What the run does not decide itself, and may differ from session to session.
         free = (
             "resume",
+            "arch",  # the new place of a class that has moved
             "data_dir",
             "target_acc",
             "tensorboard",

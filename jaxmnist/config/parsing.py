@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from jaxmnist.errors import UsageError, shortened, unknown_name
+from jaxmnist.errors import UsageError, shortened, unknown_key
 
 _T = TypeVar("_T")
 
@@ -64,7 +64,7 @@ def updated(base: _T, changes: Any, place: str = "") -> _T:
     for key, value in changes.items():
         path = f"{place}.{key}" if place else key
         if key not in types_of:
-            raise unknown_name(f"key in {place}" if place else "key", key, types_of)
+            raise unknown_key(place or "the configuration", key, types_of)
         values[key] = _value(types_of[key], getattr(base, key), value, path)
     return dataclasses.replace(base, **values)  # pyright: ignore[reportArgumentType, reportCallIssue]
 

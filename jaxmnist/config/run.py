@@ -183,7 +183,7 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def changed_recipe(base: Recipe, changes: str | Mapping[str, Any]) -> Recipe:
+def changed_recipe(base: Recipe, changes: object) -> Recipe:
     """Returns a recipe by its name, or with the changes of an object that may name one, by default `base`.
 
     A recipe that differs from the known one it is named after gets the name `<name>-modified`.

@@ -67,7 +67,7 @@ class Classifier:
             images: an array `[n, 28, 28]` of grey values, or `[28, 28]` for one image, light ink on dark as in
                 the datasets: integers from 0 to 255, or floats from 0 to 1 or, where one is above 1, to 255.
                 It is taken as it is. Or an image file's path, or an image open in Pillow, of any size, which is
-                fitted in as `jaxmnist.data.mnist_style.fit` says. Or a sequence of any of these.
+                fitted in as `jaxmnist.data.mnist_style.to_mnist_style` says. Or a sequence of any of these.
             ink: whether files and Pillow's images have light or dark ink.
 
         Raises:
@@ -164,10 +164,9 @@ def open_network(
         if checkpoint != "best":
             raise UsageError(f"{path} is a weights file, not a run; leave out --checkpoint.")
         return read_weights(path, device, arch, recipe)
-    for option, value in (("arch", arch), ("recipe", recipe)):
-        if value is not None:
-            raise UsageError(f"{path} is a run, which has its own {option}; leave out --{option}.")
-    return restore_run(path, checkpoint, device).network
+    if recipe is not None:
+        raise UsageError(f"{path} is a run, which has its own recipe; leave out --recipe.")
+    return restore_run(path, checkpoint, device, arch).network
 
 
 def is_weights(path: Path) -> bool:

@@ -3,7 +3,7 @@
 import dataclasses
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from jaxmnist.data import NUM_CLASSES
 from jaxmnist.errors import UsageError, unknown_name
@@ -37,6 +37,7 @@ IMAGE_SHAPE = (28, 28, 1)
 """Height, width and channels of what every network reads."""
 
 
+@runtime_checkable
 class Model(Protocol):
     """A network without weights, as the package uses it: a linen module, or a module of the user's own."""
 

@@ -15,6 +15,7 @@ from jaxmnist import train
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.errors import CheckpointError, InterruptedRunError
+from jaxmnist.models import arch_word
 from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
 from jaxmnist.runs.epoch import begin, close_epoch, finish, require_converging
 from jaxmnist.runs.folder import require_data_of_run
@@ -95,7 +96,7 @@ def fit(
             ),
             keys=put(train.Keys.from_seed(config.seed), everywhere(where)),
             data=data,
-            checkpoints=Checkpoints(run, config.arch, config.recipe),
+            checkpoints=Checkpoints(run, arch_word(config.arch), config.recipe),
             stop=stop,
             callbacks=callbacks,
             team=team,

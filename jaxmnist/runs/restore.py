@@ -1,5 +1,6 @@
 """A run opened for inference."""
 
+import dataclasses
 import warnings
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -9,7 +10,7 @@ import numpy as np
 
 from jaxmnist.config.run import RunConfig
 from jaxmnist.errors import CheckpointError, JaxmnistWarning, UsageError
-from jaxmnist.models import ARCHS, is_custom
+from jaxmnist.models import ARCHS, absolute_arch, arch_word, is_custom
 from jaxmnist.models.custom import fingerprint
 from jaxmnist.optim import make_optimizer
 from jaxmnist.runs.checkpoints import FOLDER, Checkpoints, abstract
@@ -45,19 +46,23 @@ class RestoredRun(NamedTuple):
         )
 
 
-def restore_run(run: Path, which: Literal["best", "latest"], device: Device) -> RestoredRun:
+def restore_run(
+    run: Path, which: Literal["best", "latest"], device: Device, arch: str | None = None
+) -> RestoredRun:
     """Opens a run for inference; the folder is not written to, and the data are not needed.
 
     Args:
         run: the folder that training made.
         which: the checkpoint of the best epoch, or the newest.
         device: where the weights go.
+        arch: the new place of the class of the run's network, if it has moved.
 
     Raises:
-        CheckpointError: the folder is not a run, or its checkpoint is missing, damaged, of another arch or
-            has weights that are not finite.
+        CheckpointError: the folder is not a run; the class of its network is gone; or its checkpoint is missing,
+            damaged, of another arch or has weights that are not finite.
+        UsageError: the run's network is one of this package, and `arch` is given.
     """
-    config = read_config(run)
+    config = with_class(read_config(run), arch, run)
     if not is_custom(config.arch) and config.arch not in ARCHS:
         raise CheckpointError(
             f"{run} is a run of arch {config.arch!r}, which this version does not have, only "
@@ -68,13 +73,15 @@ def restore_run(run: Path, which: Literal["best", "latest"], device: Device) -> 
     try:
         model = config.create_model()
     except UsageError as error:
-        raise CheckpointError(f"{run} needs the class of its network: {error}") from error
+        raise CheckpointError(
+            f"{run} needs its network, which --arch names if it has moved: {error}"
+        ) from error
     if is_changed(config):
         message = f"{config.arch} has changed since {run} was trained; its class is used as it is now."
         warnings.warn(message, JaxmnistWarning, stacklevel=2)
     optimizer = make_optimizer(config.recipe)
     blank = jax.eval_shape(lambda: create_state(jax.random.key(0), model, optimizer, config.recipe))
-    checkpoints = Checkpoints(run, config.arch)
+    checkpoints = Checkpoints(run, arch_word(config.arch))
     restore = checkpoints.restore_best if which == "best" else checkpoints.restore_latest
     snapshot = restore(*abstract((blank, no_metrics()), device))
     state = snapshot.state
@@ -84,6 +91,24 @@ def restore_run(run: Path, which: Literal["best", "latest"], device: Device) -> 
         )
     epochs = {row["step"]: row["epoch"] for row in snapshot.rows}
     return RestoredRun(config, state, device, epochs.get(int(state.step)))
+
+
+def with_class(config: RunConfig, arch: str | None, run: Path) -> RunConfig:
+    """Returns the configuration of a run with a new place for the class of its network.
+
+    Args:
+        config: the configuration.
+        arch: the place; None leaves the one there is.
+        run: the run folder, for the message.
+
+    Raises:
+        UsageError: the run's network is one of this package.
+    """
+    if arch is None:
+        return config
+    if not is_custom(config.arch):
+        raise UsageError(f"{run} is a run, which has its own arch; leave out --arch.")
+    return dataclasses.replace(config, arch=absolute_arch(arch))
 
 
 def is_changed(config: RunConfig) -> bool:

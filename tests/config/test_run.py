@@ -44,7 +44,7 @@ def test_null_takes_a_schedule_away_and_an_object_brings_one():
 
 def test_the_configuration_of_a_run_repeats_it():
     config = run_config(
-        {"arch": "evolution_v2", "norm": "group", "dropout": 0, "seed": 3, "recipe": {"epochs": 2}}
+        {"arch": "evolution_v2", "norm": "group", "seed": 3, "recipe": {"epochs": 2, "dropout": 0}}
     )
     written = json.loads(json.dumps(dataclasses.asdict(config))) | {"environment": {"python": "3"}}
     assert run_config(written) == config
@@ -55,11 +55,14 @@ def test_the_configuration_of_a_run_repeats_it():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"sede": 1}, r"no key 'sede' \(did you mean 'seed'\?\); choose one of arch, recipe,"),
-        ({"recipe": {"batchsize": 1}}, r"no key in recipe 'batchsize' \(did you mean 'batch_size'\?\)"),
+        (
+            {"sede": 1},
+            r"the configuration has no key 'sede' \(did you mean 'seed'\?\); its keys are arch, recipe,",
+        ),
+        ({"recipe": {"batchsize": 1}}, r"recipe has no key 'batchsize' \(did you mean 'batch_size'\?\)"),
         (
             {"recipe": {"plateau": {"patients": 1}}},
-            r"no key in recipe\.plateau 'patients' \(did you mean 'patience'",
+            r"recipe\.plateau has no key 'patients' \(did you mean 'patience'",
         ),
         ({"seed": "1"}, r'seed is "1", which must be a whole number'),
         ({"seed": True}, "seed is true, which must be a whole number"),
@@ -78,7 +81,6 @@ def test_the_configuration_of_a_run_repeats_it():
         ({"folds": 1}, "folds is 1, which must be from 2 to 100"),
         ({"folds": 3, "recipe": "flagship", "select_on": "last"}, "--select-on last holds out none"),
         ({"arch": "thrid"}, "did you mean 'third'"),
-        ({"dropout": 1}, "dropout is 1, which must be at least 0 and below 1"),
         ({"recipe": "forth"}, "no recipe 'forth'"),
         ({"seed": 2**32}, "seed is 4294967296, which must be from 0 to 4294967295"),
         ({"seed": -1}, "seed is -1, which must be from 0"),
@@ -86,7 +88,7 @@ def test_the_configuration_of_a_run_repeats_it():
             {"recipe": {"epochs": 10**400}},
             r"recipe\.epochs is 1000+\.\.\. \(401 characters\), which is too large",
         ),
-        ({"dropout": 10**400}, "which is too large for a number"),
+        ({"recipe": {"dropout": 10**400}}, "which is too large for a number"),
         ({"recipe": {"batch_size": 10**6}}, "batch_size=1000000, which must be at most 65,536"),
         ({"recipe": {"std": 1e400}}, r"recipe\.std is Infinity, which is too large"),
         ({"recipe": {"name": "../up"}}, r'recipe\.name is "\.\./up", which must be up to 100 letters'),
@@ -215,16 +217,15 @@ def test_levers_are_read_from_a_file():
     assert recipe.name == "third-modified"
 
 
-def test_a_recipe_s_dropout_comes_before_the_network_s_and_the_run_s_before_both():
+def test_a_recipe_s_dropout_replaces_the_network_s():
     rates = [
         run_config(values).create_model().dropout
         for values in (
             {"arch": "third"},
             {"arch": "third", "recipe": "flagship"},
             {"arch": "third", "recipe": {"name": "third", "dropout": 0.2}},
-            {"arch": "third", "recipe": "flagship", "dropout": 0.1},
         )
     ]
-    assert rates == [0.03, 0.0, 0.2, 0.1]
+    assert rates == [0.03, 0.0, 0.2]
     with pytest.raises(UsageError, match=r"dropout=1\.0, which must be at least 0 and below 1, or none"):
         run_config({"recipe": {"name": "third", "dropout": 1.0}})

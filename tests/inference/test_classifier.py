@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,8 +21,7 @@ from jaxmnist.inference.classifier import Prediction
 from jaxmnist.inference.evaluate import evaluate_split
 from jaxmnist.runs.folder import read_metrics
 from jaxmnist.runs.restore import restore_run
-
-EXAMPLE = Path(__file__).parents[1] / "python_example.py"
+from tests.readme import blocks
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +155,7 @@ def test_training_takes_names_changes_and_recipes_and_refuses_what_the_command_r
         ({"recipe": {"epochz": 1}}, "there is no key in recipe 'epochz'"),
         ({"recipe": dataclasses.replace(get_recipe("third"), name="a b")}, "recipe.name is"),
         ({"epochs": 0}, "epochs=0, which must be above 0"),
-        ({"dropout": 1.5}, "dropout is 1.5"),
+        ({"dropout": 1.5}, "dropout=1.5, which must be at least 0"),
         ({"dataset": "minst"}, "there is no dataset 'minst'"),
     )
     for options, message in cases:
@@ -175,11 +173,13 @@ def test_python_asks_for_what_the_command_asks_for(tmp_path, monkeypatch):
 
     monkeypatch.setattr("jaxmnist.api.start_run", start_run)
     options = {"seed": 7, "epochs": 3, "batch_size": 100, "learning_rate": 0.05, "schedule": "one_cycle"}
-    options |= {"weight_decay": 1e-4, "decay_on": "kernels", "averaging": 0.9, "select_on": "last"}
+    options |= {"weight_decay": 1e-4, "select_on": "last"}
+    recipe = {"nesterov": True, "deskew": True, "decay_on": "kernels", "averaging.decay": 0.9}
     with pytest.raises(UsageError, match=r"that is all\."):
-        jaxmnist.train_run("third", dataset="digits", nesterov=True, deskew=True, **options)
+        jaxmnist.train_run("third", dataset="digits", recipe=recipe, **options)
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    monkeypatch.setattr("sys.argv", ["train", "--dataset", "digits", "--nesterov", "--deskew", *words])
+    words += [word for name, value in recipe.items() for word in ("--set", f"{name}={str(value).lower()}")]
+    monkeypatch.setattr("sys.argv", ["train", "--dataset", "digits", *words])
     with pytest.raises(SystemExit):
         cli.main("train")
     python, command = asked
@@ -211,8 +211,10 @@ def test_folds_are_asked_for_in_python_as_on_the_line(monkeypatch, capsys):
 
 
 def test_the_example_trains_evaluates_and_plots_in_a_fresh_interpreter(tmp_path, tiny_run):
+    example = tmp_path / "example.py"
+    example.write_text(blocks("From Python", "python")[0])
     done = subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLE], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-W", "error", example], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "runs").iterdir()

@@ -89,7 +89,7 @@ def test_a_run_leaves_its_configuration_metrics_checkpoints_and_results(new_run,
     assert rows[0]["test_examples"] == 297
     assert rows[1]["step"] == 2 * -(-1375 // 64)
     assert rows[1]["test_accuracy"] == 100 * rows[1]["test_correct"] / 297
-    assert json.loads((run / RESULTS).read_text()) == results
+    assert json.loads((run / RESULTS).read_text()) == dataclasses.asdict(results)
     assert results.parameters == 5_048
     assert results.final_test_accuracy == rows[-1]["test_accuracy"]
     best = max(rows, key=lambda row: row["val_accuracy"])
@@ -170,7 +170,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(new_run, digits, monkeypat
     assert saved(run, config, "best") == saved(whole, config, "best")
     assert without_times(read_metrics(run)) == without_times(read_metrics(whole))
     expected = json.loads((whole / RESULTS).read_text())
-    assert without_times([results]) == without_times([expected])
+    assert without_times([dataclasses.asdict(results)]) == without_times([expected])
 
 
 def test_a_run_that_lost_its_last_lines_and_state_repeats_the_epoch(tiny_run, tmp_path, digits):
