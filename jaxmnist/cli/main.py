@@ -81,7 +81,8 @@ def _print_commands() -> None:
         for name in commands:
             summary = (load_command(name).__doc__ or "").partition("\n")[0]
             print(textwrap.fill(summary, width, initial_indent=f"  {name:11}", subsequent_indent=" " * 13))
-    print("\nOptions of a command: jaxmnist COMMAND --help. Version: jaxmnist --version.")
+    print("\njaxmnist COMMAND --help lists the options of a command.")
+    print("jaxmnist --version prints the version.")
 
 
 def _exit_code(command: "Command") -> int:

@@ -1,44 +1,28 @@
-"""The commands as a user meets them: help, exit codes, fallback, Ctrl-C and resume, what is imported."""
+"""The entry point: groups of commands, version, help, wrong usage, tracebacks, and the names of the package."""
 
-import json
+import importlib.metadata
 import os
-import signal
+import re
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 
+import jaxmnist
+from jaxmnist.cli import COMMANDS, load_command
 from jaxmnist.cli import main as cli
+from jaxmnist.cli.options import Command
+from jaxmnist.cli.summary import Summary
 from jaxmnist.config import RECIPES
+from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS
 
 ROOT = Path(__file__).parents[2]
 TRAIN = [sys.executable, str(ROOT / "scripts" / "train.py")]
-# A proxy that nobody listens at: no network, whatever the machine has.
-OFFLINE = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Runs a command in this process; returns exit code, standard output, standard error."""
-
-    def run(command, *arguments):
-        monkeypatch.setattr(sys, "argv", [command, *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main(command)
-        return end.value.code, *capsys.readouterr()
-
-    return run
-
-
-def environment(tmp_path, **changes):
-    """The environment without MNIST at hand and without a network."""
-    kept = {name: value for name, value in os.environ.items() if name != "JAXMNIST_DATA_DIR"}
-    return kept | OFFLINE | {"TFDS_DATA_DIR": str(tmp_path / "tfds"), "COLUMNS": "100"} | changes
 
 
 def median_seconds(*command):
@@ -48,6 +32,127 @@ def median_seconds(*command):
         subprocess.run(command, check=True, capture_output=True)
         times.append(time.perf_counter() - began)
     return sorted(times)[1]
+
+
+def without_a_command(*arguments, columns=80):
+    """Output of `python -m jaxmnist`."""
+    command = [sys.executable, "-m", "jaxmnist", *arguments]
+    environment = {**os.environ, "COLUMNS": str(columns)}
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, cwd=ROOT, env=environment
+    ).stdout
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_jaxmnist_alone_shows_every_command_in_its_group(columns):
+    text = without_a_command(columns=columns)
+    assert all(len(line) <= columns for line in text.splitlines())
+    words = " ".join(text.split())
+    for group, commands in COMMANDS.items():
+        assert f"\n\n{group.capitalize()}\n" in text
+        for name in commands:
+            summary = (load_command(name).__doc__ or "").splitlines()[0]
+            assert f" {name} {summary}" in words
+    assert "jaxmnist COMMAND --help" in words
+
+
+def test_help_without_a_command_shows_the_same(call):
+    code, text, error = call(None)
+    assert (code, error) == (0, "")
+    assert call(None, "--help") == call(None, "-h") == (0, text, "")
+
+
+def test_the_list_of_commands_loads_no_heavy_library():
+    code = """
+import sys
+from jaxmnist.cli.main import main
+sys.argv = ["jaxmnist", *sys.argv[1:]]
+try:
+    main()
+finally:
+    heavy = {"jax", "flax", "optax", "orbax", "matplotlib", "sklearn", "PIL", "rich", "tensorflow_datasets"}
+    print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+"""
+    for arguments in ([], ["--version"], ["train", "--help"], ["study", "--help"]):
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+        assert done.stderr == "[]\n", arguments
+
+
+def test_every_script_runs_a_command_and_every_command_has_a_script():
+    calls = [re.search(r'main\("(\w+)"\)', script.read_text()) for script in (ROOT / "scripts").glob("*.py")]
+    named = sorted(found[1] for found in calls if found)
+    assert named == sorted(name for commands in COMMANDS.values() for name in commands)
+    assert all(issubclass(load_command(name), Command) for name in named)
+
+
+def test_a_command_with_an_underscore_is_found_with_a_hyphen_as_well(call):
+    for name in ("find_lr", "find-lr"):
+        code, text, _ = call(None, name, "--help")
+        assert code == 0
+        assert text.startswith(f"usage: jaxmnist {name} ")
+
+
+def test_a_mistyped_command_is_answered_in_one_sentence_with_the_nearest(call):
+    code, text, error = call(None, "trian", "--epochs", "1")
+    assert (code, text) == (2, "")
+    assert error.startswith(
+        "error: there is no command 'trian' (did you mean 'train'?); choose one of train, "
+    )
+    assert error.count("\n") == 1
+
+
+def test_the_version_is_that_of_the_installed_package(call, monkeypatch):
+    installed = importlib.metadata.version("jaxmnist")
+    assert jaxmnist.__version__ == installed
+    assert call(None, "--version") == (0, f"jaxmnist {installed}\n", "")
+    assert without_a_command("--version") == f"jaxmnist {installed}\n"
+
+    def not_installed(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", not_installed)
+    assert jaxmnist.__version__ == "0+unknown"
+
+
+def test_the_installed_command_is_the_entry_point():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        scripts = tomllib.load(file)["project"]["scripts"]
+    assert list(scripts) == ["jaxmnist"]
+    entry = importlib.metadata.EntryPoint("jaxmnist", scripts["jaxmnist"], "console_scripts")
+    assert entry.load() is cli.main
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "line"),
+    [
+        (UsageError("no such thing."), 2, "error: no such thing."),
+        (ValueError("broken"), 1, "error: ValueError: broken (--debug shows where)"),
+        (KeyboardInterrupt(), 130, "error: interrupted."),
+    ],
+)
+def test_debug_shows_the_whole_traceback_before_the_error(call, monkeypatch, failure, code, line):
+    def innermost():
+        return {}["cause"]
+
+    def fail(_):
+        try:
+            innermost()
+        except KeyError as cause:
+            raise failure from cause
+
+    monkeypatch.setattr(Summary, "run", fail)
+    monkeypatch.setattr(cli, "_end_at_once", sys.exit)  # it would end the tests, too
+    assert call("summary") == (code, "", line + "\n")
+    ended, _, error = call("summary", "--debug")
+    *trace, last = error.splitlines()
+    assert ended == code
+    assert last == line
+    assert sum(text == "Traceback (most recent call last):" for text in trace) == 2
+    for function in ("innermost", "fail", "_exit_code"):
+        assert any(text.endswith(f", in {function}") for text in trace), function
+    assert "KeyError: 'cause'" in trace
+    assert trace[-1].startswith((f"jaxmnist.errors.{type(failure).__name__}", type(failure).__name__))
 
 
 def test_help_is_quick_and_lists_the_names():
@@ -75,49 +180,7 @@ def test_the_public_names_are_there():
         _ = jaxmnist.nothing
 
 
-def test_without_mnist_and_network_the_run_goes_on_with_digits_and_says_so_twice(tmp_path):
-    code = f"""
-import sys
-sys.argv = ["train", "--arch", "second", "--epochs", "1", "--runs", {str(tmp_path / "runs")!r}]
-from jaxmnist import cli
-try:
-    cli.main("train")
-except SystemExit as end:
-    print("exit code", end.code)
-print("forbidden", sorted({{"tensorflow", "torch", "tensorboardX"}} & set(sys.modules)))
-"""
-    began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment(tmp_path), timeout=120
-    )
-    assert "exit code 0" in done.stdout, done.stderr
-    assert "forbidden []" in done.stdout
-    assert done.stdout.count("This is not MNIST") == 2
-    assert "train-images-idx3-ubyte" in done.stdout
-    assert "5,048 trainable parameters" in done.stdout
-    (run,) = (tmp_path / "runs").iterdir()
-    assert run.name.startswith("second-second-modified-digits-s1-")
-    names = {str(file.relative_to(run)) for file in run.rglob("*.*") if "checkpoints" not in file.parts}
-    pictures = {f"plots/{name}.png" for name in ("loss", "accuracy", "learning_rate")}
-    (weights,) = (name for name in names if name.endswith(".npz"))
-    assert weights.startswith("second-epoch")
-    assert names == {"config.json", "lock.json", "metrics.jsonl", "results.json", weights, *pictures}
-    assert time.perf_counter() - began < 60
-
-
-def test_a_dataset_that_was_named_is_an_error_where_it_cannot_be_had(tmp_path):
-    command = [*TRAIN, "--dataset", "mnist", "--runs", str(tmp_path / "runs")]
-    began = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(tmp_path), timeout=60)
-    assert time.perf_counter() - began < 20
-    assert done.returncode == 3
-    assert done.stderr.startswith("error: mnist was found nowhere (tried JAXMNIST_DATA_DIR")
-    assert "t10k-labels-idx1-ubyte" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "runs").exists()
-
-
-def test_unknown_names_are_answered_with_those_that_exist(call):
+def test_an_unknown_name_is_answered_with_the_known_ones(call):
     code, _, error = call("train", "--arch", "forth")
     assert code == 2
     assert "there is no arch 'forth'" in error
@@ -137,7 +200,7 @@ def test_an_unknown_option_is_wrong_usage(call):
     assert call("train", "--archh", "third")[0] == 2
 
 
-def test_a_device_that_is_not_there_is_named_with_what_is(call):
+def test_a_missing_device_is_answered_with_those_that_exist(call):
     if jax.default_backend() != "cpu":
         pytest.skip("this machine has an accelerator")
     code, _, error = call("train", "--dataset", "digits", "--device", "tpu")
@@ -145,7 +208,7 @@ def test_a_device_that_is_not_there_is_named_with_what_is(call):
     assert "no tpu device is available to JAX, only cpu" in error
 
 
-def test_a_folder_that_is_no_run_is_refused_by_every_command_that_takes_one(call, tmp_path):
+def test_every_command_that_reads_a_run_refuses_another_folder(call, tmp_path):
     for command, arguments in (
         ("train", ("--resume", tmp_path)),
         ("evaluate", (tmp_path,)),
@@ -155,101 +218,3 @@ def test_a_folder_that_is_no_run_is_refused_by_every_command_that_takes_one(call
         code, _, error = call(command, *arguments)
         assert code == 4, command
         assert f"{tmp_path} is not a run folder" in error
-
-
-def test_resume_refuses_options_that_the_run_has_decided(call, tiny_run):
-    code, _, error = call("train", "--resume", tiny_run, "--arch", "first")
-    assert code == 2
-    assert "leave out --arch" in error
-
-
-def test_a_value_that_never_was_finite_ends_the_run_with_exit_code_5(call, tmp_path):
-    code, _, error = call(
-        *("train", "--arch", "second", "--dataset", "digits", "--runs", tmp_path),
-        *("--learning-rate", "1e30", "--epochs", "1"),
-    )
-    assert code == 5
-    assert "epoch 1, step" in error
-    assert "lower --learning-rate" in error
-
-
-def test_json_is_the_only_thing_on_standard_output(call, tmp_path):
-    code, out, error = call(
-        "train", "--arch", "second", "--dataset", "digits", "--epochs", "1", "--runs", tmp_path, "--json"
-    )
-    assert code == 0
-    results = json.loads(out)
-    assert results == json.loads((Path(results["run"]) / "results.json").read_text()) | {
-        "run": results["run"]
-    }
-    assert "Epoch 1/1" in error
-
-
-@pytest.mark.parametrize("losses", [np.linspace(2.3, 0.5, 40), np.linspace(1.0, 2.0, 40)])
-def test_lr_auto_trains_with_what_a_range_test_suggests_or_says_that_it_suggests_nothing(
-    call, tmp_path, monkeypatch, losses
-):
-    from jaxmnist.experiments import lr_range
-
-    found = lr_range.analyse(losses.astype(np.float32), lr_range.RangeTest(start=0.01, end=0.1, steps=40))
-    monkeypatch.setattr(lr_range, "find_learning_rate", lambda *arguments: found)
-    code, _, error = call(
-        *("train", "--arch", "second", "--dataset", "digits", "--epochs", "1", "--runs", tmp_path),
-        *("--lr", "auto", "--json"),
-    )
-    assert code == 0
-    (run,) = tmp_path.iterdir()
-    assert (run / "plots" / "lr_range.png").stat().st_size > 10_000
-    rate = json.loads((run / "config.json").read_text())["recipe"]["learning_rate"]
-    if found.suggestion is None:
-        assert "warning: the range test suggests no rate: the smoothed loss never falls; 0.01 stays" in error
-        assert rate == 0.01
-    else:
-        assert "suggests the learning rate" in error
-        assert rate == pytest.approx(found.suggestion, rel=1e-5)
-        assert rate > 0.01
-
-
-def final_bytes(run):
-    """What a finished run holds, but for times: arrays of the checkpoints, and metrics."""
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    for row in rows:
-        del row["seconds"]
-    from test_fit import saved
-
-    from jaxmnist.runs.folder import read_config
-
-    config = read_config(run)
-    return rows, saved(run, config), saved(run, config, "best")
-
-
-def test_ctrl_c_and_resume_give_the_same_final_bytes_as_not_interrupting(tmp_path):
-    options = ["--arch", "second", "--dataset", "digits", "--epochs", "8"]
-
-    def start(name):
-        return subprocess.Popen(
-            [*TRAIN, *options, "--runs", str(tmp_path / name)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    whole, interrupted = start("whole"), start("interrupted")
-    assert interrupted.stdout is not None
-    for line in interrupted.stdout:
-        if line.startswith("Epoch 2/8  train"):
-            interrupted.send_signal(signal.SIGINT)
-            break
-    _, error = interrupted.communicate(timeout=60)
-    assert interrupted.returncode == 130, error
-    (run,) = (tmp_path / "interrupted").iterdir()
-    assert f"--resume {run}" in error
-    assert not (run / "results.json").exists()
-
-    resumed = subprocess.run([*TRAIN, "--resume", str(run)], capture_output=True, text=True, timeout=120)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "Going on after epoch" in resumed.stdout
-    assert whole.wait(timeout=120) == 0
-    whole.communicate()
-    (reference,) = (tmp_path / "whole").iterdir()
-    assert final_bytes(run) == final_bytes(reference)
