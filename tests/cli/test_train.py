@@ -154,7 +154,7 @@ def test_a_run_that_was_interrupted_and_resumed_ends_with_the_same_bytes(tmp_pat
 
     resumed = subprocess.run([*TRAIN, "--resume", str(run)], capture_output=True, text=True, timeout=120)
     assert resumed.returncode == 0, resumed.stderr
-    assert "Going on after epoch" in resumed.stdout
+    assert "Resuming after epoch" in resumed.stdout
     assert whole.wait(timeout=120) == 0
     whole.communicate()
     (reference,) = (tmp_path / "whole").iterdir()
