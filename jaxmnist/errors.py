@@ -1,6 +1,6 @@
-"""Errors a user can cause, each with the exit code its command ends with.
+"""Errors that a user can cause or fix, each with the exit code of the command.
 
-Every message is one sentence that names the value, the place and what to do.
+Every message is one sentence that names the value, the place and the remedy.
 """
 
 import contextlib
@@ -10,57 +10,57 @@ from pathlib import Path
 
 
 class JaxmnistError(Exception):
-    """Base of all errors below; `exit_code` is what the command line returns."""
+    """Base class of all errors; `exit_code` is the exit code of the command."""
 
     exit_code = 1
 
 
 class UsageError(JaxmnistError):
-    """Wrong option, unknown name or impossible configuration."""
+    """A wrong option, an unknown name or an impossible configuration."""
 
     exit_code = 2
 
 
 class DataError(JaxmnistError):
-    """A data set or image is missing, damaged or not what it should be."""
+    """A missing, damaged or unsuitable dataset or image."""
 
     exit_code = 3
 
 
 class CheckpointError(JaxmnistError):
-    """A run folder, checkpoint or weights file is missing, damaged or of another arch."""
+    """A run folder, checkpoint or weights file that is missing, damaged or of another arch."""
 
     exit_code = 4
 
 
 class DivergedError(JaxmnistError):
-    """Training produced a value that is not finite."""
+    """A training that produced values that are not finite."""
 
     exit_code = 5
 
 
 class TargetMissedError(JaxmnistError):
-    """Training ended below the accuracy asked for with `--target-acc`."""
+    """A training that ended below the accuracy given with `--target-acc`."""
 
     exit_code = 6
 
 
 class LostProcessError(JaxmnistError):
-    """Of the processes that train a run together one has ended, and so have the others."""
+    """The end of one of several processes that train a run together, and so of all."""
 
     exit_code = 7
 
 
 class SelfCheckError(JaxmnistError):
-    """This machine, as it is set up, computes other numbers than it should; exit code 1."""
+    """A machine that, as it is set up, computes wrong numbers."""
 
 
 class StorageError(JaxmnistError):
-    """What a run is to leave behind could not be written, to a full disk say; what was there before is intact."""
+    """A file of a run that could not be written, to a full disk say; the old file is intact."""
 
 
 class InterruptedRunError(JaxmnistError):
-    """SIGINT or SIGTERM ended a run after its state was saved; exit code 130 or 143."""
+    """The end of a run by SIGINT or SIGTERM, after its state was saved; exit code 130 or 143."""
 
     def __init__(self, signum: int, run: Path, remedy: str | None = None) -> None:
         super().__init__(f"interrupted; the state is saved, {remedy or f'go on with --resume {run}'}")
@@ -69,15 +69,28 @@ class InterruptedRunError(JaxmnistError):
 
 
 class JaxmnistWarning(UserWarning):
-    """Something is not as it should be and the work goes on. One sentence, which commands print to stderr."""
+    """A fault that does not stop the work; commands print its one sentence to stderr."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is not among the known ones, which it lists, the nearest one as a hint."""
+    """Makes the error for a name that is not among the known ones, with the nearest as a hint."""
     known = list(known)
+    return UsageError(
+        f"there is no {kind} {shortened(repr(name))}{_hint(name, known)}; choose one of {', '.join(known)}."
+    )
+
+
+def unknown_key(place: str, key: str, known: Iterable[str]) -> UsageError:
+    """Makes the error for a key that an object of a configuration does not have, with the nearest as a hint."""
+    known = list(known)
+    return UsageError(
+        f"{place} has no key {shortened(repr(key))}{_hint(key, known)}; its keys are {', '.join(known)}."
+    )
+
+
+def _hint(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return UsageError(f"there is no {kind} {shortened(repr(name))}{hint}; choose one of {', '.join(known)}.")
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 @contextlib.contextmanager
@@ -96,5 +109,5 @@ def writing(place: object, remedy: str, error: type[JaxmnistError] = UsageError)
 
 
 def shortened(text: str) -> str:
-    """A text from a file for a message: what is too long for a line is left out."""
+    """Cuts a text from a file to a length that fits in an error message."""
     return text if len(text) <= 120 else f"{text[:100]}... ({len(text):,} characters)"

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxmnist.data import load_dataset
-from jaxmnist.data.mnist_style import fit
+from jaxmnist.data.mnist_style import to_mnist_style
 from jaxmnist.inference.evaluate import wilson_interval
 from jaxmnist.inference.out_of_distribution import find_doubt
 from jaxmnist.runs.weights import read_weights
@@ -21,23 +21,27 @@ def pairs(images: np.ndarray, count: int, random: np.random.Generator) -> np.nda
         one, other = (_cropped(image) for image in images[random.integers(len(images), size=2)])
         gap = np.zeros((28, int(random.integers(2, 11))), np.uint8)
         row = np.pad(np.concatenate([one, gap, other], axis=1), 12)
-        found.append(fit(row.repeat(4, axis=0).repeat(4, axis=1)))
+        found.append(to_mnist_style(row.repeat(4, axis=0).repeat(4, axis=1)))
     return np.stack(found)
 
 
 def noise_pages(count: int, random: np.random.Generator) -> np.ndarray:
     """Grey pages of 100x100 pixels with normally distributed grain and nothing else, fitted in."""
-    return np.stack([fit(_bytes(random.normal(128, 20, (100, 100)))) for _ in range(count)])
+    return np.stack([to_mnist_style(_bytes(random.normal(128, 20, (100, 100)))) for _ in range(count)])
 
 
 def noise(count: int, random: np.random.Generator) -> np.ndarray:
     """28x28 pixels of any grey value each."""
-    return np.stack([fit(image) for image in random.integers(0, 256, (count, 28, 28), dtype=np.uint8)])
+    return np.stack(
+        [to_mnist_style(image) for image in random.integers(0, 256, (count, 28, 28), dtype=np.uint8)]
+    )
 
 
 def blank_pages(count: int, random: np.random.Generator) -> np.ndarray:
     """Pages of one grey value each, fitted in."""
-    return np.stack([fit(np.full((100, 100), grey, np.uint8)) for grey in random.integers(0, 256, count)])
+    return np.stack(
+        [to_mnist_style(np.full((100, 100), grey, np.uint8)) for grey in random.integers(0, 256, count)]
+    )
 
 
 def doubted(network: Network, images: np.ndarray) -> list[str | None]:

@@ -1,5 +1,6 @@
 """Datasets as NumPy arrays, from the first place that has them: a folder, the TFDS cache, a download."""
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxmnist.data import digits, idx, tfds
-from jaxmnist.data.checksums import PUBLISHED
+from jaxmnist.data.checksums import DOWNLOADS
 from jaxmnist.data.dataset import CLOTHING, NUM_CLASSES, Dataset, DataUnavailableError
 from jaxmnist.errors import DataError, unknown_name
 
@@ -33,23 +34,28 @@ def load_dataset(
     announce: Callable[[str], None] = _print_to_stderr,
     download: bool = True,
 ) -> Dataset:
-    """Loads `name`: uint8 images `[N, 28, 28]` and int32 labels `[N]`, for train and test.
+    """Loads a dataset: uint8 images `[N, 28, 28]` and int32 labels `[N]`, for train and test.
 
-    Looks in `data_dir`, or without it in the folder `JAXMNIST_DATA_DIR`, then in the TensorFlow Datasets
-    cache, and then downloads (from the mirror `base_url` if given). A folder has the four IDX files, plain or
-    .gz, in it or in a subfolder called `name`. `digits` is embedded in scikit-learn and needs none of this.
-    `announce` gets one line when a download starts; without `download` there is none, and no network is used.
+    Args:
+        name: one of `DATASETS`; `digits` is embedded in scikit-learn and ignores the other arguments.
+        data_dir: folder with the four IDX files, plain or .gz, in it or in a subfolder called `name`. Without it
+            the folder `JAXMNIST_DATA_DIR`, the TensorFlow Datasets cache and a download are tried, in this order.
+        base_url: mirror to download from.
+        announce: called with one line when a download starts.
+        download: False keeps off the network.
 
-    Raises `UsageError` for an unknown name, `DataError` for files that are damaged, incomplete or of another
-    dataset and for a `data_dir` without them (a later place is never tried instead), and its subclass
-    `DataUnavailableError` when no place has the dataset.
+    Raises:
+        UsageError: the name is unknown.
+        DataError: files are damaged, incomplete or of another dataset, or `data_dir` lacks them; no later place
+            is tried instead.
+        DataUnavailableError: no place has the dataset.
     """
     if name not in DATASETS:
         raise unknown_name("dataset", name, DATASETS)
     if name == "digits":
         return digits.load()
     if data_dir is not None:
-        found = _from_folder(name, _expanded(data_dir))
+        found = _from_folder(name, data_dir)
         if isinstance(found, str):
             raise DataError(
                 f"--data-dir {data_dir} has no {name} ({found}); put {_WANTED} there or in its subfolder "
@@ -60,26 +66,20 @@ def load_dataset(
 
 
 def _search(name: str, base_url: str | None, announce: Callable[[str], None], download: bool) -> Dataset:
-    """All places but the one the user named for this call."""
-    tried = []
+    tried = [f"{_VARIABLE} (not set)"]
     if folder := os.environ.get(_VARIABLE):
-        found = _from_folder(name, _expanded(folder))
+        found = _from_folder(name, folder)
         if isinstance(found, Dataset):
             return found
-        tried.append(f"{_VARIABLE}={folder} ({found})")
-    else:
-        tried.append(f"{_VARIABLE} (not set)")
+        tried = [f"{_VARIABLE}={folder} ({found})"]
     try:
         root = tfds.cache_root()
-        if not tfds.is_prepared(name, root):
-            tried.append(f"the TensorFlow Datasets cache {root} (not in there)")
-            if not download:
-                raise DataUnavailableError(
-                    f"{name} is not on this machine (tried {', '.join(tried)}); train downloads it, or put {_WANTED} "
-                    f"in a folder and name it with --data-dir or {_VARIABLE}."
-                )
+        if tfds.is_prepared(name, root):
+            return tfds.read(name, root)
+        tried.append(f"the TensorFlow Datasets cache {root} (not in there)")
+        if download:
             tfds.download(name, root, base_url, announce)
-        return tfds.read(name, root)
+            return tfds.read(name, root)
     except DataUnavailableError as error:
         if not download:
             raise
@@ -87,18 +87,17 @@ def _search(name: str, base_url: str | None, announce: Callable[[str], None], do
             f"{name} was found nowhere (tried {', '.join(tried)} and a download: {error}); connect to the "
             f"network, or put {_WANTED} in a folder and name it with --data-dir or {_VARIABLE}."
         ) from error
+    raise DataUnavailableError(
+        f"{name} is not on this machine (tried {', '.join(tried)}); train downloads it, or put {_WANTED} "
+        f"in a folder and name it with --data-dir or {_VARIABLE}."
+    )
 
 
-def _expanded(folder: str | os.PathLike[str]) -> Path:
-    """`--data-dir=~/data` reaches us with its tilde."""
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError:  # no such user: reported as the folder that does not exist
-        return Path(folder)
-
-
-def _from_folder(name: str, folder: Path) -> Dataset | str:
-    """The dataset, or in a few words why the folder does not have it; `DataError` when it is damaged."""
+def _from_folder(name: str, data_dir: str | os.PathLike[str]) -> Dataset | str:
+    """Reads the dataset, or returns in a few words why the folder lacks it; `DataError` if it is damaged."""
+    folder = Path(data_dir)
+    with contextlib.suppress(RuntimeError):  # an unknown user: a folder that does not exist
+        folder = folder.expanduser()  # no shell expands the tilde of --data-dir=~/data
     try:
         if not folder.is_dir():
             return "no such folder"
@@ -112,13 +111,13 @@ def _from_folder(name: str, folder: Path) -> Dataset | str:
         raise DataError(f"{folder} cannot be read ({error.strerror}); check its permissions.") from error
     if (actual := _published_name(dataset)) in (None, name):
         return dataset
-    # Files of every IDX dataset have the same names, so a folder of one passes for another.
+    # All IDX datasets have the same file names, so a folder of one could pass for another.
     if place == folder:
         return f"its files are those of {actual}"
     raise DataError(f"{place} holds the files of {actual}, not {name}; move them to {folder / actual}.")
 
 
 def _published_name(dataset: Dataset) -> str | None:
-    """Which published dataset this is, going by its training labels; None for anybody's own."""
+    """Name of the published dataset with these training labels, or None."""
     digest = hashlib.sha256(dataset.train_labels.astype(np.uint8).tobytes()).hexdigest()
-    return next((name for name, known in PUBLISHED.items() if known.train_labels_sha256 == digest), None)
+    return next((name for name, known in DOWNLOADS.items() if known.train_labels_sha256 == digest), None)

@@ -1,4 +1,4 @@
-"""What every source of images returns, and the error that says there is none."""
+"""The type of all datasets, and the error for one that is nowhere."""
 
 import functools
 import hashlib
@@ -23,13 +23,13 @@ CLOTHING = (
     "bag",
     "ankle boot",
 )
-"""What the classes of Fashion-MNIST are; those of the other datasets are the digits."""
+"""Class names of Fashion-MNIST; the classes of the other datasets are the digits."""
 
 
 class DataUnavailableError(DataError):
-    """The dataset was found nowhere, as opposed to found and damaged.
+    """A dataset that was found nowhere, as opposed to found and damaged.
 
-    Only this one may be answered with another dataset: falling back from damaged files would hide them.
+    Only this error may be answered with another dataset: a replacement for damaged files would hide the damage.
     """
 
 
@@ -37,8 +37,7 @@ class DataUnavailableError(DataError):
 class Dataset:
     """Labelled images, split into train and test; the arrays are made read-only.
 
-    Images are uint8 `[N, 28, 28]` (0 background, 255 ink), labels int32 `[N]` in 0..9. `source` says where
-    they came from, as a phrase that fits after "from".
+    Images are uint8 `[N, 28, 28]` (0 background, 255 ink), labels int32 `[N]` in 0..9.
     """
 
     name: str
@@ -47,6 +46,7 @@ class Dataset:
     test_images: UInt8[np.ndarray, "test 28 28"]
     test_labels: Int32[np.ndarray, " test"]
     source: str
+    """Origin, as a phrase that fits after "from"."""
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -60,9 +60,9 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over shapes, dtypes and contents: equal data has it whatever the source.
+        """SHA-256 (hex) over shapes, dtypes and contents: the same for equal data from any source.
 
-        Images in another order are other data: a resumed run would see other batches. About 0.1 s for MNIST.
+        The order of the images counts, as a resumed run would see other batches. About 0.1 s for MNIST.
         """
         digest = hashlib.sha256()
         for array in self.arrays:

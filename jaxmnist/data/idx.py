@@ -1,8 +1,8 @@
-"""Strict reader of the IDX files MNIST is published in, plain or gzip.
+"""Strict reader of IDX files, plain or gzip: the format of MNIST.
 
 The format (http://yann.lecun.com/exdb/mnist): two zero bytes, one byte for the element type, one for the
-number of dimensions, each dimension as a big-endian 32-bit number, then the elements. Whether a file is gzip
-is decided by its first bytes, because browsers unpack `.gz` downloads without renaming them.
+number of dimensions, each dimension as a big-endian 32-bit number, then the elements. The first bytes of a file
+tell if it is gzip, because browsers unpack `.gz` downloads without renaming them.
 """
 
 import gzip
@@ -22,11 +22,11 @@ TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 FILE_NAMES = TRAIN_FILES + TEST_FILES
 
-# Four times MNIST, and all of EMNIST's digits. A .gz of a few megabytes can unpack to gigabytes: no more is read
-# than its header promises, and no more than this may be promised.
 MAX_ITEMS = 250_000
+"""Most images or labels that a header may promise, and no more than promised is read: a few megabytes of gzip can
+unpack to gigabytes. Four times MNIST; EMNIST's digits fit."""
 
-_PIECE = 2**20
+_PIECE = 2**20  # bytes read at once
 
 _REMEDY = "replace it with a fresh copy or point --data-dir (JAXMNIST_DATA_DIR) at another folder"
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -36,31 +36,38 @@ _CONTENTS = {1: "labels", 3: "images"}
 
 
 def find(folder: Path, file_name: str) -> Path | None:
-    """The file called `file_name` or `file_name`.gz in `folder`, the plain one first (faster), or None."""
+    """Finds `file_name` or `file_name`.gz in a folder, the plain file first as it is faster; None without either."""
     return next((path for path in (folder / file_name, folder / f"{file_name}.gz") if path.exists()), None)
 
 
 def read_images(path: Path) -> UInt8[np.ndarray, "n 28 28"]:
-    """Reads an IDX file of 28x28 images. Raises `DataError` when the file is anything else."""
+    """Reads an IDX file of 28x28 images.
+
+    Raises:
+        DataError: the file is anything else.
+    """
     return _read(path, num_dims=3)
 
 
 def read_labels(path: Path) -> Int32[np.ndarray, " n"]:
-    """Reads an IDX file of labels 0..9. Raises `DataError` when the file is anything else."""
+    """Reads an IDX file of labels 0..9.
+
+    Raises:
+        DataError: the file is anything else.
+    """
     labels = _read(path, num_dims=1)
     wrong = np.flatnonzero(labels >= NUM_CLASSES)
     if wrong.size:
-        raise _error(
-            path,
-            f"holds the label {labels[wrong[0]]} at position {wrong[0]} where labels go from 0 to 9",
-        )
+        finding = f"holds the label {labels[wrong[0]]} at position {wrong[0]} where labels go from 0 to 9"
+        raise _error(path, finding)
     return labels.astype(np.int32)
 
 
 def read_pair(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 `[n, 28, 28]` and their labels int32 `[n]`.
+    """Reads images, uint8 `[n, 28, 28]`, and their labels, int32 `[n]`.
 
-    Raises `DataError` when either file is damaged or they do not belong together.
+    Raises:
+        DataError: a file is damaged, or the two do not belong together.
     """
     images, labels = read_images(images_path), read_labels(labels_path)
     if len(images) != len(labels):
@@ -74,7 +81,8 @@ def read_pair(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndar
 def read_folder(folder: Path, name: str) -> Dataset:
     """Reads the four files `FILE_NAMES`, each plain or .gz, as the dataset `name`.
 
-    Raises `DataError` when one is missing or damaged.
+    Raises:
+        DataError: a file is missing or damaged.
     """
     paths = [find(folder, file_name) for file_name in FILE_NAMES]
     missing = [file_name for file_name, path in zip(FILE_NAMES, paths, strict=True) if path is None]
@@ -95,11 +103,11 @@ def read_folder(folder: Path, name: str) -> Dataset:
 def _read(path: Path, num_dims: int) -> np.ndarray:
     with _open(path) as stream:
         array = np.empty(_read_shape(path, stream, num_dims), np.uint8)
-        # Piece by piece into its place: read as a whole, everything would be held twice.
+        # Piece by piece into the array: a single read would hold everything twice.
         rest = memoryview(array.data).cast("B")
         while count := stream.readinto(rest[:_PIECE]):
             rest = rest[count:]
-        # One byte more than promised: finds trailing bytes, and makes gzip check the CRC at the stream's end.
+        # One byte more than promised finds trailing bytes, and makes gzip check the CRC at the end of the stream.
         is_longer = not rest and stream.read(1)
     if rest or is_longer:
         found = "more" if is_longer else f"only {array.nbytes - len(rest):,}"
@@ -108,7 +116,7 @@ def _read(path: Path, num_dims: int) -> np.ndarray:
 
 
 def _read_shape(path: Path, stream: io.BufferedIOBase, num_dims: int) -> tuple[int, ...]:
-    """Checks everything the header says, so that nothing is read that should not be there."""
+    """Reads and checks the header before any data is read."""
     wanted = f"an IDX file of {_CONTENTS[num_dims]}"
     header = stream.read(4 + 4 * num_dims)
     if not header:
@@ -117,9 +125,8 @@ def _read_shape(path: Path, stream: io.BufferedIOBase, num_dims: int) -> tuple[i
         raise _error(path, f"is a web page (it starts with {header[:12]!r}) where {wanted} was expected")
     magic = header[:4]
     if len(magic) < 4 or magic[:2] != b"\0\0":
-        raise _error(
-            path, f"starts with the bytes {magic.hex(' ')} where {wanted} starts with 00 00 08 0{num_dims}"
-        )
+        found = magic.hex(" ")
+        raise _error(path, f"starts with the bytes {found} where {wanted} starts with 00 00 08 0{num_dims}")
     if magic[2] != _UINT8:
         element = _ELEMENT_TYPES.get(magic[2], f"type 0x{magic[2]:02x}")
         raise _error(path, f"holds {element} elements where uint8 was expected")
@@ -134,29 +141,23 @@ def _read_shape(path: Path, stream: io.BufferedIOBase, num_dims: int) -> tuple[i
     if shape[0] == 0:
         raise _error(path, f"holds no {_CONTENTS[num_dims]} at all")
     if shape[0] > MAX_ITEMS:
-        raise _error(
-            path, f"promises {shape[0]:,} {_CONTENTS[num_dims]} where at most {MAX_ITEMS:,} are read"
-        )
+        finding = f"promises {shape[0]:,} {_CONTENTS[num_dims]} where at most {MAX_ITEMS:,} are read"
+        raise _error(path, finding)
     return shape
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[io.BufferedIOBase]:
-    """Opens a plain or gzip file; whatever goes wrong with it while it is open becomes a `DataError`."""
+    """Opens a plain or gzip file; any fault of it, also while it is read, becomes a `DataError`."""
     try:
-        # Opening a named pipe would wait for ever.
+        # Opening a named pipe would wait forever.
         if path.exists() and not path.is_file():
-            raise _error(
-                path, f"is {'a folder' if path.is_dir() else 'no regular file'} where a file was expected"
-            )
+            kind = "a folder" if path.is_dir() else "not a regular file"
+            raise _error(path, f"is {kind} where a file was expected")
         with path.open("rb") as raw:
-            zipped = raw.read(2) == _GZIP_MAGIC
+            is_gzip = raw.read(2) == _GZIP_MAGIC
             raw.seek(0)
-            if zipped:
-                with gzip.GzipFile(fileobj=raw) as stream:
-                    yield stream
-            else:
-                yield raw
+            yield gzip.GzipFile(fileobj=raw) if is_gzip else raw
     except EOFError as error:
         raise _error(path, "is cut short: its gzip stream ends before the end marker") from error
     except (gzip.BadGzipFile, zlib.error) as error:

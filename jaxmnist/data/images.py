@@ -1,4 +1,4 @@
-"""Image files as the networks read them: decoded, turned upright, made grey, and fitted in."""
+"""Image files as the networks read them: decoded, oriented, converted to grey and to the form of MNIST."""
 
 import contextlib
 import io
@@ -10,23 +10,24 @@ import numpy as np
 from jaxtyping import Num, UInt8
 from PIL import Image, ImageOps
 
-from jaxmnist.data.mnist_style import Ink, fit
+from jaxmnist.data.mnist_style import Ink, to_mnist_style
 from jaxmnist.errors import DataError
 
 MAX_PIXELS = 64_000_000
-"""Larger files are refused unread: a few kilobytes can unpack to gigabytes. Large photos have 50 million."""
+"""Most pixels of a file; larger ones are refused unread, as a few kilobytes can unpack to gigabytes. Large photos
+have 50 million."""
 
 MAX_DECODED_PIXELS = 20_000_000
-"""The same for files that can only be decoded in full, at up to 12 bytes a pixel; JPEGs can be in part."""
+"""Most pixels to decode, at up to 12 bytes each; JPEGs can be decoded at a fraction of their size."""
 
 MAX_SIDE = 65_535
-"""The same for each side, as tables for scaling grow with it; a JPEG cannot have more."""
+"""Longest side in pixels, as tables for scaling grow with it; the limit of JPEG."""
 
 MAX_STREAM_BYTES = 2**26
 """Longest image on a pipe, which is read into memory whole; the largest photos have half of that."""
 
-# Those that decode the pixels themselves. Others start programs (EPS: Ghostscript), read what their header does
-# not promise (icons hold whole files), or are no images (HDF5).
+# Formats that Pillow itself decodes to pixels. Others start programs (EPS: Ghostscript), hold more than their header
+# promises (icons contain whole files), or are not images (HDF5).
 _FORMATS = (
     "PNG",
     "JPEG",
@@ -47,35 +48,37 @@ _LARGE = 4_000  # side from which a JPEG is decoded at a half, a quarter or an e
 
 
 def read_image(path: Path, ink: Ink = "auto", side: int = 20) -> UInt8[np.ndarray, "28 28"]:
-    """The image of a file in any usual format; of an animation or a multi-page file the first.
+    """Reads an image file in any usual format; of an animation or a multi-page file the first image.
 
-    Turned as its EXIF orientation says, then `to_grey`, then `fit`. The pixels of an MNIST image that was
-    saved without loss come back unchanged.
+    The image is rotated to its EXIF orientation, then goes through `to_grey` and `to_mnist_style`. The pixels of an
+    MNIST image that was saved without loss come back unchanged.
 
     Args:
         path: the file.
-        ink, side: see `fit`.
+        ink: see `to_mnist_style`.
+        side: see `to_mnist_style`.
 
     Raises:
-        DataError: there is no such file, it is a folder, empty, damaged, no image, or has too many pixels.
+        DataError: the file does not exist, is a folder, empty, damaged, not an image, or has too many pixels.
     """
     with _reading(str(path)):
         _require_content(path)
-        return fit(_decode(path, str(path)), ink, side)
+        return to_mnist_style(_decode(path, str(path)), ink, side)
 
 
 def read_stream(
     read: Callable[[int], bytes], name: str, ink: Ink = "auto", side: int = 20
 ) -> UInt8[np.ndarray, "28 28"]:
-    """The image that a binary stream holds, as `read_image` has that of a file.
+    """Reads an image from a binary stream; otherwise like `read_image`.
 
     Args:
-        read: the stream's method; it is asked for no more than `MAX_STREAM_BYTES` and one.
-        name: what error messages call it.
-        ink, side: see `fit`.
+        read: method of the stream; at most `MAX_STREAM_BYTES + 1` bytes are read.
+        name: name of the stream in error messages.
+        ink: see `to_mnist_style`.
+        side: see `to_mnist_style`.
 
     Raises:
-        DataError: it is empty, too long, damaged, no image, or has too many pixels.
+        DataError: the stream is empty, too long, damaged, not an image, or has too many pixels.
     """
     with _reading(name):
         content = read(MAX_STREAM_BYTES + 1)
@@ -85,28 +88,28 @@ def read_stream(
             raise DataError(
                 f"{name} has more than {MAX_STREAM_BYTES:,} bytes; save the image and name the file."
             )
-        return fit(_decode(io.BytesIO(content), name), ink, side)
+        return to_mnist_style(_decode(io.BytesIO(content), name), ink, side)
 
 
 def from_pillow(image: Image.Image, ink: Ink = "auto", side: int = 20) -> UInt8[np.ndarray, "28 28"]:
-    """An image that is open in Pillow, as `read_image` has that of a file; it is left as it is.
+    """Converts an image that is open in Pillow; otherwise like `read_image`. The image is not changed.
 
     Raises:
-        DataError: it is damaged, or has too many pixels.
+        DataError: the image is damaged, or has too many pixels.
     """
     name = "the image"
     with _reading(name):
         _require_pixels(name, image, MAX_PIXELS)
-        return fit(to_grey(ImageOps.exif_transpose(image)), ink, side)
+        return to_mnist_style(to_grey(ImageOps.exif_transpose(image)), ink, side)
 
 
 def is_image_name(path: Path) -> bool:
-    """Whether a file's name ends as those of the formats that can be read do, in small or capital letters."""
+    """True if a file's suffix, in upper or lower case, is that of a format that can be read."""
     return Image.registered_extensions().get(path.suffix.lower()) in _FORMATS
 
 
 def to_grey(image: Image.Image) -> UInt8[np.ndarray, "height width"]:
-    """An image of any mode as grey values: colours by luminance (ITU-R 601), grey ones exactly.
+    """Converts an image of any mode to grey values: colours by luminance (ITU-R 601), grey values exactly.
 
     Of 16 bits the upper 8 count. Transparent pixels take the ground that their image was made for: white
     under dark ink or beside a light page, black under light ink or beside a dark page.
@@ -128,9 +131,9 @@ def to_grey(image: Image.Image) -> UInt8[np.ndarray, "height width"]:
 
 @contextlib.contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Around what reads an image: whatever goes wrong is said in a sentence about `name`."""
+    """Context manager that turns any error into a `DataError` about `name`."""
     try:
-        # Pillow warns of what it repairs, and of bombs above its own limit; only the latter is for the user.
+        # Pillow warns of repairs, which do not concern users, and of decompression bombs, which do.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -140,7 +143,7 @@ def _reading(name: str) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, MAX_PIXELS) from error
     except Image.UnidentifiedImageError as error:
-        raise DataError(f"{name} is not an image that can be read; save it as PNG or JPEG.") from error
+        raise DataError(f"{name} is not a readable image; save it as PNG or JPEG.") from error
     # Decoders have many ways to fail on damaged data: OSError, SyntaxError, ValueError, struct.error, ...
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0] or type(error).__name__
@@ -178,7 +181,7 @@ def _require_content(path: Path) -> None:
         raise DataError(f"{path} is a folder; name the image files in it, for example {path / '*.png'}.")
     if not path.exists():
         raise DataError(f"{path} does not exist; name an image file.")
-    if not path.is_file():  # a pipe or a device could keep us waiting for ever
+    if not path.is_file():  # reading a pipe or a device could wait forever
         raise DataError(f"{path} is not a regular file; name an image file.")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty; name an image file.")
@@ -187,9 +190,9 @@ def _require_content(path: Path) -> None:
 def _to_bytes(values: Num[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
-        raise ValueError("it has pixels that are no numbers")
+        raise ValueError("some pixels are not finite")
     if values.dtype.kind == "f" and high <= 1:
         return np.clip(np.round(values * 255), 0, 255).astype(np.uint8)
-    # The mode does not say what is white: files of 16-bit type are often written with 8-bit values.
+    # The mode does not tell the value of white: 16-bit files often hold 8-bit values.
     white = next((limit for limit in (255, 65535) if high <= limit), high)
     return np.clip(values.astype(np.float32) * (256 / (white + 1)), 0, 255).astype(np.uint8)

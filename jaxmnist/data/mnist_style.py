@@ -1,48 +1,57 @@
-"""Drawings as the networks read them: 28x28 grey pixels, light ink on a dark ground, as MNIST has it."""
+"""Conversion of drawings to the form of MNIST: 28x28 grey pixels, light ink on a dark ground, centred."""
 
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
+from jaxtyping import Integer, UInt8
 
 INK_SIDE = {"fashion_mnist": 28}
-"""The longer side of what the images of a dataset show, where it is not the 20 of MNIST; see `fit`."""
+"""Longer side of the ink in a dataset's images where it is not MNIST's 20; see `to_mnist_style`."""
 
 Ink = Literal["auto", "light", "dark"]
 
 _SIDE = 28
 
 
-def fit(
+def to_mnist_style(
     grey: UInt8[np.ndarray, "height width"], ink: Ink = "auto", side: int = 20
 ) -> UInt8[np.ndarray, "28 28"]:
-    """Light ink on black, of the size and in the place that the ink of a dataset has.
+    """Converts a grey image to light ink on black, with the size and position of a dataset's ink.
 
     An image of 28x28 is taken to be in place: only dark ink is inverted. Any other goes through the procedure
     that made MNIST (LeCun, Cortes and Burges, The MNIST database): contrast stretched, the box around the ink
-    scaled to `side` with its proportions kept, centred by mass. Of 500 MNIST images redrawn as noisy photos
-    of grey paper with margins, a network of 98 % reads 97 to 98 % so, and 9 % when only inverted and scaled.
+    scaled to `side` with its proportions kept, centred by mass. Of 500 MNIST images redrawn as noisy photos of
+    grey paper with margins, a network of 98 % then reads 97 to 98 %, and 9 % after inverting and scaling alone.
 
     Args:
         grey: 0 black, 255 white.
-        ink: what the image has; "auto" takes the border for the ground.
+        ink: ink of the image; "auto" takes the border for the ground.
         side: longer side of the box around the ink: 20 in MNIST, 28 in Fashion-MNIST.
     """
     if ink == "dark" or (ink == "auto" and _has_dark_ink(grey)):
         grey = 255 - grey
     if grey.shape == (_SIDE, _SIDE):
         return grey
-    # Averages the noise of a camera; seven pixels for one is plenty to find the ink in.
+    # Seven pixels for one average a camera's noise and are plenty to find the ink in.
     drawing = _find_ink(_scale(grey, min(7 * side, max(grey.shape))))
     rows, columns = (np.flatnonzero(drawing.max(axis) > _FAINT) for axis in (1, 0))
+    if not len(rows):
+        return np.zeros((_SIDE, _SIDE), np.uint8)
+    box = _scale(drawing[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], side)
+    # Thin lines fade when scaled down.
+    return centred((box * (255 / box.max())).round().astype(np.uint8))
+
+
+def centred(box: Integer[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
+    """Puts a box of ink, with values of 0..255, into 28x28 black pixels, its centre of mass nearest the middle."""
     square = np.zeros((_SIDE, _SIDE), np.uint8)
-    if len(rows):
-        box = _scale(drawing[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], side)
-        # Thin lines fade when scaled down.
-        box = (box * (255 / box.max())).round().astype(np.uint8)
-        (height, width), (top, left) = box.shape, (_offset(box.sum(axis)) for axis in (1, 0))
-        square[top : top + height, left : left + width] = box
+    slices = []
+    for axis, length in enumerate(box.shape):
+        mass = box.sum(axis=1 - axis)
+        centre = (mass @ (np.arange(length) + 0.5)) / mass.sum()
+        start = int(np.clip(round(_SIDE / 2 - centre), 0, _SIDE - length))
+        slices.append(slice(start, start + length))
+    square[tuple(slices)] = box
     return square
 
 
@@ -58,7 +67,7 @@ def _has_dark_ink(grey: np.ndarray) -> bool:
 
 
 def _find_ink(grey: np.ndarray) -> np.ndarray:
-    """0 where there is ground or what hardly differs from it, 255 for the strongest ink."""
+    """Stretches the contrast: 0 for the ground and anything close to it, 255 for the strongest ink."""
     above = grey - _ground(grey)
     strongest = float(above.max())
     faintest = max(0.0, strongest) * _FAINT / 255
@@ -67,10 +76,10 @@ def _find_ink(grey: np.ndarray) -> np.ndarray:
 
 
 def _ground(grey: np.ndarray) -> np.ndarray:
-    """What lies under the ink: as bright as the border, and a plane where the light falls off from side to side.
+    """Estimates the ground from the border: a plane, since light falls off from side to side.
 
     Medians, as ink may reach the border. Of 500 training images of MNIST drawn under a light that falls off to
-    a half, a network of 99.5 % reads 492 so, and 193 with one ground everywhere.
+    a half, a network of 99.5 % then reads 492, and 193 with one value for the whole ground.
     """
     top, bottom, left, right = (
         float(np.median(side)) for side in (grey[0], grey[-1], grey[:, 0], grey[:, -1])
@@ -85,11 +94,7 @@ def _border(grey: np.ndarray) -> np.ndarray:
 
 
 def _scale(grey: np.ndarray, longest: int) -> np.ndarray:
+    from PIL import Image
+
     height, width = (max(1, round(side * longest / max(grey.shape))) for side in grey.shape)
     return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _offset(mass: np.ndarray) -> int:
-    """Where these rows or columns start so that their centre of mass is nearest to the middle of 28."""
-    centre = (mass @ (np.arange(len(mass)) + 0.5)) / mass.sum()
-    return int(np.clip(round(_SIDE / 2 - centre), 0, _SIDE - len(mass)))

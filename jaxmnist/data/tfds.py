@@ -1,6 +1,6 @@
-"""Datasets through TensorFlow Datasets: its cache, and downloads verified by SHA-256; no TensorFlow needed.
+"""The cache of TensorFlow Datasets, and downloads into it, verified by SHA-256; TensorFlow is not needed.
 
-tensorflow_datasets is imported inside functions: to find that a dataset is not in the cache costs nothing.
+tensorflow_datasets is imported inside functions, so that a look into the cache costs nothing.
 """
 
 import contextlib
@@ -12,16 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxmnist.data.checksums import PUBLISHED, VERSION
+from jaxmnist.data.checksums import DOWNLOADS, VERSION
 from jaxmnist.data.connectivity import root_cause, why_unreachable
 from jaxmnist.data.dataset import Dataset, DataUnavailableError
 from jaxmnist.errors import DataError
 
 
 def cache_root() -> Path:
-    """The folder of TensorFlow Datasets: `TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
+    """Folder of TensorFlow Datasets: `TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
 
-    Raises `DataUnavailableError` when there is no home folder to look in.
+    Raises:
+        DataUnavailableError: there is no home folder.
     """
     try:
         if folder := os.environ.get("TFDS_DATA_DIR"):
@@ -29,39 +30,40 @@ def cache_root() -> Path:
         return Path.home() / "tensorflow_datasets"
     except RuntimeError as error:
         raise DataUnavailableError(
-            "there is no home folder for the TensorFlow Datasets cache, set TFDS_DATA_DIR to a folder"
+            "there is no home folder for the TensorFlow Datasets cache; set TFDS_DATA_DIR to a folder"
         ) from error
 
 
 def prepared_folder(name: str, root: Path) -> Path:
-    """Where `name` lies once prepared."""
+    """Folder of a prepared dataset."""
     return root / f"jaxmnist_{name}" / VERSION
 
 
 def is_prepared(name: str, root: Path) -> bool:
-    """Whether `name` is in the cache. TFDS renames it into place when complete: it is whole or absent."""
+    """True if a dataset is in the cache, and then it is whole: TFDS renames complete folders into place."""
     try:
         return prepared_folder(name, root).is_dir()
-    except OSError:  # a folder of somebody else's
+    except OSError:  # another user's folder
         return False
 
 
 def read(name: str, root: Path) -> Dataset:
-    """Reads a prepared dataset; 2 seconds for MNIST.
+    """Reads a prepared dataset, MNIST in 2 seconds.
 
-    Raises `DataError` when what is stored is not the published dataset.
+    Raises:
+        DataError: the cache does not hold the published dataset.
+        DataUnavailableError: tensorflow-datasets cannot be imported.
     """
     folder = prepared_folder(name, root)
     try:
         dataset = _read(name, root)
     except ImportError as error:
-        raise DataUnavailableError(
-            f"{folder} cannot be read without tensorflow-datasets ({error})"
-        ) from error
+        reason = f"{folder} cannot be read without tensorflow-datasets ({error})"
+        raise DataUnavailableError(reason) from error
     # array_record, protobuf and TFDS each raise their own types for damaged files, RuntimeError among them.
     except Exception as error:
         raise _damaged(folder, root_cause(error)) from error
-    if dataset.fingerprint != PUBLISHED[name].fingerprint:
+    if dataset.fingerprint != DOWNLOADS[name].fingerprint:
         raise _damaged(folder, "its contents are not the published ones")
     return dataset
 
@@ -69,28 +71,35 @@ def read(name: str, root: Path) -> Dataset:
 def download(
     name: str, root: Path, base_url: str | None = None, announce: Callable[[str], None] | None = None
 ) -> None:
-    """Downloads the four files of `name`, verifies them and prepares the cache below `root`.
+    """Downloads the four files of a dataset, verifies them and prepares the cache.
 
-    `base_url` is a mirror to use instead of the published address. `announce` gets one line when the download
-    starts. No file stays behind when this fails or is interrupted.
+    A failure or an interruption leaves no file behind.
 
-    Raises `DataUnavailableError` when the files cannot be fetched (within 10 seconds when the network is
-    down) or the cache cannot be written, and `DataError` when a file is not the published one.
+    Args:
+        name: the dataset.
+        root: folder of the cache.
+        base_url: mirror to use instead of the published address.
+        announce: called with one line when the download starts.
+
+    Raises:
+        DataError: a file is not the published one.
+        DataUnavailableError: the files cannot be fetched (within 10 seconds if the network is down), or the cache
+            cannot be written.
     """
-    published = PUBLISHED[name]
-    base_url = f"{(base_url or published.base_url).rstrip('/')}/"
-    smallest = min(published.files, key=lambda file: file.size)
+    source = DOWNLOADS[name]
+    base_url = f"{(base_url or source.base_url).rstrip('/')}/"
+    smallest = min(source.files, key=lambda file: file.size)
     try:
         if reason := why_unreachable(base_url + smallest.name):
             raise DataUnavailableError(f"{base_url} cannot be reached ({reason})")
         if announce:
-            announce(f"Downloading {name} ({published.size / 1e6:.0f} MB) from {base_url} to {root}")
+            announce(f"Downloading {name} ({source.size / 1e6:.0f} MB) from {base_url} to {root}")
         _prepare(name, root, base_url)
     except DataError:
         raise
-    # Whatever requests, TFDS and the file system raise: the caller needs the reason, not the type.
+    # Anything that requests, TFDS and the file system raise: the caller needs the reason, not the type.
     except Exception as error:
-        if is_prepared(name, root):  # another process was faster: renaming onto its result fails
+        if is_prepared(name, root):  # another process was faster: a rename onto its result fails
             return
         raise DataUnavailableError(
             f"{base_url} could not be downloaded into {root}, which TFDS_DATA_DIR can change "
@@ -104,15 +113,14 @@ def _prepare(name: str, root: Path, base_url: str) -> None:
     from jaxmnist.data.tfds_builder import BUILDERS
 
     config = tfds.download.DownloadConfig(try_download_gcs=False, force_checksums_validation=True)
-    # Downloads go to a folder of their own and are removed: the cache holds the same data, and TFDS would
-    # leave a file with a wrong checksum lying there. Its print statements and progress bars (a dozen, most of
-    # them for a fraction of a second) would mix with `--json` and ours; `announce` said what is going on.
+    # Downloads go to a temporary folder: the cache holds the same data, and TFDS would leave files with wrong
+    # checksums behind. Its prints and its dozen progress bars would mix with `--json` and our own output.
     with (
         tempfile.TemporaryDirectory(prefix="jaxmnist-", ignore_cleanup_errors=True) as folder,
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),
     ):
-        builder = BUILDERS[name](PUBLISHED[name], base_url, root)
+        builder = BUILDERS[name](root, base_url)
         builder.download_and_prepare(download_dir=folder, download_config=config, file_format="array_record")
 
 
@@ -122,10 +130,10 @@ def _read(name: str, root: Path) -> Dataset:
 
     from jaxmnist.data.tfds_builder import BUILDERS
 
-    builder = BUILDERS[name](PUBLISHED[name], PUBLISHED[name].base_url, root)
+    builder = BUILDERS[name](root)
     arrays = []
     for split in ("train", "test"):
-        # Records in bulk and parsed here: 1.3 s for MNIST, against 4 s through TFDS's own decoding.
+        # All records at once, parsed here: 1.3 s for MNIST, against 4 s through TFDS's own decoding.
         source = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
         pixels, labels = [], []
         for record in source.__getitems__(range(len(source))):

@@ -1,15 +1,14 @@
 """TensorFlow Datasets builders for the IDX files, without TensorFlow.
 
 TFDS's own `mnist` needs TensorFlow to unpack its downloads and to encode images as PNG. These builders only
-download, read the files with our reader, and store pixels as bytes. They have names of their own because the
-stored features differ: `mnist` in the same cache stays what TFDS expects it to be.
+download, read the files with `jaxmnist.data.idx`, and store pixels as bytes. Their names differ from TFDS's because
+the stored features do.
 
-Importing this module imports tensorflow_datasets (half a second); `jaxmnist.data.tfds` does so when needed.
+The import of tensorflow_datasets takes half a second; `jaxmnist.data.tfds` imports this module when needed.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -18,54 +17,56 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.units import Size
 
 from jaxmnist.data import idx
-from jaxmnist.data.checksums import VERSION, Published
+from jaxmnist.data.checksums import DOWNLOADS, VERSION, Download
 from jaxmnist.errors import DataError
 
 
 class IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Builds one published dataset from the four files below `base_url`."""
+    """Builder of a dataset from its four files, which come from `source` or from a mirror."""
 
     VERSION = tfds.core.Version(VERSION)
+    source: Download
 
-    def __init__(self, published: Published, base_url: str, data_dir: Path):
-        self._published = published
-        self._base_url = base_url
+    def __init__(self, data_dir: Path, base_url: str | None = None) -> None:
+        self._base_url = base_url or self.source.base_url
         super().__init__(data_dir=data_dir)
 
     @property
     def url_infos(self) -> dict[str, UrlInfo]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """What each URL has to deliver. TFDS would look this up by its own URLs; ours may be a mirror's."""
+        """Size and checksum of each URL; TFDS would look for its own URLs, and ours may be a mirror's."""
         return {
             self._base_url + file.name: UrlInfo(Size(file.size), file.sha256, file.name)
-            for file in self._published.files
+            for file in self.source.files
         }
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
-            # The published order: a run sees the same batches whether it reads IDX files or this cache.
+            # In the published order, a run sees the same batches from IDX files and from this cache.
             disable_shuffling=True,
             features=tfds.features.FeaturesDict(
                 {
-                    # As bytes: the default stores each pixel as a varint, three times slower to read.
+                    # Bytes: the default stores each pixel as a varint, three times slower to read.
                     "image": tfds.features.Tensor(
                         shape=(28, 28), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
                     ),
                     "label": tfds.features.Scalar(dtype=np.int32),
                 }
             ),
-            homepage=self._published.base_url,
+            homepage=self.source.base_url,
         )
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, np.ndarray]]]]:
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, np.ndarray]]]]:
         paths = {}
-        for file in self._published.files:
+        for file in self.source.files:
             try:
                 paths[file.name.removesuffix(".gz")] = Path(dl_manager.download(self._base_url + file.name))
             except NonMatchingChecksumError as error:
                 raise DataError(
                     f"{self._base_url}{file.name} is not the published file of {file.size:,} bytes with "
-                    f"SHA-256 {file.sha256}, so nothing of it was kept; try again, or get the four files "
+                    f"SHA-256 {file.sha256}, and was deleted; try again, or get the four files "
                     f"elsewhere and point --data-dir at their folder."
                 ) from error
         return {
@@ -81,11 +82,17 @@ class IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 class Mnist(IdxBuilder, skip_registration=True):
+    """Builder of MNIST."""
+
     name = "jaxmnist_mnist"
+    source = DOWNLOADS["mnist"]
 
 
 class FashionMnist(IdxBuilder, skip_registration=True):
+    """Builder of Fashion-MNIST."""
+
     name = "jaxmnist_fashion_mnist"
+    source = DOWNLOADS["fashion_mnist"]
 
 
 BUILDERS = {"mnist": Mnist, "fashion_mnist": FashionMnist}

@@ -34,7 +34,7 @@ def find_doubt(
     """Why an image may not be what its prediction says, in a few words; None where nothing speaks against it.
 
     Args:
-        image: as `jaxmnist.data.mnist_style.fit` makes it, light ink on black.
+        image: as `jaxmnist.data.mnist_style.to_mnist_style` makes it, light ink on black.
         probabilities: what the network makes of it.
         is_digit: whether the network was trained on digits; otherwise only a blank image and the network's own
             doubts count.

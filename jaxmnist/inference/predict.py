@@ -28,7 +28,7 @@ def predict_files(
     Args:
         network: the network; images are fitted in as those of the dataset that its run was trained on.
         files: paths, and `STANDARD_INPUT` for the image that is read from there.
-        ink: whether the images have light or dark ink, see `jaxmnist.data.mnist_style.fit`.
+        ink: whether the images have light or dark ink, see `jaxmnist.data.mnist_style.to_mnist_style`.
 
     Yields:
         For each image, in order, plain JSON values. `file`; and `prediction`, its `confidence` in [0, 1], the
@@ -49,7 +49,7 @@ def predict_files(
 
 
 def ink_side(network: Network) -> int:
-    """Longer side, in pixels, of what the images that a network was trained on show; see `jaxmnist.data.mnist_style.fit`."""
+    """Longer side, in pixels, of the ink in the images that a network was trained on."""
     return INK_SIDE.get(network.config.dataset, 20) if network.config else 20
 
 

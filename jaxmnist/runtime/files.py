@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from jaxmnist.errors import JaxmnistWarning, UsageError
+from jaxmnist.errors import JaxmnistWarning, UsageError, writing
 
 LOCK = "lock.json"
 
@@ -87,11 +87,8 @@ def locked(folder: Path) -> Iterator[None]:
         UsageError: another process holds the lock, or the folder is not writable.
     """
     path = folder / LOCK
-    try:
+    with writing(f"the run folder {folder}", "make it writable"):
         file = path.open("ab", buffering=0)
-    except OSError as error:
-        message = f"the run folder {folder} cannot be written to ({error.strerror}); make it writable."
-        raise UsageError(message) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

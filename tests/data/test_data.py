@@ -1,4 +1,4 @@
-"""Where a dataset is looked for, in which order, and what is said when it is not there."""
+"""The search for a dataset, its order and its errors; the embedded digits; splits."""
 
 import dataclasses
 import gzip
@@ -10,19 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_idx import write_set
 
 from jaxmnist.config import get_recipe
 from jaxmnist.config.run import RunConfig
-from jaxmnist.data import DATASETS, DataUnavailableError, load_dataset, tfds
+from jaxmnist.data import DATASETS, DataUnavailableError, load_dataset
+from jaxmnist.data.checksums import DOWNLOADS
 from jaxmnist.data.idx import FILE_NAMES
 from jaxmnist.errors import DataError, UsageError
+from tests.data.test_idx import write_set
 
 REFUSED = "http://127.0.0.1:1/"  # nothing listens on port 1
 
 
 @pytest.fixture(autouse=True)
-def _only_what_the_test_puts_there(monkeypatch, tmp_path):
+def _no_data_but_the_test_s(monkeypatch, tmp_path):
     monkeypatch.delenv("JAXMNIST_DATA_DIR", raising=False)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -89,7 +90,7 @@ def test_a_named_folder_without_the_files_is_an_error_even_when_the_environment_
 
 
 @pytest.mark.parametrize("place", ["named", "environment"])
-def test_damaged_files_are_never_passed_over_for_another_place(tmp_path, monkeypatch, place):
+def test_damaged_files_are_an_error_and_no_other_place_is_tried(tmp_path, monkeypatch, place):
     folder = write_set(tmp_path / "data")
     (folder / "train-labels-idx1-ubyte.gz").write_bytes(b"<html>")
     if place == "environment":
@@ -108,7 +109,7 @@ def test_an_incomplete_folder_in_the_environment_is_an_error(tmp_path, monkeypat
         load_dataset("mnist")
 
 
-def test_when_nothing_works_the_error_lists_the_places_and_the_file_names(tmp_path, monkeypatch):
+def test_a_dataset_found_nowhere_is_an_error_with_all_places_and_file_names(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXMNIST_DATA_DIR", str(tmp_path / "nothing"))
     with pytest.raises(DataUnavailableError) as caught:
         load_dataset("fashion_mnist", base_url=REFUSED)
@@ -128,7 +129,7 @@ def test_a_tilde_is_expanded_and_an_unknown_user_is_no_such_folder(tmp_path, mon
         load_dataset("mnist", "~no-such-user/data")
 
 
-def test_a_home_folder_that_is_missing_is_not_fatal_but_said(monkeypatch):
+def test_a_missing_home_folder_is_part_of_the_error(monkeypatch):
     monkeypatch.delenv("TFDS_DATA_DIR")
 
     def homeless():
@@ -151,7 +152,7 @@ def test_the_files_of_another_published_dataset_do_not_pass_for_this_one(mnist_d
         load_dataset("fashion_mnist", tmp_path / "data")
 
 
-def test_the_fingerprint_depends_on_contents_and_order_and_not_on_the_place(tmp_path):
+def test_the_fingerprint_depends_on_the_contents_and_not_on_the_place(tmp_path):
     first = load_dataset("mnist", write_set(tmp_path / "a"))
     folder = write_set(tmp_path / "b")
     for file_name in ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"):
@@ -179,7 +180,7 @@ def test_the_published_datasets_have_6000_training_images_of_each_class_or_nearl
         assert len(counts) == 10
         assert counts.min() >= 5421  # the fives of MNIST
         assert counts.max() <= 6742  # its ones
-        assert dataset.fingerprint == tfds.PUBLISHED[name].fingerprint
+        assert dataset.fingerprint == DOWNLOADS[name].fingerprint
 
 
 def test_digits_are_the_1797_images_of_scikit_learn_with_the_last_297_for_test():
@@ -202,7 +203,7 @@ def test_digits_are_the_same_bytes_everywhere():
     )
 
 
-def test_digits_are_made_like_mnist():
+def test_digits_are_scaled_and_centred_like_mnist():
     images = load_dataset("digits").train_images
     assert images.max() == 255
     rows = np.flatnonzero(images.any(axis=(0, 2)))
@@ -232,10 +233,10 @@ def test_folds_hold_out_every_training_image_once(seeds):
         assert sorted([*splits["train"], *splits["val"]]) == list(range(61))
         np.testing.assert_array_equal(splits["test"], np.arange(61, 68))
         held_out.append(splits["val"])
-    assert len(set(np.concatenate(held_out))) == 60  # what is left over trains always
+    assert len(set(np.concatenate(held_out))) == 60  # the 61st always trains
 
 
-def test_folds_begin_at_the_end_and_without_them_the_last_twelfth_is_held_out():
+def test_the_first_fold_is_at_the_end_and_without_folds_the_last_twelfth_is_held_out():
     config = RunConfig("third", get_recipe("third"), "mnist", 1, "val", "", folds=4)
     np.testing.assert_array_equal(config.splits(60_000, 10_000)["val"], np.arange(45_000, 60_000))
     second = dataclasses.replace(config, seed=2)

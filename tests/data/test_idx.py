@@ -1,4 +1,4 @@
-"""The IDX reader accepts MNIST and refuses everything else with a sentence that says what is wrong."""
+"""The IDX reader accepts MNIST and refuses everything else with one sentence about the fault."""
 
 import gzip
 import os
@@ -47,7 +47,7 @@ def refusal(read, path: Path, content: bytes | None = None) -> str:
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_images_and_labels_come_back_as_written_plain_or_gzip_whatever_the_name(tmp_path, compress, suffix):
+def test_images_and_labels_come_back_as_written_plain_or_gzip_under_any_name(tmp_path, compress, suffix):
     path = tmp_path / f"file{suffix}"
     path.write_bytes(compress(encode(IMAGES)))
     images = idx.read_images(path)
@@ -84,7 +84,7 @@ def test_images_and_labels_come_back_as_written_plain_or_gzip_whatever_the_name(
     ],
 )
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
-def test_what_is_no_image_file_is_refused_with_what_was_found(tmp_path, content, finding, compress):
+def test_anything_but_an_image_file_is_refused_with_its_fault(tmp_path, content, finding, compress):
     assert finding in refusal(idx.read_images, tmp_path / "images", compress(content))
 
 
@@ -97,11 +97,11 @@ def test_what_is_no_image_file_is_refused_with_what_was_found(tmp_path, content,
         (struct.pack(">BBBBI", 0, 0, 8, 1, 2**32 - 1), "promises 4,294,967,295 labels where at most 250,000"),
     ],
 )
-def test_what_is_no_label_file_is_refused_with_what_was_found(tmp_path, content, finding):
+def test_anything_but_a_label_file_is_refused_with_its_fault(tmp_path, content, finding):
     assert finding in refusal(idx.read_labels, tmp_path / "labels", content)
 
 
-def test_a_truncated_gzip_file_is_refused_wherever_it_is_cut(tmp_path):
+def test_a_truncated_gzip_file_is_refused_at_any_length(tmp_path):
     whole = gzip.compress(encode(IMAGES))
     for length in range(2, len(whole), 7):
         assert "cut short" in refusal(idx.read_images, tmp_path / "cut.gz", whole[:length])
@@ -115,7 +115,7 @@ def test_a_gzip_file_whose_checksum_or_length_does_not_fit_is_refused(tmp_path):
         assert "damaged inside its gzip stream" in refusal(idx.read_images, tmp_path / "a.gz", bytes(damaged))
 
 
-def test_a_gzip_file_with_something_behind_it_is_refused(tmp_path):
+def test_a_gzip_file_with_trailing_bytes_is_refused(tmp_path):
     content = gzip.compress(encode(IMAGES)) + b"something"
     assert "damaged inside its gzip stream" in refusal(idx.read_images, tmp_path / "a.gz", content)
 
@@ -138,7 +138,7 @@ def test_a_gzip_bomb_is_not_unpacked(tmp_path):
     assert sum(read) == 16 + IMAGES.nbytes + 1
 
 
-def test_the_largest_file_takes_the_memory_of_its_array_alone(tmp_path):
+def test_the_largest_file_takes_no_more_memory_than_its_array(tmp_path):
     shape = (idx.MAX_ITEMS, 28, 28)
     with gzip.GzipFile(tmp_path / "large.gz", "wb", compresslevel=1) as stream:
         stream.write(struct.pack(">BBBB3I", 0, 0, 8, 3, *shape))
@@ -156,25 +156,25 @@ def test_a_folder_or_a_pipe_in_place_of_a_file_is_refused_at_once(tmp_path):
     (tmp_path / "folder").mkdir()
     assert "is a folder" in refusal(idx.read_images, tmp_path / "folder")
     os.mkfifo(tmp_path / "pipe")
-    assert "no regular file" in refusal(idx.read_images, tmp_path / "pipe")
+    assert "not a regular file" in refusal(idx.read_images, tmp_path / "pipe")
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     assert "No such file" in refusal(idx.read_labels, tmp_path / "nothing")
 
 
-def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+def test_an_unreadable_file_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "secret"
     path.write_bytes(encode(IMAGES))
 
-    def refuse(*_args):  # taking the permission away would not stop root, who runs tests in containers
+    def refuse(*_args):  # permissions do not stop root, who runs tests in containers
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "open", refuse)
     assert "Permission denied" in refusal(idx.read_images, path)
 
 
-def test_images_and_labels_of_different_number_are_refused(tmp_path):
+def test_different_numbers_of_images_and_labels_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"3 images and .* 2 labels"):
         idx.read_folder(write_set(tmp_path, labels=LABELS[:2]), "mnist")
 
@@ -208,7 +208,7 @@ def test_every_single_flipped_byte_of_a_published_label_file_is_noticed(mnist_di
 
 
 def read_or_refuse(content: bytes) -> None:
-    """Whatever the bytes, the result is a valid array or a `DataError`."""
+    """Asserts that any bytes give a valid array or a `DataError`."""
     folder = Path(tempfile.mkdtemp())
     try:
         (folder / "file").write_bytes(content)
@@ -235,9 +235,7 @@ def read_or_refuse(content: bytes) -> None:
     data=st.binary(max_size=2000),
     compress=st.booleans(),
 )
-def test_no_header_makes_the_reader_do_anything_but_read_or_refuse(
-    zeros, element_type, sizes, data, compress
-):
+def test_any_header_is_read_or_refused(zeros, element_type, sizes, data, compress):
     header = zeros + bytes([element_type, len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes)
     read_or_refuse(gzip.compress(header + data) if compress else header + data)
 
@@ -250,7 +248,7 @@ def test_no_header_makes_the_reader_do_anything_but_read_or_refuse(
     length=st.none() | st.integers(0, 3000),
     tail=st.binary(max_size=20),
 )
-def test_no_damage_makes_the_reader_do_anything_but_read_or_refuse(array, compress, edits, length, tail):
+def test_any_damage_is_read_or_refused(array, compress, edits, length, tail):
     content = bytearray(encode(array))
     if compress:
         content = bytearray(gzip.compress(content))

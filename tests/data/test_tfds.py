@@ -1,4 +1,4 @@
-"""Downloads through the real machinery of TensorFlow Datasets, from a server on this machine."""
+"""Downloads through TensorFlow Datasets from a local server, and the cache."""
 
 import functools
 import http.server
@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxmnist.data import DataUnavailableError, load_dataset, tfds
-from jaxmnist.data import connectivity as network
-from jaxmnist.data.checksums import PUBLISHED
+from jaxmnist.data import DataUnavailableError, connectivity, load_dataset, tfds
+from jaxmnist.data.checksums import DOWNLOADS
 from jaxmnist.errors import DataError
 
-FILES = tuple(file.name for file in PUBLISHED["mnist"].files)
+FILES = tuple(file.name for file in DOWNLOADS["mnist"].files)
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -59,7 +58,7 @@ def serve():
 
 @pytest.fixture(scope="module")
 def cache(mnist_dir, serve, tmp_path_factory) -> tuple[Path, list[str]]:
-    """A cache filled by downloading both datasets, and what was announced. Tests leave it as it is."""
+    """A cache with both datasets downloaded, and the announcements. Tests do not change it."""
     root = tmp_path_factory.mktemp("tfds")
     announced: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -67,16 +66,16 @@ def cache(mnist_dir, serve, tmp_path_factory) -> tuple[Path, list[str]]:
         patch.setenv("TFDS_DATA_DIR", str(root))
         patch.setenv("no_proxy", "127.0.0.1")
         patch.delenv("JAXMNIST_DATA_DIR", raising=False)
-        for name in PUBLISHED:
+        for name in DOWNLOADS:
             load_dataset(name, base_url=serve(mnist_dir) + name, announce=announced.append)
     return root, announced
 
 
 @pytest.fixture(autouse=True)
 def empty_root(monkeypatch, tmp_path) -> Path:
-    """No data anywhere but what the test puts into this cache, and temporary files in the test's folder.
+    """An empty cache, no other data, and temporary files in the test's folder.
 
-    TFDS forgets an empty temporary folder with every new builder.
+    TFDS leaves an empty temporary folder behind with every new builder.
     """
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -96,9 +95,9 @@ def test_urls_sizes_and_checksums_are_those_tensorflow_datasets_registers():
     from tensorflow_datasets.core.download import checksums
     from tensorflow_datasets.core.utils import tfds_path
 
-    for name, published in PUBLISHED.items():
+    for name, source in DOWNLOADS.items():
         registered = checksums.load_url_infos(tfds_path() / "url_checksums" / f"{name}.txt")
-        ours = {published.base_url + file.name: (file.size, file.sha256) for file in published.files}
+        ours = {source.base_url + file.name: (file.size, file.sha256) for file in source.files}
         assert ours == {url: (int(info.size), info.checksum) for url, info in registered.items()}
 
 
@@ -114,7 +113,7 @@ def test_a_downloaded_dataset_equals_its_idx_files_in_the_published_order(
     assert str(cache[0]) in cached.source
 
 
-def test_the_user_is_told_of_each_download_in_one_line_and_of_nothing_else(cache):
+def test_each_download_is_announced_in_one_line(cache):
     _, announced = cache
     assert len(announced) == 2
     assert announced[0].startswith("Downloading mnist (12 MB) from http://127.0.0.1:")
@@ -137,7 +136,7 @@ def test_a_fresh_process_reads_the_cache_in_under_four_seconds_without_tensorflo
         "print(time.perf_counter() - start, 'tensorflow' in sys.modules, 'torch' in sys.modules)"
     )
     times = []
-    while not times or (min(times) >= 4 and len(times) < 3):  # other work on the machine only adds to a time
+    while not times or (min(times) >= 4 and len(times) < 3):  # other work on the machine only adds time
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", code],
             env=os.environ | {"TFDS_DATA_DIR": str(cache[0])},
@@ -154,7 +153,7 @@ def test_a_fresh_process_reads_the_cache_in_under_four_seconds_without_tensorflo
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 @pytest.mark.parametrize("wrong", [b"<html>please log in</html>", b""])
-def test_a_wrong_file_is_refused_and_nothing_of_it_stays(mnist_dir, serve, tmp_path, empty_root, name, wrong):
+def test_a_wrong_file_is_refused_and_deleted(mnist_dir, serve, tmp_path, empty_root, name, wrong):
     mirror = tmp_path / "mirror"
     shutil.copytree(mnist_dir / name, mirror)
     (mirror / FILES[1]).chmod(0o600)
@@ -202,7 +201,7 @@ def test_an_interrupted_preparation_leaves_no_cache(mnist_dir, serve, empty_root
     assert not tfds.prepared_folder("mnist", empty_root).exists()
 
 
-def test_what_a_killed_preparation_leaves_is_never_taken_for_the_cache(mnist_dir, serve, empty_root):
+def test_the_remains_of_a_killed_preparation_do_not_pass_for_the_cache(mnist_dir, serve, empty_root):
     code = (
         "import os; from jaxmnist.data import load_dataset, tfds_builder\n"
         "def killed(self, *paths):\n"
@@ -218,7 +217,7 @@ def test_what_a_killed_preparation_leaves_is_never_taken_for_the_cache(mnist_dir
         load_dataset("mnist", base_url="http://127.0.0.1:1/")
 
 
-def test_a_cache_finished_by_another_process_in_the_meantime_is_used(
+def test_a_cache_completed_by_another_process_meanwhile_is_used(
     cache, mnist_dir, serve, empty_root, monkeypatch
 ):
     def lose_the_race(*_args):
@@ -227,12 +226,12 @@ def test_a_cache_finished_by_another_process_in_the_meantime_is_used(
 
     monkeypatch.setattr(tfds, "_prepare", lose_the_race)
     dataset = load_dataset("mnist", base_url=serve(mnist_dir / "mnist"))
-    assert dataset.fingerprint == PUBLISHED["mnist"].fingerprint
+    assert dataset.fingerprint == DOWNLOADS["mnist"].fingerprint
 
 
 @pytest.mark.parametrize("victim", ["train.array_record-00000-of-00001", "dataset_info.json"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_a_damaged_cache_is_an_error_that_says_which_folder_to_delete(cache, empty_root, victim, damage):
+def test_a_damaged_cache_is_an_error_that_names_the_folder_to_delete(cache, empty_root, victim, damage):
     folder = tfds.prepared_folder("mnist", empty_root)
     shutil.copytree(tfds.prepared_folder("mnist", cache[0]), folder)
     (path,) = folder.glob(f"*{victim}")
@@ -287,32 +286,32 @@ def unavailable_within_ten_seconds(base_url: str, reason: str) -> None:
     assert time.perf_counter() - start < 10
 
 
-def test_a_refused_connection_is_said_within_ten_seconds():
+def test_a_refused_connection_is_reported_within_ten_seconds():
     unavailable_within_ten_seconds("http://127.0.0.1:1/", "cannot be reached .Connection refused")
 
 
-def test_a_host_without_address_is_said_within_ten_seconds():
+def test_a_host_without_address_is_reported_within_ten_seconds():
     unavailable_within_ten_seconds("http://no-such-host.invalid/", "cannot be reached")
 
 
-def test_an_address_nobody_could_download_from_is_said_within_ten_seconds():
+def test_an_invalid_address_is_reported_within_ten_seconds():
     unavailable_within_ten_seconds("no address at all", "cannot be reached")
 
 
-def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up_within_ten_seconds():
+def test_a_silent_server_is_given_up_within_ten_seconds():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         unavailable_within_ten_seconds(url, "no answer within 4 seconds")
 
 
 def test_a_name_lookup_that_hangs_is_given_up(monkeypatch):
-    monkeypatch.setattr(network, "DEADLINE", 0.2)
+    monkeypatch.setattr(connectivity, "DEADLINE", 0.2)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: time.sleep(2))
     start = time.perf_counter()
-    assert network.why_unreachable("http://slow.invalid/") == "no answer within 0.2 seconds"
+    assert connectivity.why_unreachable("http://slow.invalid/") == "no answer within 0.2 seconds"
     assert time.perf_counter() - start < 1
 
 
-def test_a_proxy_without_connection_is_said_at_once(serve, tmp_path, monkeypatch):
+def test_a_proxy_without_connection_is_reported_at_once(serve, tmp_path, monkeypatch):
     monkeypatch.setenv("http_proxy", serve(tmp_path, FailingHandler))
     unavailable_within_ten_seconds("http://no-such-host.invalid/", "HTTP status 502")

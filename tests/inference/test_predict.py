@@ -19,7 +19,7 @@ from jaxmnist.cli.predict import Predict
 from jaxmnist.data import load_dataset
 from jaxmnist.data.image_paths import find_image_files
 from jaxmnist.data.images import read_image, read_stream
-from jaxmnist.data.mnist_style import fit
+from jaxmnist.data.mnist_style import to_mnist_style
 from jaxmnist.errors import DataError, UsageError
 from jaxmnist.inference.out_of_distribution import find_doubt
 from jaxmnist.inference.predict import predict_files
@@ -128,15 +128,15 @@ def test_light_and_dark_ink_are_told_apart_in_every_image_of_the_datasets(digits
     for name in ("digits", "mnist", "fashion_mnist"):
         dataset = load_dataset(name, mnist_dir)
         for image in dataset.test_images[:1000]:
-            np.testing.assert_array_equal(fit(image), image)
-            np.testing.assert_array_equal(fit(255 - image), image)
+            np.testing.assert_array_equal(to_mnist_style(image), image)
+            np.testing.assert_array_equal(to_mnist_style(255 - image), image)
 
 
 def test_the_ink_can_be_named_where_the_border_misleads(digit):
     framed = np.where(np.pad(np.zeros((26, 26), bool), 1, constant_values=True), 255, digit).astype(np.uint8)
-    np.testing.assert_array_equal(fit(framed, "light"), framed)
-    np.testing.assert_array_equal(fit(framed, "dark"), 255 - framed)
-    np.testing.assert_array_equal(fit(framed), 255 - framed)
+    np.testing.assert_array_equal(to_mnist_style(framed, "light"), framed)
+    np.testing.assert_array_equal(to_mnist_style(framed, "dark"), 255 - framed)
+    np.testing.assert_array_equal(to_mnist_style(framed), 255 - framed)
 
 
 def photo(digit, margin, shift=0):
@@ -150,7 +150,7 @@ def photo(digit, margin, shift=0):
 @pytest.mark.parametrize(("margin", "shift"), [(20, 0), (100, 0), (100, 70)])
 def test_a_photo_of_a_digit_becomes_nearly_the_digit_wherever_it_is_on_the_paper(digits, margin, shift):
     originals = digits.test_images[:60]
-    fitted = [fit(photo(digit, margin, shift)) for digit in originals]
+    fitted = [to_mnist_style(photo(digit, margin, shift)) for digit in originals]
     # Only inverted and scaled, the median is 0.88 with the narrow margin and 0.42 with the wide one.
     likeness = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(fitted, originals, strict=True)]
     assert np.median(likeness) > 0.95
@@ -162,7 +162,7 @@ def test_a_photo_of_a_digit_becomes_nearly_the_digit_wherever_it_is_on_the_paper
 def test_proportions_are_kept_and_the_ink_is_centred(side):
     bar = np.full((300, 500), 255, np.uint8)
     bar[40:80, 250:450] = 0  # 40 high, 200 wide
-    rows, columns = np.nonzero(fit(bar, side=side) > 127)
+    rows, columns = np.nonzero(to_mnist_style(bar, side=side) > 127)
     assert np.ptp(columns) + 1 == side
     assert np.ptp(rows) + 1 == pytest.approx(side / 5, abs=1)
     assert (rows.min() + rows.max() + 1, columns.min() + columns.max() + 1) == pytest.approx((28, 28), abs=1)
@@ -171,7 +171,7 @@ def test_proportions_are_kept_and_the_ink_is_centred(side):
 @pytest.mark.parametrize("shape", [(28, 28), (1, 1), (1, 3000), (3000, 1), (50, 40)])
 @pytest.mark.parametrize("grey", [0, 90, 255])
 def test_an_image_without_ink_is_black(shape, grey):
-    fitted = fit(np.full(shape, grey, np.uint8))
+    fitted = to_mnist_style(np.full(shape, grey, np.uint8))
     assert fitted.shape == (28, 28)
     assert fitted.max() == (90 if shape == (28, 28) and grey == 90 else 0)
 
@@ -191,7 +191,7 @@ def png_header(width, height):
     ("content", "message"),
     [
         (b"", "is empty; name an image file"),
-        (b"hello", "is not an image that can be read; save it as PNG or JPEG"),
+        (b"hello", "is not a readable image; save it as PNG or JPEG"),
         (png_header(8001, 8000), "has more than 64,000,000 pixels; scale it down first"),
         (png_header(10000, 10000), "has more than 64,000,000 pixels; scale it down first"),
         (png_header(10**6, 10**6), "has more than 64,000,000 pixels; scale it down first"),
@@ -199,7 +199,7 @@ def png_header(width, height):
         (png_header(65_536, 1), "has a side of more than 65,535 pixels; scale it down first"),
         (
             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-            "is not an image that can be read; save it as PNG or JPEG",
+            "is not a readable image; save it as PNG or JPEG",
         ),
         (png_header(100, 100), r"cannot be read \(.+\); check the file or save it again"),
     ],
@@ -229,7 +229,7 @@ def test_a_large_photo_is_decoded_at_a_part_of_its_size(tmp_path, digits):
     digit = digits.test_images[0]
     whole = Image.fromarray(photo(digit, 100))
     whole.resize((8000, 6250)).save(tmp_path / "50_million_pixels.jpg", quality=60)
-    expected = fit(np.asarray(whole.resize((800, 625))))
+    expected = to_mnist_style(np.asarray(whole.resize((800, 625))))
     assert np.corrcoef(read_image(tmp_path / "50_million_pixels.jpg").ravel(), expected.ravel())[0, 1] > 0.98
 
 
@@ -240,7 +240,7 @@ def test_what_is_no_file_is_named(tmp_path, digit):
         "missing.png": "does not exist",
         "": "is a folder; name the image files in it",
         "pipe": "is not a regular file",
-        "nan.tiff": r"cannot be read \(it has pixels that are no numbers\)",
+        "nan.tiff": r"cannot be read \(some pixels are not finite\)",
         "x" * 1000: r"cannot be read \(File name too long\)",
     }.items():
         with pytest.raises(DataError, match=message):
@@ -286,7 +286,7 @@ def test_the_command_predicts_the_good_files_names_the_bad_ones_and_ends_with_3(
     assert len(printed["predictions"][0]["probabilities"]) == 10
     assert (printed["arch"], printed["checkpoint"]) == ("second", "best")
     bad = [
-        f"{files[0]} is not an image that can be read; save it as PNG or JPEG.",
+        f"{files[0]} is not a readable image; save it as PNG or JPEG.",
         f"{files[2]} has more than 64,000,000 pixels; scale it down first.",
     ]
     assert printed["errors"] == bad
@@ -400,13 +400,13 @@ def test_what_nothing_is_found_for_is_an_error_and_standard_input_is_read_once(t
     )
     assert named(found, photos) == ["sub/1.png"]
     assert list(map(str, found.errors)) == [
-        f"{tmp_path / 'empty'} is a folder without images; name one that has some.",
+        f"{tmp_path / 'empty'} is a folder without images; name one with images.",
         "no image file matches nowhere/*.png; check the pattern and its folder.",
         f"no image file matches {photos / '*.txt'}; check the pattern and its folder.",
         f"{'x' * 999} cannot be read (File name too long); check its name and permissions.",
     ]
     assert find_image_files(["-", "./-"]).files == ["-", Path("-")]
-    with pytest.raises(UsageError, match="- is standard input, which has one image only"):
+    with pytest.raises(UsageError, match="- is standard input, which holds one image"):
         find_image_files(["-", tmp_path, "-"])
 
 
@@ -489,7 +489,7 @@ def test_no_more_of_a_stream_is_read_than_an_image_can_have(monkeypatch):
     assert taken == [1001]
     for content, message in (
         (b"", "is empty; pipe an image"),
-        (b"hello", "is not an image that can be read"),
+        (b"hello", "is not a readable image"),
     ):
         with pytest.raises(DataError, match=f"^standard input {message}"):
             read_stream(io.BytesIO(content).read, "standard input")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from jaxmnist.data import load_dataset
-from jaxmnist.data.mnist_style import fit
+from jaxmnist.data.mnist_style import to_mnist_style
 from jaxmnist.errors import CheckpointError
 from jaxmnist.interop.browser import read_program
 from jaxmnist.interop.program import run
@@ -119,7 +119,7 @@ def test_the_page_scales_and_centres_a_drawing_as_predict_does(tmp_path):
     node("fit", write_page("second", tmp_path), tmp_path / "drawings", tmp_path / "images")
     given = np.fromfile(tmp_path / "images", np.uint8).reshape(-1, 28, 28)
     for drawing, image in zip(drawings, given, strict=True):
-        difference = np.abs(image.astype(int) - fit(drawing, "light").astype(int))
+        difference = np.abs(image.astype(int) - to_mnist_style(drawing, "light").astype(int))
         # Pillow scales rows or columns first, whatever is quicker in its version, and rounds in between.
         assert difference.max() <= 12
         assert difference.mean() < 0.5
