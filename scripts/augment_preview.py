@@ -1,4 +1,4 @@
-"""Draws what a recipe's augmentation does to images; `--help` lists the options."""
+"""Draws training images before and after a recipe's augmentation; `--help` lists the options."""
 
 from jaxmnist.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Measures training steps; `--help` lists the options."""
+"""Measures training, evaluation and prediction; `--help` lists the options."""
 
 from jaxmnist.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Puts runs beside each other and beside the published ones; `--help` lists the options."""
+"""Compares runs with each other and with the published figures; `--help` lists the options."""
 
 from jaxmnist.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Opens a page on which a trained network reads what is drawn; `--help` lists the options."""
+"""Opens a page in the browser where a network reads a drawn digit; `--help` lists the options."""
 
 from jaxmnist.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Looks at this machine, and whether it computes the right numbers; `--help` lists the options."""
+"""Checks this machine and the numbers it computes; `--help` lists the options."""
 
 from jaxmnist.cli.main import main
 

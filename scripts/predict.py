@@ -1,4 +1,4 @@
-"""Classifies image files with a trained network; `--help` lists the options."""
+"""Classifies images with a trained network; `--help` lists the options."""
 
 from jaxmnist.cli.main import main
 

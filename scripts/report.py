@@ -1,4 +1,4 @@
-"""Writes a page about one run, or about several side by side; `--help` lists the options."""
+"""Writes a page about a run, or about several side by side; `--help` lists the options."""
 
 from jaxmnist.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Lists the layers of a network and what they cost; `--help` lists the options."""
+"""Lists the layers of a network and their costs; `--help` lists the options."""
 
 from jaxmnist.cli.main import main
 

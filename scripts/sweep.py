@@ -1,4 +1,4 @@
-"""Tries a training with other values of its recipe; `--help` lists the options."""
+"""Tries a training with many values of its recipe's fields; `--help` lists the options."""
 
 from jaxmnist.cli.main import main
 

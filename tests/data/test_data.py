@@ -23,7 +23,7 @@ REFUSED = "http://127.0.0.1:1/"  # nothing listens on port 1
 
 
 @pytest.fixture(autouse=True)
-def _no_data_but_the_test_s(monkeypatch, tmp_path):
+def _no_other_data(monkeypatch, tmp_path):
     monkeypatch.delenv("JAXMNIST_DATA_DIR", raising=False)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")

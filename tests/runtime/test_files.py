@@ -57,7 +57,8 @@ def test_a_locked_folder_is_refused_and_free_once_its_process_is_killed(tmp_path
 
 
 def test_a_folder_that_is_not_writable_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"the run folder .* cannot be written \(No such file or directory\); make it writable"), files.locked(tmp_path / "missing"):
+    message = r"the run folder .* cannot be written \(No such file or directory\); make it writable"
+    with pytest.raises(UsageError, match=message), files.locked(tmp_path / "missing"):
         pass
 
 
