@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from jaxmnist.cli.options import Command
 
 COMMANDS = {
-    "train and search": {"train": "Train", "study": "Study", "sweep": "Sweep", "find_lr": "FindLr"},
-    "look": {"summary": "Summary", "preview": "Preview", "report": "Report", "compare": "Compare"},
-    "use": {"evaluate": "Evaluate", "predict": "Predict", "export": "Export", "demo": "Demo"},
-    "measure": {"benchmark": "Benchmark", "doctor": "Doctor"},
+    "Train and search": {"train": "Train", "study": "Study", "sweep": "Sweep", "find_lr": "FindLr"},
+    "Look": {"summary": "Summary", "preview": "Preview", "report": "Report", "compare": "Compare"},
+    "Use": {"evaluate": "Evaluate", "predict": "Predict", "export": "Export", "demo": "Demo"},
+    "Measure": {"benchmark": "Benchmark", "doctor": "Doctor"},
 }
 """Groups of commands; in each the name of a command, which is also that of its module, and its class."""
 

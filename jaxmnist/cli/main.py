@@ -77,7 +77,7 @@ def _print_commands() -> None:
     width = shutil.get_terminal_size().columns
     print("usage: jaxmnist COMMAND [OPTIONS]")
     for group, commands in COMMANDS.items():
-        print(f"\n{group.capitalize()}")
+        print(f"\n{group}")
         for name in commands:
             summary = (load_command(name).__doc__ or "").partition("\n")[0]
             print(textwrap.fill(summary, width, initial_indent=f"  {name:11}", subsequent_indent=" " * 13))
