@@ -13,13 +13,11 @@ VERSION = "1.0.0"
 
 
 class RemoteFile(NamedTuple):
-    """A file to download."""
+    """A file to download: its name, size in bytes and SHA-256 (hex)."""
 
     name: str
     size: int
-    """Size in bytes."""
     sha256: str
-    """SHA-256 (hex)."""
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,9 @@ def load() -> Dataset:
     images, labels = load_digits(return_X_y=True)
     images = to_mnist_size(images.reshape(-1, 8, 8))
     labels = labels.astype(np.int32)
-    return Dataset(
-        "digits",
-        images[:-NUM_TEST],
-        labels[:-NUM_TEST],
-        images[-NUM_TEST:],
-        labels[-NUM_TEST:],
-        source="scikit-learn's embedded digits (8x8 pixels scaled to 28x28; not MNIST)",
-    )
+    train, test = slice(None, -NUM_TEST), slice(-NUM_TEST, None)
+    source = "scikit-learn's embedded digits (8x8 pixels scaled to 28x28; not MNIST)"
+    return Dataset("digits", images[train], labels[train], images[test], labels[test], source)
 
 
 def to_mnist_size(images: Num[np.ndarray, "n 8 8"]) -> UInt8[np.ndarray, "n 28 28"]:

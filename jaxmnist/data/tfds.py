@@ -68,9 +68,7 @@ def read(name: str, root: Path) -> Dataset:
     return dataset
 
 
-def download(
-    name: str, root: Path, base_url: str | None = None, announce: Callable[[str], None] | None = None
-) -> None:
+def download(name: str, root: Path, base_url: str | None, announce: Callable[[str], None]) -> None:
     """Downloads the four files of a dataset, verifies them and prepares the cache.
 
     A failure or an interruption leaves no file behind.
@@ -78,7 +76,7 @@ def download(
     Args:
         name: the dataset.
         root: folder of the cache.
-        base_url: mirror to use instead of the published address.
+        base_url: mirror to use instead of the published address, or None.
         announce: called with one line when the download starts.
 
     Raises:
@@ -92,8 +90,7 @@ def download(
     try:
         if reason := why_unreachable(base_url + smallest.name):
             raise DataUnavailableError(f"{base_url} cannot be reached ({reason})")
-        if announce:
-            announce(f"Downloading {name} ({source.size / 1e6:.0f} MB) from {base_url} to {root}")
+        announce(f"Downloading {name} ({source.size / 1e6:.0f} MB) from {base_url} to {root}")
         _prepare(name, root, base_url)
     except DataError:
         raise

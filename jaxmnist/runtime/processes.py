@@ -72,8 +72,8 @@ def _detected(
     coordinator: str | None, num_processes: int | None, process_id: int | None
 ) -> tuple[str | None, int | None, int | None, tuple[int, ...] | None]:
     try:
-        # Not public; the same in JAX 0.10 to 0.12. `jax.distributed.initialize` calls it too, but crashes where a
-        # value is missing, and does not tell the address, which `_Relay` needs.
+        # Not public; the same in JAX 0.10 to 0.12. `jax.distributed.initialize` calls it too, but knows neither the
+        # options to name in an error nor `_Relay`, which needs the address.
         from jax._src.clusters import ClusterEnv
 
         with warnings.catch_warnings():

@@ -2,7 +2,7 @@
 
 // A drawing as the network is to see it: the procedure that made MNIST (LeCun, Cortes and Burges). The ink is
 // scaled into a box of 20 x 20 pixels, and its centre of mass comes to the middle of 28 x 28.
-// The same steps as in jaxmnist/fitting.py, with the resampling of Pillow.
+// The same steps as in jaxmnist/data/mnist_style.py, with the resampling of Pillow.
 
 const SIDE = 28;
 const FAINT = 51; // a fifth of the range from ground to ink; shadows stay below it
