@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import tyro
@@ -27,7 +26,10 @@ class Compare(Command):
 
     def run(self) -> None:
         """Writes the comparison's files and prints the table."""
+        from rich.console import Console
+
         from jaxmnist.report.plots.comparison import save_comparison_pictures
+        from jaxmnist.report.terminal import print_files
         from jaxmnist.report.terminal.comparison import markdown_table, print_comparison
         from jaxmnist.runs.compare import COMPARISON, as_json, compare
         from jaxmnist.runs.folder import write_json
@@ -52,5 +54,4 @@ class Compare(Command):
             print(markdown_table(compared))
         else:
             print_comparison(self.console(), compared)
-        for file in files:
-            print(f"Written: {file}", file=sys.stderr if self.json or self.markdown else sys.stdout)
+        print_files(Console(stderr=self.json or self.markdown), files)

@@ -1,1 +1,1 @@
-"""What people see of a run: the terminal, tables, pictures."""
+"""Output for people: in the terminal, as plots and as HTML pages."""

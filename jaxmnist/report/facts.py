@@ -1,7 +1,9 @@
-"""What a report says of runs, as plain data: figures in sentences, settings, differences, errors side by side."""
+"""Facts of runs for a report, as plain data: figures, settings, and the errors of two runs on the same images."""
 
 import dataclasses
+import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,12 +15,12 @@ from jaxmnist.config.run import RunConfig
 from jaxmnist.data import CLOTHING, NUM_CLASSES
 from jaxmnist.inference.evaluate import Evaluation
 from jaxmnist.models.structure import Layer, Totals
-from jaxmnist.runs.compare import ComparedRun
+from jaxmnist.runs.compare import ComparedRun, run_as_json
 from jaxmnist.runs.published import PUBLISHED
 
 
 class Samples(NamedTuple):
-    """Training images as they are, and as training may see them."""
+    """Training images, and random versions of them as training may see them."""
 
     originals: UInt8[np.ndarray, "n 28 28"]
     versions: Float32[np.ndarray, "versions n 28 28"]
@@ -26,138 +28,150 @@ class Samples(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class RunFacts:
-    """One run, as far as it is there."""
+    """Facts of one run, as far as its folder and the data provide them."""
 
     figures: ComparedRun
     verdict: str
-    """A sentence or two: how good, picked how, on what."""
+    """The test accuracy and the selection of the epoch, in a sentence or two."""
     interval: tuple[float, float] | None
-    """95 % interval of the accuracy in the verdict, in percent; None where no count of images is known."""
+    """95 % interval of the verdict's accuracy, in percent; None if the number of images is unknown."""
     config: RunConfig | None
     environment: dict[str, Any]
     rows: list[dict[str, Any]]
-    """Lines of metrics."""
-    results: dict[str, Any] | None
-    """Contents of `results.json`; None of an unfinished run."""
+    """Lines of the metrics."""
     layers: list[Layer]
     totals: Totals | None
     evaluation: Evaluation | None
-    """The best checkpoint on the test images."""
+    """Evaluation of the best checkpoint on the test images."""
     pictures: dict[int, UInt8[np.ndarray, "28 28"]]
-    """Images by the index that a mistake has."""
+    """Test images by the index of a mistake."""
     samples: Samples | None
     notes: tuple[str, ...]
-    """Why something is missing, a sentence each."""
+    """Reasons for missing facts, a sentence each."""
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
         if self.figures.dataset == "fashion_mnist":
             return tuple(f"{number} {name}" for number, name in enumerate(CLOTHING))
         return tuple(map(str, range(NUM_CLASSES)))
 
     @property
     def wrong(self) -> set[int] | None:
-        """Indices of the test images that are classified wrongly; None where that is not known."""
-        if self.evaluation is None:
-            return None
-        return {mistake.index for mistake in self.evaluation.mistakes}
+        """Indices of the misclassified test images; None if they are unknown."""
+        return self.evaluation and {mistake.index for mistake in self.evaluation.mistakes}
+
+    @property
+    def median_seconds(self) -> float | None:
+        """Median time of an epoch."""
+        known = [value for value in self.column("seconds") if math.isfinite(value)]
+        return statistics.median(known) if known else None
+
+    def column(self, key: str) -> list[float]:
+        """Returns a column of the metrics; NaN for an epoch without that figure."""
+        return [float(row.get(key, math.nan)) for row in self.rows]
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the configuration as nested mappings; the known part if the file is missing."""
+        if self.config is not None:
+            return dataclasses.asdict(self.config)
+        figures = self.figures
+        known = {name: getattr(figures, name) for name in ("arch", "dataset", "seed", "select_on")}
+        return known | {"recipe": {"name": figures.recipe, "epochs": figures.recipe_epochs}}
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the facts as plain JSON values; null for a figure that is not finite."""
+        values = {
+            **run_as_json(self.figures),
+            "verdict": self.verdict,
+            "interval": self.interval,
+            "notes": self.notes,
+            "config": self.config and dataclasses.asdict(self.config),
+            "environment": self.environment,
+            "metrics": self.rows,
+            "layers": [layer._asdict() for layer in self.layers],
+            "evaluation": self.evaluation and self.evaluation.as_json(),
+        }
+        return {name: _finite(value) for name, value in values.items()}
 
 
 class Pair(NamedTuple):
-    """The errors of two runs on the same test images."""
+    """Errors of two runs on the same test images."""
 
     first: int
+    """Position of the first run."""
     second: int
-    """Positions of the runs."""
+    """Position of the second run."""
     both_right: int
     both_wrong: int
     only_first: int
-    """Images that the first alone gets wrong."""
+    """Number of images that only the first run gets wrong."""
     only_second: int
+    """Number of images that only the second run gets wrong."""
     p_value: float
-    """Of McNemar's exact test."""
+    """P-value of McNemar's exact test."""
 
 
-def settings(config: RunConfig) -> dict[str, Any]:
-    """All that was asked for, `recipe.plateau.patience` say, in the order of the fields."""
-    return _flat(dataclasses.asdict(config))
+def pairs(found: Sequence[RunFacts]) -> list[Pair]:
+    """Compares the errors of every two runs that were evaluated on the same test images."""
+    from jaxmnist.experiments.statistics import mcnemar  # SciPy's statistics take a second to import
 
-
-def settings_of(run: RunFacts) -> dict[str, Any]:
-    """The same of a run, of which less is known where its configuration was not kept."""
-    if run.config is not None:
-        return settings(run.config)
-    figures = run.figures
-    known = {name: getattr(figures, name) for name in ("arch", "dataset", "seed", "select_on")}
-    return known | {"recipe.name": figures.recipe, "recipe.epochs": figures.recipe_epochs}
+    compared = []
+    for (first, one), (second, other) in itertools.combinations(enumerate(found), 2):
+        if one.evaluation is None or other.evaluation is None or one.wrong is None or other.wrong is None:
+            continue
+        assert one.config is not None
+        assert other.config is not None
+        if one.config.data_fingerprint != other.config.data_fingerprint:
+            continue
+        both_wrong = len(one.wrong & other.wrong)
+        only_first, only_second = len(one.wrong) - both_wrong, len(other.wrong) - both_wrong
+        both_right = one.evaluation.examples - both_wrong - only_first - only_second
+        p_value = mcnemar(only_first, only_second)
+        compared.append(Pair(first, second, both_right, both_wrong, only_first, only_second, p_value))
+    return compared
 
 
 def published_settings(config: RunConfig) -> dict[str, Any] | None:
-    """Settings of a run by the published protocol with the same recipe; None where that is no published one."""
+    """Returns the settings of the published run with the same recipe; None if the recipe is not a published one."""
     name = config.recipe.name.removesuffix("-modified")
     if name not in {run.recipe for run in PUBLISHED}:
         return None
     recipe = get_recipe(name)
-    protocol = {"seed": recipe.default_seed, "select_on": "test", "dropout": None, "norm": None}
-    return settings(dataclasses.replace(config, recipe=recipe, **protocol))
+    protocol = {"seed": recipe.default_seed, "select_on": "test", "norm": None, "folds": None}
+    return dataclasses.asdict(dataclasses.replace(config, recipe=recipe, **protocol))
 
 
-def beside(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both settings with the same names: a part that only one of them has, as a plateau, is one setting there."""
-    return _gathered(ours, theirs), _gathered(theirs, ours)
+def side_by_side(per_run: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Lists the settings of several runs by name, such as `recipe.plateau.patience`.
 
-
-def _gathered(values: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    gathered: dict[str, Any] = {}
-    for name, value in values.items():
-        part, _, field = name.rpartition(".")
-        if part in other:
-            gathered.setdefault(part, {})[field] = value
+    A part that only some of the runs have, such as a plateau, is one setting.
+    """
+    table: dict[str, list[Any]] = {}
+    for name in dict.fromkeys(name for values in per_run for name in values):
+        column = [values.get(name, _UNKNOWN) for values in per_run]
+        if all(value is _UNKNOWN or isinstance(value, Mapping) for value in column):
+            parts = side_by_side([{} if value is _UNKNOWN else value for value in column])
+            table |= {f"{name}.{part}": values for part, values in parts.items()}
         else:
-            gathered[name] = value
-    return gathered
+            table[name] = column
+    return table
 
 
 def differences(per_run: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Names whose values are not the same in all mappings, each with its values; None where it has none."""
-    names = dict.fromkeys(name for values in per_run for name in values)
-    columns = {name: [values.get(name) for values in per_run] for name in names}
-    return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
+    """Lists the settings that differ among the runs with a record of them; None for a run without one."""
+    differing = {}
+    for name, column in side_by_side(per_run).items():
+        known = [value for value in column if value is not _UNKNOWN]
+        if any(value != known[0] for value in known):
+            differing[name] = [None if value is _UNKNOWN else value for value in column]
+    return differing
 
 
-def flat_environment(run: RunFacts) -> dict[str, Any]:
-    """The environment, `packages.jax` say."""
-    return _flat(run.environment)
+_UNKNOWN = object()
 
 
-def as_json(run: RunFacts) -> dict[str, Any]:
-    """A run as plain JSON values; null for a figure that is not finite."""
-    figures = run.figures
-    theirs = figures.published and dataclasses.asdict(figures.published)
-    values = {
-        **dataclasses.asdict(figures),
-        "published": theirs,
-        "difference": figures.difference,
-        "verdict": run.verdict,
-        "interval": run.interval,
-        "notes": run.notes,
-        "config": run.config and dataclasses.asdict(run.config),
-        "environment": run.environment,
-        "metrics": run.rows,
-        "layers": [layer._asdict() for layer in run.layers],
-        "evaluation": run.evaluation and run.evaluation.as_json(),
-    }
-    return _finite(values)
-
-
-def _flat(values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{place}{name}.") if isinstance(value, Mapping) else {f"{place}{name}": value}
-    return flat
-
-
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, Mapping):
         return {name: _finite(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from jaxmnist.config import RECIPES
 from jaxmnist.data import DATASETS
 from jaxmnist.errors import CheckpointError
-from jaxmnist.models import ARCHS
+from jaxmnist.models import ARCHS, arch_title
 from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, read_config, read_metrics
 from jaxmnist.runs.published import Published, published
 
@@ -48,9 +48,13 @@ class ComparedRun:
     parameters: int | None = None
     best_epoch: int | None = None
     test_accuracy_of_best: float | None = None
+    final_test_accuracy: float | None = None
     last_five_mean_test_accuracy: float | None = None
     best_test_accuracy: float | None = None
     best_test_epoch: int | None = None
+    best_train_accuracy: float | None = None
+    rule_met: bool = True
+    """False if no epoch met the recipe's checkpoint rule, so that the best of all was kept."""
 
     @property
     def published(self) -> Published | None:
@@ -68,7 +72,7 @@ class ComparedRun:
     def name(self) -> str:
         """The arch, and the recipe unless its name is that of the arch or of its family."""
         own = self.arch == self.recipe or self.arch.startswith(f"{self.recipe}_")
-        return self.arch if own else f"{self.arch}, recipe {self.recipe}"
+        return arch_title(self.arch) if own else f"{arch_title(self.arch)}, recipe {self.recipe}"
 
     def cells(self) -> dict[str, str]:
         """Returns the figures as text, by the headings of their columns in every table of runs."""
@@ -79,7 +83,7 @@ class ComparedRun:
             # Of the rounded means, so that a reader who subtracts gets the same.
             points = f"{round(ours_mean, 2) - round(their_mean, 2):+.2f}"
         return {
-            "network": self.arch,
+            "network": arch_title(self.arch),
             "recipe": self.recipe,
             "dataset": self.dataset,
             "seed": str(self.seed),
@@ -167,8 +171,8 @@ def _order(run: ComparedRun) -> tuple[tuple[int, str], tuple[int, str], tuple[in
 _FIELDS: dict[str, type] = {
     **dict.fromkeys(("arch", "recipe", "dataset", "select_on"), str),
     **dict.fromkeys(("seed", "epochs", "parameters", "best_epoch", "best_test_epoch"), int),
-    **dict.fromkeys(("test_accuracy_of_best", "last_five_mean_test_accuracy", "best_test_accuracy"), float),
-    "seconds": float,
+    **dict.fromkeys(("test_accuracy_of_best", "final_test_accuracy", "last_five_mean_test_accuracy"), float),
+    **dict.fromkeys(("best_test_accuracy", "best_train_accuracy", "seconds"), float),
 }
 
 
@@ -181,6 +185,7 @@ def _finished(run: Path) -> ComparedRun:
         finished=True,
         recipe_epochs=values["epochs"],
         test_accuracies=_column(run, "test_accuracy"),
+        rule_met=results.get("rule_met") is not False,
         **values,
     )
 

@@ -1,4 +1,4 @@
-"""The report: what a page says and leaves out, that it asks for nothing, and that nothing gets out of its quotes."""
+"""The report: the facts on a page, its escaping, its layout, and that it loads nothing."""
 
 import dataclasses
 import json
@@ -16,11 +16,10 @@ from jaxmnist.cli import main as cli
 from jaxmnist.config import Averaging, Schedule, get_recipe
 from jaxmnist.experiments.statistics import mcnemar
 from jaxmnist.inference.evaluate import Mistake
-from jaxmnist.report.gather import gather, pairs
-from jaxmnist.report.html.charts import Series, accuracy, line_chart, logarithmic
-from jaxmnist.report.html.elements import element, joined
-from jaxmnist.report.html.run import page_of_run
-from jaxmnist.report.html.runs import page_of_runs
+from jaxmnist.report.facts import pairs
+from jaxmnist.report.gather import gather
+from jaxmnist.report.html.charts import Line, accuracy, draw, linear, logarithmic
+from jaxmnist.report.html.page import page_of_run, page_of_runs
 from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, read_metrics, write_json
 from tests.chromium import EXECUTABLE, Chromium
 from tests.runs.test_compare import KEPT_RESULTS, make_run
@@ -31,7 +30,7 @@ DRAWN = os.environ.get("JAXMNIST_SCREENSHOTS")
 
 
 class Page(HTMLParser):
-    """What a page holds; that its elements are closed in their order is asserted on the way."""
+    """A parsed page; asserts that its elements are closed in order."""
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
@@ -72,13 +71,13 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
     def table(self, class_):
-        """Rows of the tables of a class: cells by their row's heading."""
+        """Returns the rows of the tables of a class: cells by their row's heading."""
         return {cells[0]: cells[1:] for table, cells in self.rows if class_ in table.split()}
 
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """Runs the command in this process; returns exit code, standard output, standard error."""
+    """Runs the command in this process; returns its exit code, standard output and standard error."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["report", *map(str, arguments)])
@@ -91,14 +90,14 @@ def call(monkeypatch, capsys):
 
 @pytest.fixture
 def nowhere(monkeypatch, tmp_path):
-    """No data but the embedded ones."""
+    """Hides all data except the embedded ones."""
     monkeypatch.delenv("JAXMNIST_DATA_DIR", raising=False)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
 
 
 @pytest.fixture(scope="session")
 def hostile_run(tiny_run, tmp_path_factory):
-    """The run in a folder whose path is markup."""
+    """Copies the run to a folder whose path is markup."""
     run = tmp_path_factory.mktemp("runs") / HOSTILE
     shutil.copytree(tiny_run, run)
     return run
@@ -112,7 +111,7 @@ def facts(hostile_run):
 
 @pytest.fixture
 def page(call, facts, hostile_run, monkeypatch):
-    """The page of that run, which is evaluated once for all tests."""
+    """Writes the page of that run, which is evaluated once for all tests."""
     monkeypatch.setattr("jaxmnist.report.gather.gather", lambda *arguments: [facts])
     code, out, error = call(hostile_run)
     assert (code, error) == (0, "")
@@ -123,7 +122,7 @@ def page(call, facts, hostile_run, monkeypatch):
 def test_the_page_has_the_figures_of_the_run(page, facts, hostile_run):
     results = json.loads((hostile_run / RESULTS).read_text())
     best = read_metrics(hostile_run)[results["best_epoch"] - 1]
-    assert f"{best['test_correct']} of the 297 test images of digits are classified correctly" in page.said
+    assert f"test accuracy on digits: {best['test_correct']} of 297 images" in page.said
     for key in (
         "test_accuracy_of_best",
         "last_five_mean_test_accuracy",
@@ -133,7 +132,7 @@ def test_the_page_has_the_figures_of_the_run(page, facts, hostile_run):
         assert f"{results[key]:.2f} %" in page.said
     low, high = facts.interval
     assert f"(95 % interval {low:.2f} to {high:.2f} %)" in page.said
-    assert "picked on held-out training images" in page.said
+    assert f"Epoch {results['best_epoch']} was selected on held-out training images." in page.said
     assert "These are scikit-learn's digits, not MNIST." in page.said
     assert page.table("layers")["total"][2] == "5,048"
     confusion = page.table("confusion")
@@ -155,7 +154,7 @@ def test_the_page_asks_for_nothing_and_its_contents_lead_to_its_sections(page):
     assert "script" not in {tag for tag, _ in page.tags}
     assert "url(" not in page.text
     assert "@import" not in page.text
-    assert "default-src 'none'" in page.text.replace("&#x27;", "'")
+    assert "default-src 'none'" in page.text
     anchors = [given["href"][1:] for tag, given in page.tags if tag == "a"]
     sections = [given["id"] for tag, given in page.tags if tag == "section"]
     assert anchors == sections
@@ -168,8 +167,21 @@ def test_the_page_asks_for_nothing_and_its_contents_lead_to_its_sections(page):
 def test_a_path_that_is_markup_is_text_on_the_page(page, hostile_run):
     assert "<script>alert" not in page.text
     assert f"Made by jaxmnist from {hostile_run}." in page.said
-    assert element("b", HOSTILE, title=HOSTILE).count("<") == 2
-    assert joined("<", element("i")) == "&lt;<i></i>"
+
+
+def test_names_in_files_that_are_markup_are_text_on_the_page(call, tmp_path):
+    run, other = make_run(tmp_path), make_run(tmp_path, seed=2)
+    results = json.loads((run / RESULTS).read_text())
+    write_json(run / RESULTS, results | dict.fromkeys(("arch", "recipe", "dataset", "select_on"), HOSTILE))
+    config = json.loads((run / CONFIG).read_text())
+    write_json(run / CONFIG, config | {"environment": {HOSTILE: HOSTILE, "command": [HOSTILE]}})
+    for folders in ([run], [run, other]):
+        code, _, _ = call(*folders, "--out", tmp_path / "page.html")
+        assert code == 0
+        page = Page((tmp_path / "page.html").read_text())
+        assert "<script" not in page.text
+        assert page.said.count(HOSTILE) > 4
+        assert not [tag for tag, given in page.tags if "alert(1)" in given]
 
 
 def test_settings_that_are_not_as_published_are_marked_and_no_others(page):
@@ -179,7 +191,7 @@ def test_settings_that_are_not_as_published_are_marked_and_no_others(page):
         if cells and "published: " in cells[0]
     }
     assert changed == {"epochs": "2published: 15", "select on": "valpublished: test"}
-    assert "2 settings of the published recipe and protocol are changed." in page.said
+    assert "2 settings differ from the published recipe and protocol." in page.said
     assert "augmentation: rotation" in page.table("settings")
     assert "augmentation: elastic sigma" not in page.table("settings")
 
@@ -189,20 +201,16 @@ def test_a_run_that_keeps_its_last_epoch_says_so_and_no_word_of_picking(call, tm
     run = make_run(tmp_path, "second", "second", [98.0, 99.1, 98.5], select_on="last")
     code, out, _ = call(run, "--out", tmp_path / "page.html")
     assert code == 0
-    assert (
-        "98.50 % of the test images of mnist are classified correctly, after epoch 3, which was kept" in out
-    )
+    assert "98.50 % test accuracy on mnist. Epoch 3 was kept because it is the last one" in out
     page = Page((tmp_path / "page.html").read_text())
-    assert "picked on" not in page.said
+    assert "was selected" not in page.said.replace("none was selected", "")
     results = page.table("figures")
-    assert (
-        results["test accuracy of epoch 3, the last one, which is kept; nothing was picked"][0] == "98.50 %"
-    )
+    assert results["test accuracy of epoch 3, the last one"][0] == "98.50 %"
     assert "test accuracy of the last epoch" not in results
 
 
 def changed_run(facts, **recipe):
-    """The same run, had it another recipe, with an average of weights."""
+    """Changes the recipe of the run and adds curves of weights that are not averaged."""
     config = dataclasses.replace(facts.config, recipe=dataclasses.replace(facts.config.recipe, **recipe))
     plain = [row | {f"plain_{key}": row[key] for key in ("test_loss", "test_accuracy")} for row in facts.rows]
     return dataclasses.replace(facts, config=config, rows=plain)
@@ -247,14 +255,14 @@ def test_json_says_what_the_page_says(call, facts, tmp_path, monkeypatch):
 
 
 def with_mistakes(facts, indices, **changes):
-    """The same run, had it been wrong on these images."""
+    """Changes the run to one that is wrong on these images."""
     mistakes = [Mistake(index, label=3, prediction=5, confidence=0.9) for index in indices]
     evaluation = dataclasses.replace(facts.evaluation, mistakes=mistakes, errors=len(mistakes))
     pictures = dict.fromkeys(indices, facts.samples.originals[0])
     return dataclasses.replace(facts, evaluation=evaluation, pictures=pictures, **changes)
 
 
-def test_errors_on_the_same_images_are_counted_by_who_makes_them(facts):
+def test_errors_on_the_same_images_are_counted_for_each_run(facts):
     one, other = with_mistakes(facts, [4, 10]), with_mistakes(facts, [10, *range(100, 107)])
     (pair,) = pairs([one, other])
     assert pair[2:] == (297 - 9, 1, 1, 7, mcnemar(1, 7))
@@ -280,8 +288,8 @@ def test_a_page_of_several_runs_lists_what_differs_and_nothing_else(call, tmp_pa
     assert rows.pop("configuration") == ["A", "B"]
     assert rows == {"plateau: patience": ["3", "9"], "seed": ["1", "7"]}
     assert page.headings[0] == "2 runs side by side"
-    assert page.table("figures")["published last-five mean"] == ["99.37 %", "99.37 %"]
-    assert "A, third with seed 1, has the highest test accuracy" in page.said
+    assert page.table("figures")["published"] == ["99.37", "99.37"]
+    assert "Highest test accuracy of a selected epoch on mnist: 99.40 %, by A (third, seed 1)." in page.said
 
 
 def test_an_unfinished_run_says_how_far_it_is_and_has_no_results(call, tmp_path):
@@ -289,8 +297,8 @@ def test_an_unfinished_run_says_how_far_it_is_and_has_no_results(call, tmp_path)
         make_run(tmp_path, accuracies=(98.0, 99.0), finished=False), "--out", tmp_path / "page"
     )
     assert code == 0
-    assert "Unfinished: after 2 of 15 epochs, 99.00 % of the test images of mnist" in out
-    assert "no checkpoint: confusion matrix and mistakes are left out" in error
+    assert "Unfinished: after 2 of 15 epochs, 99.00 % test accuracy on mnist." in out
+    assert "no checkpoint, so confusion matrix and mistakes are left out" in error
     page = Page((tmp_path / "page").read_text())
     assert "Results" not in page.headings
     assert "Curves" in page.headings
@@ -307,11 +315,11 @@ def test_without_the_data_the_page_says_so_and_leaves_the_pictures_out(call, tmp
     assert code == 0
     assert "warning: " in error
     page = Page((run / "report.html").read_text())
-    assert "The run's data are not at hand" in page.said
+    assert "The run's data were not found" in page.said
     assert "mnist is not on this machine" in page.said
     assert not {"Confusion matrix", "Mistakes"} & set(page.headings)
     assert not [tag for tag, _ in page.tags if tag == "img"]
-    assert "rotation ±8°" in page.said
+    assert "Rotation ±8°" in page.said
     code, _, error = call(run, "--data-dir", tmp_path / "nothing")
     assert code == 3
     assert error.startswith(f"error: --data-dir {tmp_path / 'nothing'} has no mnist")
@@ -329,9 +337,9 @@ def test_other_data_than_the_runs_are_not_used(facts, hostile_run, tmp_path):
 def test_kept_figures_alone_make_a_page(call, tmp_path):
     code, out, _ = call(KEPT_RESULTS / "third", "--out", tmp_path / "page.html")
     assert code == 0
-    assert "99.41 % (95 % interval 99.24 to 99.54 %)" in out
+    assert "99.41 % test accuracy on mnist: 9,941 of 10,000 images (95 % interval 99.24 to 99.54 %)" in out
     page = Page((tmp_path / "page.html").read_text())
-    assert "config.json was not kept" in page.said
+    assert "The run folder has no config.json" in page.said
     assert "test, published run" in page.said
     assert page.table("layers")["total"][2] == "7,902"
 
@@ -351,7 +359,8 @@ def test_what_is_no_run_or_damaged_is_one_sentence_with_its_exit_code(call, tmp_
     write_json(run / CONFIG, config | {"of_a_later_version": 1})
     code, _, error = call(run)
     assert code == 4
-    assert "config.json is damaged (there is no key 'of_a_later_version'" in error
+    assert "config.json is damaged (" in error
+    assert "has no key 'of_a_later_version'" in error
     assert call()[0] == 2
     code, _, error = call(make_run(tmp_path), "--out", tmp_path / "no" / "page.html")
     assert code == 2
@@ -360,19 +369,34 @@ def test_what_is_no_run_or_damaged_is_one_sentence_with_its_exit_code(call, tmp_
 
 def test_a_chart_has_its_values_between_its_ticks_and_gaps_where_there_is_none():
     values = [98.0, math.nan, 99.0, 99.5, 100.0]
-    scale = accuracy(values)
+    scale = accuracy([value for value in values if math.isfinite(value)])
     places = [scale.place(value) for value in (98.0, 99.0, 99.5)]
     assert places == sorted(places)
     assert scale.place(99.5) - scale.place(99.0) == pytest.approx(scale.place(99.0) - scale.place(98.0))
-    assert all(0 <= scale.place(tick) <= 1 for tick, _ in scale.ticks)
-    assert "99" in dict(scale.ticks).values() or 99.0 in dict(scale.ticks)
-    chart = Page(line_chart("Accuracy", "percent", [Series("test", "test", values)], scale))
-    (path,) = (given["d"] for tag, given in chart.tags if tag == "path")
-    assert path.count("M") == 2
-    assert "nan" not in path
+    assert all(0 <= scale.place(tick) <= 1 for tick in scale.ticks)
+    assert 99.0 in scale.ticks
+    chart = draw(
+        "Accuracy", "percent", [Line("test", "test", values), Line("none", "val", [math.nan])], accuracy
+    )
+    assert chart is not None
+    (line,) = chart.lines
+    assert line.path.count("M") == 2
+    assert "nan" not in line.path
+    assert len(line.points) == 4
+    assert "test: 100 in epoch 5" in chart.description
     constant = logarithmic([0.01] * 3)
     assert constant.place(0.01) == pytest.approx(0.5)
-    assert (0.01, "0.01") in constant.ticks
+    assert 0.01 in constant.ticks
+
+
+def test_bars_stand_on_zero_and_a_chart_without_values_is_none():
+    chart = draw("Time", "seconds", [Line("seconds", "bars", [2.0, 4.0])], linear, "bars")
+    assert chart is not None
+    assert chart.bar_width
+    (_, zero), *_ = [(text, y) for y, text in chart.y_ticks if text == "0"]
+    heights = [zero - y for _, y, _ in chart.lines[0].points]
+    assert heights[1] == pytest.approx(2 * heights[0], abs=0.2)
+    assert draw("Time", "seconds", [Line("seconds", "bars", [math.nan])], linear, "bars") is None
 
 
 @pytest.mark.skipif(EXECUTABLE is None, reason="there is no Chromium to open pages with")

@@ -1,1 +1,1 @@
-"""The report of runs as a page: `run` of one, `runs` of several side by side."""
+"""The report of runs as an HTML page: `page` fills the templates with the facts."""

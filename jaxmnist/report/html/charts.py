@@ -1,211 +1,213 @@
-"""Charts as SVG inside a page: their colours are the page's, light or dark, and their text is text.
+"""Charts over the epochs: coordinates that the template `parts.html` draws as SVG.
 
-Matplotlib's pictures have a ground of their own, and text that a phone shrinks.
+Unlike Matplotlib's pictures they take the page's colours, light or dark, and keep their text legible on a phone.
 """
 
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from jaxmnist.report.html.elements import Html, element
+from matplotlib.ticker import MaxNLocator
 
-_WIDTH, _HEIGHT = 480, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 44
-_LEAST_ERROR = 0.01  # of one image in 10,000: where no image is wrong, there is no logarithm
+from jaxmnist.report.facts import RunFacts
+from jaxmnist.report.plots.accuracy_axis import errors_of
+from jaxmnist.runs.curves import CURVES
+
+LEFT, RIGHT, TOP, BOTTOM = 58, 468, 12, 256
+"""Edges of the axes in a chart of 480 x 300, as in the template."""
+STYLES = 8
+"""Number of line styles for runs, `s0`, `s1`, ... in `page.css`."""
+
 _MOST_MARKERS = 60
-_DECADE = ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1,))
+_DECADES = ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1,))
 
 
-class Series(NamedTuple):
-    """A line of a chart: values from `first` on, one per epoch; those that are not finite are gaps."""
+class Line(NamedTuple):
+    """Values of a chart from epoch `first` on; those that are not finite are gaps."""
 
     name: str
     style: str
-    """Class that gives its colour and dashes."""
+    """Class of its colour and dashes in `page.css`."""
     values: Sequence[float]
     first: int = 1
 
+    @property
+    def finite(self) -> list[tuple[int, float]]:
+        """The epochs with a finite value, and that value."""
+        return [(epoch, value) for epoch, value in enumerate(self.values, self.first) if math.isfinite(value)]
+
+
+class Drawn(NamedTuple):
+    """A line in the coordinates of its chart."""
+
+    name: str
+    style: str
+    path: str
+    points: list[tuple[float, float, str]]
+    """Markers, or the tops of bars: x, y and the text that a pointer shows."""
+
+
+class Chart(NamedTuple):
+    """Everything the template needs to draw a chart."""
+
+    title: str
+    label: str
+    """Quantity and scale of the y axis."""
+    description: str
+    """Text for readers who cannot see the chart."""
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    lines: list[Drawn]
+    bar_width: float | None
+    """Width of the bars of a bar chart."""
+
 
 class Scale(NamedTuple):
-    """What lies where on an axis."""
+    """Places of values on the y axis."""
 
     place: Callable[[float], float]
-    """From a value to its height: 0 at the bottom, 1 at the top."""
-    ticks: list[tuple[float, str]]
-    """Values, and what stands beside them."""
+    """Maps a value to its height, from 0 at the bottom to 1 at the top."""
+    ticks: list[float]
 
 
-def line_chart(title: str, label: str, series: Sequence[Series], scale: Scale, steps: bool = False) -> Html:
-    """Lines over the epochs, with a legend where there are several.
+def run_charts(run: RunFacts) -> list[Chart]:
+    """Draws accuracy, loss, learning rate and time of a run."""
+    if not run.rows:
+        return []
+    shares = [Line(name, prefix, run.column(f"{prefix}_accuracy")) for prefix, name in CURVES.items()]
+    losses = [Line(name, prefix, run.column(f"{prefix}_loss")) for prefix, name in CURVES.items()]
+    if (source := run.figures.published) is not None:
+        shares.append(Line("test, published run", "published", source.test_accuracies, source.first_epoch))
+    seconds = [Line("seconds", "bars", run.column("seconds"))]
+    charts = (
+        draw("Accuracy", "percent, log scale of the error", shares, accuracy),
+        draw("Loss", "mean negative log-likelihood, log scale", losses, logarithmic),
+        _rates([run], [Line("learning rate", "rate", run.column("learning_rate"))]),
+        draw("Time", "seconds of each epoch, including its evaluation", seconds, linear, "bars"),
+    )
+    return [chart for chart in charts if chart is not None]
+
+
+def comparison_charts(found: Sequence[RunFacts], names: Sequence[str]) -> list[Chart]:
+    """Draws test accuracy, losses and learning rate of several runs."""
+
+    def lines(key: str) -> list[Line]:
+        return [
+            Line(name, f"s{number % STYLES}", run.column(key))
+            for number, (run, name) in enumerate(zip(found, names, strict=True))
+        ]
+
+    charts = (
+        draw("Test accuracy", "percent, log scale of the error", lines("test_accuracy"), accuracy),
+        draw("Test loss", "mean negative log-likelihood, log scale", lines("test_loss"), logarithmic),
+        draw("Training loss", "on augmented images, log scale", lines("train_loss"), logarithmic),
+        _rates(found, lines("learning_rate")),
+    )
+    return [chart for chart in charts if chart is not None]
+
+
+def draw(
+    title: str,
+    label: str,
+    lines: Sequence[Line],
+    scale: Callable[[list[float]], Scale],
+    kind: Literal["line", "steps", "bars"] = "line",
+) -> Chart | None:
+    """Draws lines over the epochs; returns None if no value is finite.
 
     Args:
-        title: of the figure.
-        label: what is drawn, and how it is scaled.
-        series: the lines; at least one of them has a finite value.
-        scale: of their values.
-        steps: whether a value holds for its whole epoch.
+        title: title of the chart.
+        label: quantity and scale of the y axis.
+        lines: the lines; those without a finite value are left out.
+        scale: makes the y axis for some values.
+        kind: lines from point to point, steps as wide as an epoch, or bars.
     """
-    first = min(line.first for line in series)
-    last = max(line.first + len(line.values) - 1 for line in series)
-    lines = [_line(line, first, last, scale, steps) for line in series]
-    drawing = _axes(scale, first, last, steps) + lines
-    summary = "; ".join(_summary(line) for line in series)
-    return _figure(title, label, drawing, f"{title} over the epochs. {summary}.", series)
+    lines = [line for line in lines if line.finite]
+    if not lines:
+        return None
+    epochs, values = zip(*(point for line in lines for point in line.finite), strict=True)
+    first, last = min(epochs), max(epochs)
+    axis, slot = scale(list(values)), (RIGHT - LEFT) / (last - first + 1)
 
+    def x(epoch: float | int) -> float:
+        return round(LEFT + slot * (epoch - first + 0.5), 1)
 
-def bar_chart(title: str, label: str, values: Sequence[float]) -> Html:
-    """A bar for each epoch; at least one value is finite."""
-    scale = linear(values)
-    width = (_WIDTH - _LEFT - _RIGHT) / len(values)
-    bars = [
-        element(
-            "rect",
-            element("title", f"epoch {epoch}: {value:.1f}"),
-            x=_shown(_LEFT + (epoch - 1) * width + 0.1 * width),
-            y=_shown(_y(scale, value)),
-            width=_shown(0.8 * width),
-            height=_shown(_HEIGHT - _BOTTOM - _y(scale, value)),
-            class_="bar",
-        )
-        for epoch, value in enumerate(values, start=1)
-        if math.isfinite(value)
-    ]
-    drawing = _axes(scale, 1, len(values), steps=True) + bars
-    low, high = min(values), max(values)
-    return _figure(
-        title, label, drawing, f"{title}: from {low:.1f} to {high:.1f} over {len(values)} epochs.", ()
+    def y(value: float) -> float:
+        return round(BOTTOM - (BOTTOM - TOP) * axis.place(value), 1)
+
+    drawn = []
+    for line in lines:
+        path, previous = "", None
+        for epoch, value in line.finite:
+            ends = (epoch - 0.5, epoch + 0.5) if kind == "steps" else (epoch,)
+            path += "L" if previous == epoch - 1 else "M"
+            path += "L".join(f"{x(end)} {y(value)}" for end in ends)
+            previous = epoch
+        texts = [f"{line.name}, epoch {epoch}: {value:.4g}" for epoch, value in line.finite]
+        points = [(x(epoch), y(value), text) for (epoch, value), text in zip(line.finite, texts, strict=True)]
+        shown = points if kind == "bars" or len(points) <= _MOST_MARKERS else []
+        drawn.append(Drawn(line.name, line.style, path, shown))
+    last_values = [f"{line.name}: {line.finite[-1][1]:.4g} in epoch {line.finite[-1][0]}" for line in lines]
+    marks = MaxNLocator(8, integer=True).tick_values(first, last)
+    return Chart(
+        title=title,
+        label=label,
+        description=f"{title} over the epochs. {'; '.join(last_values)}.",
+        x_ticks=[(x(mark), f"{mark:.0f}") for mark in marks if first <= mark <= last],
+        y_ticks=[(y(tick), f"{tick:g}") for tick in axis.ticks],
+        lines=drawn,
+        bar_width=round(0.8 * slot, 1) if kind == "bars" else None,
     )
 
 
-def logarithmic(values: Sequence[float]) -> Scale:
-    """For positive values, loss and learning rate."""
+def logarithmic(values: list[float]) -> Scale:
+    """Makes a logarithmic axis, for loss and learning rate."""
     low, high = _range(values)
-    marks = _log_ticks(low, high)
-    return Scale(
-        lambda value: _share(math.log(max(value, low / 10)), low, high), [(m, f"{m:g}") for m in marks]
-    )
+    return Scale(lambda value: _place(value, low, high), _ticks(low, high))
 
 
-def accuracy(values: Sequence[float]) -> Scale:
-    """For percentages, logarithmic in the error: from 99 to 99.5 is as far as from 98 to 99."""
-    low, high = _range([max(_LEAST_ERROR, 100 - value) for value in values])
-    marks = [(100 - mark, f"{100 - mark:g}") for mark in _log_ticks(low, high)]
-    return Scale(lambda value: 1 - _share(math.log(max(_LEAST_ERROR, 100 - value)), low, high), marks)
+def accuracy(values: list[float]) -> Scale:
+    """Makes an axis logarithmic in the error, for percentages: from 99 to 99.5 is as far as from 98 to 99."""
+    low, high = _range(errors_of(values))
+    ticks = [100 - error for error in _ticks(low, high)]
+    return Scale(lambda value: 1 - _place(errors_of([value])[0], low, high), ticks)
 
 
-def linear(values: Sequence[float]) -> Scale:
-    """From 0 on."""
-    high = max([value for value in values if math.isfinite(value)], default=0) or 1.0
-    step = _step(high / 5)
-    ticks = [index * step for index in range(int(high / step) + 1)]
-    return Scale(lambda value: value / (1.05 * high), [(tick, f"{tick:g}") for tick in ticks])
+def linear(values: list[float]) -> Scale:
+    """Makes a linear axis from 0 on."""
+    high = 1.05 * max(values) or 1.0
+    ticks = [tick for tick in MaxNLocator(6).tick_values(0, high) if tick <= high]
+    return Scale(lambda value: value / high, ticks)
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
-    """Limits of an axis around what is finite and positive, with some room even around one value."""
-    usable = [value for value in values if math.isfinite(value) and value > 0] or [1.0]
-    low, high = min(usable), max(usable)
+def _rates(found: Sequence[RunFacts], lines: list[Line]) -> Chart | None:
+    # A rate holds for its whole epoch, unless a schedule changes it at every step.
+    if any(run.config is not None and run.config.recipe.schedule is not None for run in found):
+        return draw("Learning rate", "at the end of each epoch, log scale", lines, logarithmic)
+    return draw("Learning rate", "log scale", lines, logarithmic, "steps")
+
+
+def _range(values: list[float]) -> tuple[float, float]:
+    """Limits of a logarithmic axis, with some room even around a single value."""
+    positive = [value for value in values if value > 0] or [1.0]
+    low, high = min(positive), max(positive)
     room = 1.12 if high / low > 1.5 else 1.6
     return low / room, high * room
 
 
-def _share(logarithm: float, low: float, high: float) -> float:
-    return (logarithm - math.log(low)) / (math.log(high) - math.log(low))
+def _place(value: float, low: float, high: float) -> float:
+    return math.log(max(value, low) / low) / math.log(high / low)
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def _ticks(low: float, high: float) -> list[float]:
+    """Round values between two limits, as many as have room for their labels."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     inside: list[float] = []
-    for factors in _DECADE:
+    for factors in _DECADES:
         marks = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
         inside = [mark for mark in marks if low <= mark <= high]
-        # Labels closer to each other than this would touch.
         gaps = [math.log(b / a) / math.log(high / low) for a, b in itertools.pairwise(inside)]
         if len(inside) <= 8 and all(gap > 0.075 for gap in gaps):
             return inside
-    return inside[:: max(1, -(-len(inside) // 8))]
-
-
-def _step(least: float) -> float:
-    """The next of 1, 2, 5, 10, ... from a value on."""
-    decade = 10.0 ** math.floor(math.log10(least))
-    return next(factor * decade for factor in (1, 2, 5, 10) if factor * decade >= least * (1 - 1e-9))
-
-
-def _axes(scale: Scale, first: int, last: int, steps: bool) -> list[Html]:
-    right, floor = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
-    drawn = []
-    for value, text in scale.ticks:
-        y = _shown(_y(scale, value))
-        drawn.append(element("line", x1=_LEFT, x2=right, y1=y, y2=y, class_="grid"))
-        drawn.append(element("text", text, x=_LEFT - 8, y=y, dy="0.35em", text_anchor="end"))
-    step = max(1, round(_step((last - first + 1) / 8)))
-    for epoch in range(first, last + 1):
-        if epoch % step == 0 or first == last:
-            x = _shown(_x(epoch, first, last, steps))
-            drawn.append(element("text", str(epoch), x=x, y=floor + 18, text_anchor="middle"))
-    middle = (_LEFT + right) / 2
-    drawn.append(element("text", "epoch", x=middle, y=_HEIGHT - 6, text_anchor="middle", class_="label"))
-    return drawn
-
-
-def _line(line: Series, first: int, last: int, scale: Scale, steps: bool) -> Html:
-    points: list[list[tuple[float, float]]] = [[]]
-    marks = []
-    half = (_x(2, 1, 2, True) - _x(1, 1, 2, True)) / max(1, last - first + 1) if steps else 0.0
-    for epoch, value in enumerate(line.values, start=line.first):
-        if not math.isfinite(value):
-            points.append([])
-            continue
-        x, y = _x(epoch, first, last, steps), _y(scale, value)
-        points[-1] += [(x - half, y), (x + half, y)] if steps else [(x, y)]
-        text = element("title", f"{line.name}, epoch {epoch}: {value:.4g}")
-        marks.append(element("circle", text, cx=_shown(x), cy=_shown(y), r=2.6))
-    path = " ".join("M" + " L".join(f"{_shown(x)} {_shown(y)}" for x, y in part) for part in points if part)
-    shown = marks if len(line.values) <= _MOST_MARKERS else []
-    return element("g", element("path", d=path), shown, class_=f"series {line.style}")
-
-
-def _figure(title: str, label: str, drawing: list[Html], alt: str, series: Sequence[Series]) -> Html:
-    svg = element(
-        "svg", drawing, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=alt, class_="chart"
-    )
-    caption = element("figcaption", element("strong", title), " ", element("span", label, class_="quiet"))
-    legend = [
-        element(
-            "li",
-            element(
-                "svg",
-                element("g", element("path", d="M0 6 L28 6"), class_=f"series {line.style}"),
-                viewBox="0 0 28 12",
-                class_="key",
-                aria_hidden="true",
-            ),
-            line.name,
-        )
-        for line in series
-    ]
-    keys = [element("ul", legend, class_="legend")] if len(series) > 1 else []
-    return element("figure", caption, svg, keys, class_="panel")
-
-
-def _summary(line: Series) -> str:
-    last = next((value for value in reversed(line.values) if math.isfinite(value)), math.nan)
-    return f"{line.name}: {last:.4g} in epoch {line.first + len(line.values) - 1}"
-
-
-def _x(epoch: int, first: int, last: int, steps: bool) -> float:
-    width = _WIDTH - _LEFT - _RIGHT
-    if steps:  # each epoch has a width of its own
-        return _LEFT + width * (epoch - first + 0.5) / (last - first + 1)
-    return _LEFT + 6 + (width - 12) * ((epoch - first) / (last - first) if last > first else 0.5)
-
-
-def _y(scale: Scale, value: float) -> float:
-    floor = _HEIGHT - _BOTTOM
-    return floor - (floor - _TOP) * min(1.0, max(0.0, scale.place(value)))
-
-
-def _shown(coordinate: float) -> str:
-    return f"{coordinate:.1f}".removesuffix(".0")
+    return inside[:: -(-len(inside) // 8)]

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jaxmnist.report.terminal import print_line
 from jaxmnist.runs.compare import ComparedRun
 
 # Columns of the terminal's table: the figure on the first line of a cell, the one below it, and the heading.
@@ -28,8 +29,7 @@ def print_comparison(console: Console, compared: Sequence[ComparedRun]) -> None:
         console.print(_table(dataset, list(group)))
     for run in compared:
         if not run.finished:
-            line = f"{_unfinished(run)}\n  in {run.run}"
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            print_line(console, f"{_unfinished(run)}\n  in {run.run}")
     for line in _notes(finished):
         console.print(line, highlight=False, markup=False)
 
@@ -65,7 +65,7 @@ def _table(dataset: str, compared: list[ComparedRun]) -> Table:
         cells["seconds"] += " s"
         texts = [_two_lines(cells[first], cells[second] if second else "") for first, second, _ in _COLUMNS]
         texts[3].stylize(_style(run))
-        table.add_row(_two_lines(run.arch, run.recipe), *texts)
+        table.add_row(_two_lines(cells["network"], cells["recipe"]), *texts)
     return table
 
 
