@@ -13,7 +13,8 @@ from jaxmnist.config import recipe_of
 from jaxmnist.data import load_dataset
 from jaxmnist.interop import from_torch
 from jaxmnist.interop.browser import Sample, to_html
-from jaxmnist.interop.program import Program, run, trace
+from jaxmnist.interop.program import Program, run
+from jaxmnist.interop.trace import trace
 from jaxmnist.models import count_params, create_model
 from jaxmnist.models.structure import layers
 from jaxmnist.train.network import Network

@@ -1,4 +1,4 @@
-"""A trained network as files that other programs take, each run against JAX before it is left behind."""
+"""A trained network as files for other programs, each verified against JAX before it is kept."""
 
 import hashlib
 import importlib.metadata
@@ -11,58 +11,46 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxmnist.data import NUM_CLASSES, Dataset
-from jaxmnist.errors import JaxmnistError, UsageError, unknown_name
-from jaxmnist.inference.description import Description, describe
-from jaxmnist.inference.model_card import CardFile, model_card
+from jaxmnist.data import Dataset
+from jaxmnist.errors import JaxmnistError, UsageError, unknown_name, writing
+from jaxmnist.inference.description import Description
+from jaxmnist.inference.evaluate import evaluate_split
+from jaxmnist.inference.model_card import Exported, model_card
 from jaxmnist.interop.browser import Sample, read_program, to_html
 from jaxmnist.interop.onnx import run_onnx, to_onnx
-from jaxmnist.interop.program import run, trace
+from jaxmnist.interop.program import Program, run
 from jaxmnist.interop.stablehlo import run_stablehlo, to_stablehlo
 from jaxmnist.interop.torch import from_torch, to_torch
+from jaxmnist.interop.trace import trace
 from jaxmnist.interop.weight_files import from_safetensors, to_npz, to_safetensors
+from jaxmnist.models import arch_word
 from jaxmnist.models.structure import layers
 from jaxmnist.runs.folder import write_json
-from jaxmnist.runs.weights import DESKEW, read_weights
+from jaxmnist.runs.weights import ARCH, DESKEW, read_weights
 from jaxmnist.train.network import Network
 
 CHECKED_IMAGES = 100
+"""Number of test images that every file is verified on."""
 LARGEST_DIFFERENCE = 1e-4
-"""Of a probability: more of it and nothing is exported."""
+"""Largest difference in any probability at which an export is accepted."""
 
 CARD, MANIFEST = "model-card.md", "export.json"
 
 
-class Exported(NamedTuple):
-    """A file that was written and verified."""
-
-    format: str
-    file: Path
-    difference: float
-    """Largest difference of a probability from JAX's, over `CHECKED_IMAGES` test images."""
-
-
 class ExportError(JaxmnistError):
-    """A file does not compute what JAX computes; it is not kept. Exit code 1."""
-
-
-class _Format(NamedTuple):
-    make: Callable[[Network, Dataset, Description], bytes]
-    """Returns the contents of the file."""
-    run: Callable[[Network, Path, np.ndarray], np.ndarray]
-    """Probabilities that the file gives for images."""
+    """A file does not compute what JAX computes, and is not kept. Exit code 1."""
 
 
 def export(
     network: Network, dataset: Dataset, formats: Sequence[str], out: Path
 ) -> tuple[list[Exported], Description]:
-    """Writes a network to files named after its arch, a model card and a list of it all.
+    """Writes a network to files named after its arch, with a model card and a manifest, `export.json`.
 
-    Every file is run on test images and compared with JAX first; either all files appear or none.
+    Every file is first run on test images and compared with JAX; either all files appear or none.
 
     Args:
         network: the network.
-        dataset: evaluates the network, and is what the files are verified with.
+        dataset: the data that the network is evaluated and the files are verified on.
         formats: some of `FORMATS`.
         out: folder of the files; those of an earlier export are replaced.
 
@@ -70,57 +58,49 @@ def export(
         The files, and the network's description.
 
     Raises:
-        UsageError: there is no such format, the network or this machine cannot have it, or the folder cannot be
-            written to or has another file of such a name.
-        ExportError: a file gives probabilities that differ from JAX's by over `LARGEST_DIFFERENCE`.
+        UsageError: there is no such format, the network or this machine does not support it, or the folder cannot be
+            written to or holds another file of such a name.
+        ExportError: a file gives probabilities that differ from JAX's by more than `LARGEST_DIFFERENCE`.
     """
     for name in formats:
         if name not in FORMATS:
             raise unknown_name("format", name, FORMATS)
-    formats = list(dict.fromkeys(formats))
-    names = [f"{network.arch}.{name}" for name in formats]
-    try:
-        earlier = _require_free(out, [*names, CARD])
-        about = describe(network, dataset)
+    names = {name: f"{arch_word(network.arch)}.{name}" for name in formats}
+    with writing(out, "name another folder with --out"):
+        earlier = _require_free(out, [*names.values(), CARD])
+        about = Description(network, evaluate_split(network, dataset, "test"))
         images = dataset.test_images[:CHECKED_IMAGES]
-        expected = np.exp(network.predict(images)[1])
+        expected = _probabilities(network, images)
         out.mkdir(parents=True, exist_ok=True)
         # In the same folder, so that moving a file is one step.
         with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as folder:
             written = []
-            for name, file_name in zip(formats, names, strict=True):
-                file = Path(folder, file_name)
-                file.write_bytes(_FORMATS[name].make(network, dataset, about))
-                given = _FORMATS[name].run(network, file, images)
-                written.append(
-                    Exported(name, out / file_name, _require_same(out / file_name, given, expected))
-                )
-            cards = [CardFile(made.file.name, made.format, made.difference) for made in written]
-            Path(folder, CARD).write_text(model_card(about, network.recipe, cards, len(images)))
-            digests = {file_name: _digest(Path(folder, file_name)) for file_name in [*names, CARD]}
-            # First, so that a file of ours is never taken for another's.
+            for name, file_name in names.items():
+                made, file = Path(folder, file_name), out / file_name
+                made.write_bytes(_FORMATS[name].make(about, dataset))
+                given = _FORMATS[name].run(network, made, images)
+                written.append(Exported(name, file, _require_same(file, given, expected)))
+            Path(folder, CARD).write_text(model_card(about, written, len(images)))
+            digests = {file.name: _digest(file) for file in sorted(Path(folder).iterdir())}
+            # The manifest comes first, so that no file of this export is ever taken for somebody else's.
             write_json(out / MANIFEST, {"network": about.as_json(), "files": earlier | digests})
             for file_name in digests:
                 Path(folder, file_name).replace(out / file_name)
-    except OSError as error:
-        message = f"{out} cannot be written to ({error.strerror}); name another folder with --out."
-        raise UsageError(message) from error
     return written, about
 
 
 def _require_free(out: Path, names: Sequence[str]) -> dict[str, str]:
-    """Refuses to replace what is not from an earlier export, or was changed since; gives what is, by digest."""
-    ours: dict[str, str] = {}
+    """Refuses to replace files that are not from an earlier export; returns the digests of those that are."""
+    earlier: dict[str, str] = {}
     if (out / MANIFEST).is_file():
         try:
-            ours = dict(json.loads((out / MANIFEST).read_text())["files"])
+            earlier = dict(json.loads((out / MANIFEST).read_text())["files"])
         except (ValueError, KeyError, TypeError) as error:
             raise _taken(out / MANIFEST) from error
-    for name in names:
-        file = out / name
-        if file.exists() and (not file.is_file() or ours.get(name) != _digest(file)):
+    for file in (out / name for name in names):
+        if file.exists() and (not file.is_file() or earlier.get(file.name) != _digest(file)):
             raise _taken(file)
-    return ours
+    return earlier
 
 
 def _taken(file: Path) -> UsageError:
@@ -145,49 +125,50 @@ def _require_same(file: Path, given: np.ndarray, expected: np.ndarray) -> float:
     return difference
 
 
-def _metadata(about: Description) -> dict[str, str]:
-    return {
-        "arch": about.arch,
-        "classes": ", ".join(about.classes),
-        "input": "28x28 grey pixels, 0 ground, 255 ink",
-        "normalisation": f"(pixel / 255 - {about.mean}) / {about.std}",
-        DESKEW: str(about.deskew),
-        "accuracy": about.accuracy_text,
-        "training": about.training_text,
-        "made_by": f"jaxmnist {importlib.metadata.version('jaxmnist')}",
-    }
-
-
-def _weights(network: Network, name: str) -> dict[str, np.ndarray]:
-    if network.config and network.config.norm not in (None, "batch"):
-        raise UsageError(
-            f"{network.arch} with {network.config.norm} normalisation has no weights under PyTorch's names, as "
-            f"these stand for batch normalisation; leave the format {name} out."
-        )
-    return to_torch(network.arch, jax.device_get(network.variables))
+class _Format(NamedTuple):
+    make: Callable[[Description, Dataset], bytes]
+    """Returns the contents of the file."""
+    run: Callable[[Network, Path, np.ndarray], np.ndarray]
+    """Returns the probabilities that the file gives for images."""
 
 
 def _probabilities(network: Network, images: np.ndarray) -> np.ndarray:
     return np.exp(network.predict(images)[1])
 
 
-def _make_html(network: Network, dataset: Dataset, about: Description) -> bytes:
-    program = trace(network.model, network.variables, network.recipe)
-    found = [np.flatnonzero(dataset.test_labels == label)[:1] for label in range(NUM_CLASSES)]
-    indices = np.concatenate(found)
-    images, labels = dataset.test_images[indices], dataset.test_labels[indices]
-    shares = _probabilities(network, images)
-    samples = [Sample(int(label), *pair) for label, *pair in zip(labels, images, shares, strict=True)]
-    return to_html(program, layers(network.model), about.as_json(), samples).encode()
+def _program(network: Network) -> Program:
+    return trace(network.model, network.variables, network.recipe)
 
 
-def _make_onnx(network: Network, _: Dataset, about: Description) -> bytes:
-    program = trace(network.model, network.variables, network.recipe)
-    return to_onnx(program, network.arch, _metadata(about))
+def _make_html(about: Description, dataset: Dataset) -> bytes:
+    network = about.network
+    indices = np.unique(dataset.test_labels, return_index=True)[1]
+    images, labels = dataset.test_images[indices], dataset.test_labels[indices].tolist()
+    samples = [Sample(*parts) for parts in zip(labels, images, _probabilities(network, images), strict=True)]
+    return to_html(_program(network), layers(network.model), about.as_json(), samples).encode()
 
 
-def _make_stablehlo(network: Network, _: Dataset, about: Description) -> bytes:
-    return to_stablehlo(network.model, network.variables, network.recipe)
+def _weights(network: Network) -> dict[str, np.ndarray]:
+    if network.config and network.config.norm not in (None, "batch"):
+        raise UsageError(
+            f"{network.arch} with {network.config.norm} normalisation has no weights under PyTorch's names, which "
+            "stand for batch normalisation; leave out the formats safetensors and npz."
+        )
+    return to_torch(network.arch, jax.device_get(network.variables))
+
+
+def _metadata(about: Description) -> dict[str, str]:
+    recipe = about.network.recipe
+    return {
+        ARCH: about.title,
+        "classes": ", ".join(about.classes),
+        "input": "28x28 grey pixels, 0 ground, 255 ink",
+        "normalisation": f"(pixel / 255 - {recipe.mean}) / {recipe.std}",
+        DESKEW: str(recipe.deskew),
+        "accuracy": about.accuracy_text,
+        "training": about.training_text,
+        "made_by": f"jaxmnist {importlib.metadata.version('jaxmnist')}",
+    }
 
 
 def _run_safetensors(network: Network, file: Path, images: np.ndarray) -> np.ndarray:
@@ -201,18 +182,19 @@ def _run_npz(network: Network, file: Path, images: np.ndarray) -> np.ndarray:
 
 
 _FORMATS = {
-    "html": _Format(make=_make_html, run=lambda _, file, images: run(read_program(file.read_text()), images)),
-    "onnx": _Format(make=_make_onnx, run=lambda _, file, images: run_onnx(file.read_bytes(), images)),
+    "html": _Format(_make_html, lambda _, file, images: run(read_program(file.read_text()), images)),
+    "onnx": _Format(
+        lambda about, _: to_onnx(_program(about.network), arch_word(about.network.arch), _metadata(about)),
+        lambda _, file, images: run_onnx(file.read_bytes(), images),
+    ),
     "stablehlo": _Format(
-        make=_make_stablehlo, run=lambda _, file, images: run_stablehlo(file.read_bytes(), images)
+        lambda about, _: to_stablehlo(about.network.model, about.network.variables, about.network.recipe),
+        lambda _, file, images: run_stablehlo(file.read_bytes(), images),
     ),
     "safetensors": _Format(
-        make=lambda network, _, about: to_safetensors(_weights(network, "safetensors"), _metadata(about)),
-        run=_run_safetensors,
+        lambda about, _: to_safetensors(_weights(about.network), _metadata(about)), _run_safetensors
     ),
-    "npz": _Format(
-        make=lambda network, _, about: to_npz(_weights(network, "npz"), _metadata(about)), run=_run_npz
-    ),
+    "npz": _Format(lambda about, _: to_npz(_weights(about.network), _metadata(about)), _run_npz),
 }
 
 FORMATS: tuple[str, ...] = tuple(_FORMATS)

@@ -1,6 +1,8 @@
 """ONNX: a file that onnxruntime and many other programs run. Needs the extra `onnx`."""
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from jaxmnist.errors import UsageError
 from jaxmnist.interop.program import INPUT, Program, Step
 from jaxmnist.models import IMAGE_SHAPE
 
-# Of 2021: old enough for any runtime in use, and new enough for each operation here.
+# From 2021: old enough for any runtime in use, and new enough for each operation here.
 _OPSET = 15
 _IR_VERSION = 8
 
@@ -31,66 +33,106 @@ _SAME = {
 
 
 def to_onnx(program: Program, name: str, metadata: Mapping[str, str]) -> bytes:
-    """The file: input `images`, uint8 `[batch, 28, 28]`; output `probabilities`, float32 `[batch, 10]`.
+    """Returns a file: input `images`, uint8 `[batch, 28, 28]`; output `probabilities`, float32 `[batch, classes]`.
+
+    Args:
+        program: the network.
+        name: name of the graph.
+        metadata: texts to put into the file.
 
     Raises:
         UsageError: the package onnx is not installed.
     """
     onnx = _installed("onnx")
-    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
-    nodes: list[Any] = []
-    tensors: list[Any] = []
-    names = {INPUT: "images", program.output: "probabilities"}
-
-    def name_of(number: int) -> str:
-        return names.get(number, f"v{number}")
-
-    def constant(array: np.ndarray) -> str:
-        tensors.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), f"c{len(tensors)}"))
-        return tensors[-1].name
-
-    def add(op: str, inputs: list[str], output: str, **attributes: Any) -> None:
-        nodes.append(helper.make_node(op, inputs, [output], **attributes))
-
-    for number, array in program.constants.items():
-        names[number] = constant(array)
+    helper, graph = onnx.helper, _Graph(onnx, program)
     for step in program.steps:
-        inputs, output = [name_of(number) for number in step.inputs], name_of(step.output)
-        if step.op in _SAME:
-            add(_SAME[step.op], inputs, output)
-        elif step.op == "conv":
-            kernel = constant(program.constants[step.inputs[1]].transpose(3, 2, 0, 1))
-            add("Transpose", inputs[:1], f"{output}_in", perm=[3, 0, 1, 2])
-            padding, dilation = step.attributes["padding"], step.attributes["dilation"]
-            sides = {"pads": [padding] * 4, "dilations": [dilation] * 2}
-            add("Conv", [f"{output}_in", kernel], f"{output}_out", **sides)
-            add("Transpose", [f"{output}_out"], output, perm=[1, 2, 3, 0])
-        else:
-            _OTHERS[step.op](step, inputs, output, add, constant)
-    used = {name for node in nodes for name in node.input}
-    graph = helper.make_graph(
-        nodes,
-        name,
-        [helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["batch", *IMAGE_SHAPE[:2]])],
-        [helper.make_tensor_value_info("probabilities", float32, ["batch", 10])],
-        [tensor for tensor in tensors if tensor.name in used],
+        graph.add_step(step)
+    used = {name for node in graph.nodes for name in node.input}
+    classes = program.steps[-1].shape[-1]
+    inputs = helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["batch", *IMAGE_SHAPE[:2]])
+    outputs = helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, ["batch", classes])
+    tensors = [tensor for tensor in graph.tensors if tensor.name in used]
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, name, [inputs], [outputs], tensors),
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+        ir_version=_IR_VERSION,
+        producer_name="jaxmnist",
     )
-    opset = helper.make_opsetid("", _OPSET)
-    model = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION, producer_name="jaxmnist")
     helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
 
 
-def run_onnx(file: bytes, images: UInt8[np.ndarray, "batch 28 28"]) -> Float32[np.ndarray, "batch 10"]:
-    """What onnxruntime computes from the contents of such a file."""
+def run_onnx(file: bytes, images: UInt8[np.ndarray, "batch 28 28"]) -> Float32[np.ndarray, "batch classes"]:
+    """Returns the probabilities that onnxruntime computes from the contents of such a file."""
     session = _installed("onnxruntime").InferenceSession(file, providers=["CPUExecutionProvider"])
     return session.run(["probabilities"], {"images": images})[0]
 
 
-def _installed(package: str) -> Any:
-    import importlib
+class _Graph:
+    """The nodes and constant tensors of a graph in the making."""
 
+    def __init__(self, onnx: ModuleType, program: Program) -> None:
+        self.nodes: list[Any] = []
+        self.tensors: list[Any] = []
+        self._onnx, self._constants = onnx, program.constants
+        self._names = {INPUT: "images", program.output: "probabilities"}
+        self._names |= {number: self._constant(array) for number, array in program.constants.items()}
+
+    def add_step(self, step: Step) -> None:
+        """Adds the nodes of a step of the program."""
+        inputs, attributes = [self._name(number) for number in step.inputs], step.attributes
+        output = self._name(step.output)
+        match step.op:
+            case "conv":
+                kernel = self._constant(self._constants[step.inputs[1]].transpose(3, 2, 0, 1))
+                padding, dilation = attributes["padding"], attributes["dilation"]
+                self._add("Transpose", inputs[:1], f"{output}_in", perm=[3, 0, 1, 2])
+                sides = {"pads": [padding] * 4, "dilations": [dilation] * 2}
+                self._add("Conv", [f"{output}_in", kernel], f"{output}_out", **sides)
+                self._add("Transpose", [f"{output}_out"], output, perm=[1, 2, 3, 0])
+            case "rsqrt":
+                self._add("Sqrt", inputs, f"{output}_root")
+                self._add("Reciprocal", [f"{output}_root"], output)
+            case "reduce_sum":
+                self._add("ReduceSum", [*inputs, self._integers(attributes["axes"])], output, keepdims=0)
+            case "reduce_max":
+                self._add("ReduceMax", inputs, output, axes=attributes["axes"], keepdims=0)
+            case "slice":
+                end = np.iinfo(np.int64).max
+                limits = [end if limit is None else limit for limit in attributes["limits"]]
+                bounds = (attributes["starts"], limits, range(len(limits)), attributes["strides"])
+                self._add("Slice", [*inputs, *map(self._integers, bounds)], output)
+            case "pad":
+                widths = self._integers([*attributes["before"], *attributes["after"]])
+                self._add("Pad", [inputs[0], widths, inputs[1]], output)
+            case "concatenate":
+                self._add("Concat", inputs, output, axis=attributes["axis"])
+            case "reshape":
+                self._add("Reshape", [*inputs, self._integers(step.shape)], output)
+            case "transpose":
+                self._add("Transpose", inputs, output, perm=attributes["permutation"])
+            case "float":
+                self._add("Cast", inputs, output, to=self._onnx.TensorProto.FLOAT)
+            case _:
+                self._add(_SAME[step.op], inputs, output)
+
+    def _name(self, number: int) -> str:
+        return self._names.get(number, f"v{number}")
+
+    def _add(self, op: str, inputs: Sequence[str], output: str, **attributes: object) -> None:
+        self.nodes.append(self._onnx.helper.make_node(op, inputs, [output], **attributes))
+
+    def _constant(self, array: np.ndarray) -> str:
+        name = f"c{len(self.tensors)}"
+        self.tensors.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def _integers(self, values: Sequence[int]) -> str:
+        return self._constant(np.array(values, np.int64))
+
+
+def _installed(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError as error:
@@ -98,51 +140,3 @@ def _installed(package: str) -> Any:
             f"the format onnx needs the package {package}, which is not installed; "
             "run pip install 'jaxmnist[onnx]', or choose other formats with --format."
         ) from error
-
-
-def _integers(values: Any) -> np.ndarray:
-    return np.array(values, np.int64)
-
-
-def _slice(step: Step, inputs: list[str], output: str, add: Any, constant: Any) -> None:
-    end = np.iinfo(np.int64).max
-    limits = [end if limit is None else limit for limit in step.attributes["limits"]]
-    axes = range(len(limits))
-    bounds = (step.attributes["starts"], limits, axes, step.attributes["strides"])
-    add("Slice", [*inputs, *(constant(_integers(list(bound))) for bound in bounds)], output)
-
-
-def _pad(step: Step, inputs: list[str], output: str, add: Any, constant: Any) -> None:
-    array, value = inputs
-    pads = constant(_integers([*step.attributes["before"], *step.attributes["after"]]))
-    add("Pad", [array, pads, value], output)
-
-
-def _rsqrt(step: Step, inputs: list[str], output: str, add: Any, constant: Any) -> None:
-    add("Sqrt", inputs, f"{output}_root")
-    add("Reciprocal", [f"{output}_root"], output)
-
-
-def _reduce_sum(step: Step, inputs: list[str], output: str, add: Any, constant: Any) -> None:
-    add("ReduceSum", [*inputs, constant(_integers(step.attributes["axes"]))], output, keepdims=0)
-
-
-_OTHERS: dict[str, Callable[[Step, list[str], str, Any, Any], None]] = {
-    "slice": _slice,
-    "rsqrt": _rsqrt,
-    "reduce_sum": _reduce_sum,
-    "reduce_max": lambda step, inputs, output, add, constant: add(
-        "ReduceMax", inputs, output, axes=step.attributes["axes"], keepdims=0
-    ),
-    "pad": _pad,
-    "concatenate": lambda step, inputs, output, add, constant: add(
-        "Concat", inputs, output, axis=step.attributes["axis"]
-    ),
-    "reshape": lambda step, inputs, output, add, constant: add(
-        "Reshape", [*inputs, constant(_integers(step.shape))], output
-    ),
-    "transpose": lambda step, inputs, output, add, constant: add(
-        "Transpose", inputs, output, perm=step.attributes["permutation"]
-    ),
-    "float": lambda step, inputs, output, add, constant: add("Cast", inputs, output, to=1),
-}

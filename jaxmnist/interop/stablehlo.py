@@ -1,34 +1,49 @@
-"""StableHLO: what XLA compiles, as a versioned file of `jax.export`; reading it takes JAX and nothing of ours."""
+"""StableHLO, the format that XLA compiles, as a versioned file of `jax.export`; only JAX is needed to read it."""
 
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
-from jaxtyping import Float32, UInt8
+from jaxtyping import Array, Float32, PyTree, UInt8
 
+from jaxmnist.augment import normalise
 from jaxmnist.config import Recipe
-from jaxmnist.interop.jaxpr import plain, predictor
-from jaxmnist.models import IMAGE_SHAPE
+from jaxmnist.models import IMAGE_SHAPE, Model
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+"""Platforms that a file is made for."""
 
 
-def to_stablehlo(model: Any, variables: Any, recipe: Recipe) -> bytes:
-    """The file: from uint8 `[batch, 28, 28]` to probabilities, float32 `[batch, 10]`, for any number of images.
+def predictor(
+    apply: Callable[[Array], Array], recipe: Recipe
+) -> Callable[[UInt8[Array, "batch 28 28"]], Float32[Array, "batch classes"]]:
+    """Returns the function from raw images, 0 for ground and 255 for ink, to probabilities.
 
     Args:
-        model: a network of `jaxmnist.models`.
+        apply: maps normalised images to log-probabilities or logits.
+        recipe: the recipe, for its normalisation.
+    """
+    return lambda images: jax.nn.softmax(apply(normalise(images, recipe)))
+
+
+def to_stablehlo(model: Model, variables: PyTree, recipe: Recipe) -> bytes:
+    """Returns a file: from uint8 `[batch, 28, 28]` to probabilities, float32, for any number of images.
+
+    Args:
+        model: the network.
         variables: its weights.
-        recipe: says how images are normalised, which is part of the file.
+        recipe: the recipe; its normalisation is part of the file.
     """
     variables = jax.device_get(variables)
-    function = plain(predictor(lambda images: model.apply(variables, images), recipe))
+    function = predictor(lambda images: model.apply(variables, images), recipe)
     images = jax.ShapeDtypeStruct((*export.symbolic_shape("batch"), *IMAGE_SHAPE[:2]), jnp.uint8)
     return bytes(export.export(jax.jit(function), platforms=PLATFORMS)(images).serialize())
 
 
-def run_stablehlo(file: bytes, images: UInt8[np.ndarray, "batch 28 28"]) -> Float32[np.ndarray, "batch 10"]:
-    """What JAX computes from the contents of such a file."""
+def run_stablehlo(
+    file: bytes, images: UInt8[np.ndarray, "batch 28 28"]
+) -> Float32[np.ndarray, "batch classes"]:
+    """Returns the probabilities that JAX computes from the contents of such a file."""
     return np.asarray(export.deserialize(bytearray(file)).call(images))

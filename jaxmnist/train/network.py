@@ -1,34 +1,42 @@
-"""Inference: a network that is ready for use, wherever its weights come from, and what it says of images."""
+"""A trained network in use: module, weights, and the normalisation of its images."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Float32, Int32, PyTree, UInt8
 
 from jaxmnist.config import Recipe
 from jaxmnist.config.run import RunConfig
+from jaxmnist.models import Model
 from jaxmnist.runtime.devices import Device
 from jaxmnist.train.jit import EVAL_BATCH, build_programs
 
 
 class Network(NamedTuple):
-    """A network with its weights, of a run (`jaxmnist.runs`) or of a file (`jaxmnist.runs.weights`)."""
+    """A network with its weights, from a run folder (`jaxmnist.runs`) or a weights file (`jaxmnist.runs.weights`)."""
 
     arch: str
-    model: Any
-    """The linen module of that arch."""
+    """Its name."""
+    model: Model
+    """Its module."""
     recipe: Recipe
-    """Decides the normalisation, and the augmentation where one is asked for."""
-    variables: Any
-    """What the module applies, `params` and `batch_stats`, on the device."""
+    """The recipe, for its normalisation and augmentation."""
+    variables: PyTree
+    """The variables `params` and `batch_stats`, on the device."""
     device: Device
+    """The device to compute on."""
     config: RunConfig | None = None
-    """The run that trained it; None where that is not known."""
+    """Configuration of its run; None for a weights file."""
     epoch: int | None = None
-    """Epoch at whose end the weights were saved; None in the middle of one, or where that is not known."""
+    """Epoch at whose end the weights were saved; None in the middle of one and for a weights file."""
     step: int | None = None
-    """Steps that made the weights; None where that is not known."""
+    """Training steps of the weights; None for a weights file."""
+
+    @property
+    def when(self) -> str:
+        """Age of the weights of a run: `epoch 3`, or `step 1500` in the middle of an epoch."""
+        return f"step {self.step}" if self.epoch is None else f"epoch {self.epoch}"
 
     def predict(
         self, images: UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"]

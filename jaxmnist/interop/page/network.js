@@ -44,12 +44,13 @@ class Network {
 
 const OPERATIONS = {
   conv: convolution,
-  dot: (step, result, shape, [x, y]) => () => {
-    const width = shape[1];
-    for (let j = 0; j < width; j++) {
-      let sum = 0;
-      for (let i = 0; i < x.length; i++) sum += x[i] * y[i * width + j];
-      result[j] = sum;
+  dot: (step, result, shape, [x, y], [, [depth, width]]) => () => {
+    for (let row = 0; row * depth < x.length; row++) {
+      for (let j = 0; j < width; j++) {
+        let sum = 0;
+        for (let i = 0; i < depth; i++) sum += x[row * depth + i] * y[i * width + j];
+        result[row * width + j] = sum;
+      }
     }
   },
 

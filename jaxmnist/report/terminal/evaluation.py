@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxmnist.inference.evaluate import Evaluation
+from jaxmnist.models import arch_title
 from jaxmnist.report.terminal import print_warning_box
 from jaxmnist.train.network import Network
 
@@ -61,12 +62,11 @@ def describe_network(network: Network, path: Path, checkpoint: str) -> str:
     Returns:
         Arch and recipe; then dataset, seed and epoch of its run, or the name of its weights file.
     """
-    phrase = f"{network.arch}, recipe {network.recipe.name}"
+    phrase = f"{arch_title(network.arch)}, recipe {network.recipe.name}"
     if network.config is None:
         return f"{phrase}, weights of {path.name}"
-    when = f"step {network.step}" if network.epoch is None else f"epoch {network.epoch}"
-    config = network.config
-    return f"{phrase}, trained on {config.dataset}, seed {config.seed}, {when} ({checkpoint} checkpoint)"
+    run = f"trained on {network.config.dataset}, seed {network.config.seed}, {network.when}"
+    return f"{phrase}, {run} ({checkpoint} checkpoint)"
 
 
 def describe_split(evaluation: Evaluation) -> str:
