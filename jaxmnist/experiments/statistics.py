@@ -1,7 +1,7 @@
 """Statistics of a training repeated over seeds, and of the difference between two trainings.
 
-A seed is one draw from the outcomes of a recipe, so the interval of a mean is Student's t over seeds: it bounds the mean
-over all seeds, on the same images. For the uncertainty that the choice of images adds see `over_images`.
+A seed is one draw from the outcomes of a recipe, so the interval of a mean is Student's t over seeds: it bounds the
+mean over all seeds, on the same images. For the uncertainty that the choice of images adds see `over_images`.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Studies: the same figures however often they are interrupted, an honest summary, and their comparison."""
+"""Studies: equal figures with and without interruptions, an honest summary, and the comparison."""
 
 import dataclasses
 import io
@@ -19,7 +19,7 @@ from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.data.splits import SelectOn
 from jaxmnist.errors import UsageError
-from jaxmnist.experiments.study.compare import compare_studies, compare_with_first
+from jaxmnist.experiments.study.compare import compare_studies
 from jaxmnist.experiments.study.folder import (
     PREDICTIONS,
     open_study,
@@ -30,7 +30,7 @@ from jaxmnist.experiments.study.folder import (
     write_predictions,
     write_results,
 )
-from jaxmnist.experiments.study.loop import train_seeds
+from jaxmnist.experiments.study.jobs import Job, train_jobs
 from jaxmnist.experiments.study.together import train_together
 from jaxmnist.report.plots.study import save_study_pictures
 from jaxmnist.report.terminal import study as report
@@ -45,11 +45,11 @@ RECIPE = Recipe(
 
 
 class Killed(BaseException):
-    """Nobody catches it: what is on the disk is all that is left."""
+    """An exception that nothing catches, so that only the files remain."""
 
 
 class Watcher:
-    """Notes finished seeds, and may kill the study at the beginning of an epoch."""
+    """Records finished seeds, and may kill the study at the start of an epoch."""
 
     def __init__(self, kill_at=None):
         self.finished, self.kill_at = [], kill_at
@@ -83,7 +83,7 @@ def make(tmp_path_factory, digits):
 
 @pytest.fixture(scope="module")
 def whole(make, digits):
-    """A study of two seeds, on val, that nobody disturbed."""
+    """A study of two seeds, on val, trained without interruption."""
     study = make("whole")
     assert train(study, [1, 2], digits) == [1, 2]
     return study
@@ -91,7 +91,7 @@ def whole(make, digits):
 
 def train(study, seeds, digits, kill_at=None):
     watcher = Watcher(kill_at)
-    train_seeds(study, seeds, digits, DEVICE, [watcher], {})
+    train_jobs([Job(study, seed, [watcher]) for seed in seeds], digits, DEVICE, {})
     return watcher.finished
 
 
@@ -145,7 +145,8 @@ def test_predictions_are_those_of_the_last_epoch_s_averaged_weights(whole, digit
 
 
 def test_a_study_on_val_says_nothing_of_the_test_images(whole):
-    figures = write_results(whole, read_seeds(whole), 10.0)
+    figures = summary(whole, read_seeds(whole), 10.0)
+    write_results(whole, read_seeds(whole), figures)
     assert (figures["split"], figures["last_epoch"]["count"]) == ("val", 2)
     for name in ("results.jsonl", "summary.json"):
         assert "test" not in (whole.folder / name).read_text()
@@ -164,7 +165,7 @@ def test_a_folder_is_one_study(make):
 
 
 def invent(study, correct, labels):
-    """Finished seeds with so many correct predictions each, as their files would tell it."""
+    """Writes the files of finished seeds with given numbers of correct predictions."""
     for seed, count in correct.items():
         accuracy = 100.0 * count / len(labels)
         study.run(seed).mkdir()
@@ -174,46 +175,38 @@ def invent(study, correct, labels):
         write_predictions(study, seed, np.where(np.arange(len(labels)) < count, labels, 10), labels)
 
 
-def test_studies_are_compared_over_seeds_and_over_images(make, digits):
-    labels = digits.test_labels
-    first, second = make("first", "last"), make("second", "last", learning_rate=0.1)
-    invent(first, {1: 290, 2: 280}, labels)
-    invent(second, {1: 270, 2: 270, 3: 276}, labels)
-    compared = compare_studies(first, second)
-    assert compared["differences"]["between_seeds"]["mean"] == pytest.approx(100 * (285 - 272) / 297)
-    assert compared["differences"]["over_images"]["mean"] == pytest.approx(100 * (285 - 272) / 297)
-    assert compared["differences"]["over_images"]["count"] == 20
-    # Of the seeds that both have.
-    assert compared["differences"]["by_seed"]["mean"] == pytest.approx(100 * 15 / 297)
-    assert [study["seeds"] for study in compared["studies"]] == [[1, 2], [1, 2, 3]]
-
-
-def test_more_than_two_studies_are_held_against_the_first(make, whole, digits):
+def test_studies_are_compared_with_the_first_over_seeds_and_over_images(make, whole, digits):
     labels = digits.test_labels
     studies = [make(f"rung {rate}", "last", learning_rate=rate) for rate in (0.11, 0.12, 0.13)]
-    for study, right in zip(studies, ((290, 280), (270, 272), (285, 285)), strict=True):
-        invent(study, dict(enumerate(right, 1)), labels)
-    compared = compare_with_first(studies)
+    for study, correct in zip(studies, ((290, 280), (270, 270, 276), (285, 285)), strict=True):
+        invent(study, dict(enumerate(correct, 1)), labels)
+    compared = compare_studies(studies)
     first, second, third = compared["studies"]
-    assert (compared["split"], first["difference"]) == ("test", None)
-    assert second["difference"]["mean"] == pytest.approx(100 * (271 - 285) / 297)
-    assert second["difference"] == compare_studies(studies[1], studies[0])["differences"]["between_seeds"]
+    assert (compared["split"], first["difference"], first["differences"]) == ("test", None, {})
+    assert [study["seeds"] for study in compared["studies"]] == [[1, 2], [1, 2, 3], [1, 2]]
+    differences = second["differences"]
+    assert second["difference"] == differences["between_seeds"]
+    assert second["difference"]["mean"] == pytest.approx(100 * (272 - 285) / 297)
+    assert differences["over_images"]["mean"] == pytest.approx(100 * (272 - 285) / 297)
+    assert differences["over_images"]["count"] == 20
+    # Seed 3 has no partner in the first study.
+    assert differences["by_seed"]["mean"] == pytest.approx(-100 * 15 / 297)
     assert third["accuracies"] == [pytest.approx(100 * 285 / 297)] * 2
     assert third["difference"]["mean"] == pytest.approx(0)
-    # Studies that were really trained have losses as well.
-    trained = compare_with_first([whole, whole, whole])["studies"][2]["last_loss"]
+    # Trained studies have losses as well.
+    trained = compare_studies([whole, whole])["studies"][1]["last_loss"]
     rows = [read_metrics(whole.run(seed)) for seed in (1, 2)]
     assert trained["mean"] == pytest.approx(np.mean([row[-1]["val_loss"] for row in rows]))
 
     with pytest.raises(UsageError, match=r"is judged on test and .* on val"):
-        compare_with_first([*studies, whole])
+        compare_studies([*studies, whole])
 
 
-def test_the_comparison_of_several_studies_is_printed_and_kept(make, digits, tmp_path, monkeypatch, capsys):
+def test_the_comparison_of_studies_is_printed_and_kept(make, digits, tmp_path, monkeypatch, capsys):
     names = [f"step {rate}" for rate in (0.11, 0.12, 0.13)]
     studies = [make(name, "last", learning_rate=float(name.split()[1])) for name in names]
-    for study, right in zip(studies, ((290, 280), (270, 272), (285, 285)), strict=True):
-        invent(study, dict(enumerate(right, 1)), digits.test_labels)
+    for study, correct in zip(studies, ((290, 280), (270, 272), (285, 285)), strict=True):
+        invent(study, dict(enumerate(correct, 1)), digits.test_labels)
     folders = [study.folder for study in studies]
 
     def call(*arguments):
@@ -227,16 +220,20 @@ def test_the_comparison_of_several_studies_is_printed_and_kept(make, digits, tmp
     assert (code, line.split()[3]) == (0, f"{100 * 271 / 297:.3f}")
     assert f"{100 * -14 / 297:+.3f} ± " in line
     kept = json.loads((tmp_path / "kept" / "comparison.json").read_text())
-    assert kept == compare_with_first([read_study(folder) for folder in folders])
+    assert kept == compare_studies([read_study(folder) for folder in folders])
     assert (tmp_path / "kept" / "comparison.png").stat().st_size > 10_000
     _, out, _ = call(*folders, "--json")
     assert json.loads(out) == kept
+    # Two studies get the other tests as well.
+    _, out, _ = call(*folders[:2])
+    (line,) = [line for line in out.splitlines() if "paired t" in line]
+    assert "2 pairs" in line
+    assert f"{100 * -14 / 297:+.3f}" in line
 
     (tmp_path / "file").touch()
     for arguments, sentence in (
-        ((*folders, "--out", tmp_path / "file"), "cannot be written to"),
-        (folders[:1], "names one study; name what to compare it with, too."),
-        ((*folders[:2], "--out", tmp_path / "two"), "leave it out for two."),
+        ((*folders, "--out", tmp_path / "file"), "cannot be written (File exists); name another folder."),
+        (folders[:1], "names one study; name another one to compare it with."),
     ):
         code, _, message = call(*arguments)
         assert (code, message.count("\n")) == (2, 1)
@@ -245,9 +242,9 @@ def test_the_comparison_of_several_studies_is_printed_and_kept(make, digits, tmp
 
 def test_studies_that_cannot_be_compared_are_refused(make, whole):
     with pytest.raises(UsageError, match=r"is judged on val and .* on test; compare studies with the same"):
-        compare_studies(whole, make("third", "last"))
+        compare_studies([whole, make("third", "last")])
     with pytest.raises(UsageError, match=r"has no finished seed"):
-        compare_studies(whole, make("fourth"))
+        compare_studies([whole, make("fourth")])
 
 
 @pytest.mark.slow
@@ -261,23 +258,23 @@ def test_with_folds_each_seed_is_judged_by_images_of_its_own(make, whole, digits
         row = read_metrics(study.run(seed))[-1]
         assert ((predictions == labels).sum(), third) == (row["val_correct"], row["val_examples"])
         assert row["step"] == 2 * -(-(len(digits.train_labels) - third) // 64)
-    compared = compare_studies(study, study)["differences"]
-    assert compared["over_images"] is None
-    assert compared["by_seed"]["count"] == 2
-    with pytest.raises(UsageError, match="hold out other images: --folds 3 and None"):
-        compare_studies(study, whole)
+    differences = compare_studies([study, study])["studies"][1]["differences"]
+    assert "over_images" not in differences
+    assert differences["by_seed"]["count"] == 2
+    with pytest.raises(UsageError, match="hold out different images: --folds 3 and None"):
+        compare_studies([study, whole])
 
 
-def test_with_folds_studies_are_held_against_the_first_seed_by_seed(make, digits):
+def test_with_folds_studies_are_compared_with_the_first_seed_by_seed(make, digits):
     third = len(digits.train_labels) // 3
     studies = [make(f"three parts at {rate}", folds=3, learning_rate=rate) for rate in (0.11, 0.12)]
-    for study, right in zip(studies, ((300, 340, 380), (304, 345, 386)), strict=True):
-        invent(study, dict(enumerate(right, 1)), digits.train_labels[:third])
-    compared = compare_with_first(studies)
+    for study, correct in zip(studies, ((300, 340, 380), (304, 345, 386)), strict=True):
+        invent(study, dict(enumerate(correct, 1)), digits.train_labels[:third])
+    compared = compare_studies(studies)
     _, better = compared["studies"]
     assert compared["paired"]
     assert better["difference"]["mean"] == pytest.approx(100 * 5 / third)
-    # Far less than by which seeds differ within a study.
+    # A much smaller difference than between the seeds of a study.
     assert better["difference"]["low"] > 0
 
 
@@ -324,7 +321,7 @@ def test_the_command_trains_in_processes_as_in_one_and_goes_on_after_a_kill(tmp_
 def test_a_study_in_the_terminal_has_its_statistics_and_no_test_figure_with_val(whole):
     results = read_seeds(whole)
     console = Console(width=100, file=io.StringIO(), highlight=False)
-    report.print_study(console, write_results(whole, results, 10.0), [])
+    report.print_study(console, summary(whole, results, 10.0), [])
     text = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     values = [result.last for result in results]
     assert f"last epoch {np.mean(values):.3f}" in " ".join(text.split())

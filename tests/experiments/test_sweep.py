@@ -1,4 +1,4 @@
-"""Sweeps: members that follow from what was asked for, each trained once, ranked without a look at the test images."""
+"""Sweeps: reproducible members, each trained once, and a ranking that does not look at the test images."""
 
 import dataclasses
 import json
@@ -20,11 +20,11 @@ from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError, UsageError
 from jaxmnist.experiments.study.folder import STUDY, write_divergence, write_predictions
-from jaxmnist.experiments.study.jobs import Settings, train_jobs
+from jaxmnist.experiments.study.jobs import train_jobs
 from jaxmnist.experiments.sweep.axes import parse_axes, swept_types
 from jaxmnist.experiments.sweep.folder import Plan, open_sweep, read_sweep
 from jaxmnist.experiments.sweep.halving import Rung, plan_rungs, promoted
-from jaxmnist.experiments.sweep.loop import Shard, train_sweep, train_trials
+from jaxmnist.experiments.sweep.loop import train_sweep, train_trials
 from jaxmnist.experiments.sweep.members import (
     Member,
     corner_members,
@@ -45,11 +45,11 @@ RANDOM = ("learning_rate=log:0.01:1", "augmentation.rotation=5:15", "batch_size=
 
 
 class Killed(BaseException):
-    """Nobody catches it: what is on the disk is all that is left."""
+    """An exception that nothing catches, so that only the files remain."""
 
 
 class Watcher:
-    """Notes which seeds are trained, and may kill the sweep at the beginning of one."""
+    """Records the seeds that are trained, and may kill the sweep at the start of one."""
 
     def __init__(self, kill_at=None):
         self.begun, self.finished, self.kill_at = [], [], kill_at
@@ -120,8 +120,7 @@ def make(tmp_path, digits, monkeypatch):
 
 
 def trainer(digits):
-    settings = Settings(None, False, False, note_divergence=True)
-    return lambda jobs, count: train_jobs(jobs, digits, DEVICE, {}, settings)
+    return lambda jobs, count: train_jobs(jobs, digits, DEVICE, {}, note_divergence=True)
 
 
 def tell_all(callbacks, seed, kind, epoch):
@@ -130,7 +129,7 @@ def tell_all(callbacks, seed, kind, epoch):
 
 
 def invented(score):
-    """A trainer that writes what finished seeds leave behind; `score` says how good a configuration is."""
+    """Makes a trainer that only writes the files of finished seeds, with the accuracy that `score` gives."""
 
     def train(jobs, count):
         for study, seed, callbacks in jobs:
@@ -193,18 +192,18 @@ def test_the_first_members_of_seed_0_stay_what_they_are():
 @pytest.mark.parametrize(
     ("over", "message"),
     [
-        ("learningrate=1", r"no field 'learningrate' \(did you mean 'learning_rate'\?\)"),
+        ("learningrate=1", r"no recipe field 'learningrate' \(did you mean 'learning_rate'\?\)"),
         ("augmentation.rotatoin=1", r"did you mean 'augmentation\.rotation'\?"),
         ("schedule=one_cycle", r"--over schedule has parts; name one of schedule\.kind, "),
-        ("name=a,b", r"there is no field 'name'"),
+        ("name=a,b", r"--over name is chosen with --recipe"),
         ("learning_rate", r"--over learning_rate has no values; write learning_rate=A,B,C"),
         ("learning_rate=0.1,", r"learning_rate=0\.1, has an empty value"),
         ("learning_rate=0.1,1e-1", r"has 0\.1 twice"),
         ("learning_rate=0.2:0.2", r"is an empty range"),
-        ("learning_rate=0.1:many", r"the end 'many', which is no number"),
+        ("learning_rate=0.1:many", r"the end 'many', which is not a number"),
         ("learning_rate=log:0:1", r"begins at 0, which has no logarithm"),
-        ("optimizer=1:2", r"is a range, and optimizer is no number"),
-        ("epochs=1:2.5", r"ends that are not whole, and epochs is a whole number"),
+        ("optimizer=1:2", r"is a range, but optimizer is not a number"),
+        ("epochs=1:2.5", r"has fractions as ends, but epochs is whole"),
         ("learning_rate=[1]", r"has the value \[1\]; give numbers, words"),
     ],
 )
@@ -214,11 +213,11 @@ def test_an_axis_that_says_nothing_sensible_is_refused_by_its_name(over, message
 
 
 def test_a_field_is_swept_once_and_a_range_has_no_grid_and_no_more_members_than_differ():
-    with pytest.raises(UsageError, match=r"--over names epochs twice"):
+    with pytest.raises(UsageError, match=r"--over gives epochs twice"):
         parse_axes(["epochs=1", "epochs=2"])
-    with pytest.raises(UsageError, match=r"is a range, which has no grid; list its values, or add --random"):
+    with pytest.raises(UsageError, match=r"is a range, which has no grid; list values, or add --random"):
         grid_members(parse_axes(["dropout=0:0.5"]))
-    with pytest.raises(UsageError, match=r"--random 7 asks for more members than the 6 that differ"):
+    with pytest.raises(UsageError, match=r"--random 7 asks for more than the 6 different members"):
         random_members(parse_axes(["epochs=1:3", "nesterov=true,false"]), 7, 0)
     with pytest.raises(UsageError, match=r"the grid has 1,000,000 members"):
         grid_members(
@@ -235,13 +234,11 @@ def test_a_member_changes_its_fields_of_the_base_of_its_arch_and_is_named_where_
     published = get_recipe("dilated")
     assert published.plateau is not None
     plateau = dataclasses.replace(published.plateau, patience=4)
-    changed = {"plateau": plateau, "learning_rate": 1.0, "name": "dilated-modified"}
-    assert config == dataclasses.replace(
-        bases["dilated"], recipe=dataclasses.replace(published, **changed), dropout=0.0
-    )
+    changed = {"plateau": plateau, "learning_rate": 1.0, "dropout": 0.0, "name": "dilated-modified"}
+    assert config == dataclasses.replace(bases["dilated"], recipe=dataclasses.replace(published, **changed))
     assert member_config(Member(2, {"arch": "second"}), bases) == bases["second"]
     for member, message in (
-        (Member(3, {"dropout": 1.5}), r"member 003-dropout=1\.5 is impossible: dropout is 1\.5"),
+        (Member(3, {"dropout": 1.5}), r"member 003-dropout=1\.5 is impossible: recipe .* has dropout=1\.5"),
         (Member(4, {"epochs": 1.5}), r"member 004-epochs=1\.5 is impossible: recipe\.epochs is 1\.5"),
         (Member(5, {"nesterov": True, "optimizer": "adam"}), r"nesterov=true-optimizer=adam is impossible"),
     ):
@@ -283,7 +280,7 @@ def test_a_sweep_killed_in_a_member_goes_on_and_trains_each_seed_of_each_member_
     # What diverged is not tried again.
     train_sweep(sweep, trainer(digits), *(third := Watcher()).reporting)
     assert third.finished == []
-    figures = write_table(sweep, results)
+    figures, _ = write_table(sweep, results)
     assert figures["best"]["last_epoch"]["mean"] == max(result.score or 0 for result in results)
     assert figures["diverged"] == ["002-learning_rate=1e+30"]
     for name in ("results.jsonl", "summary.json"):
@@ -342,9 +339,7 @@ def test_shards_are_all_members_and_none_is_in_two(make):
     sweep = make(["learning_rate=0.1,0.2,0.3,0.4,0.5"])
     parts = []
     for index in range(3):
-        train_sweep(
-            sweep, invented(lambda config, seed: 90.0), *(watcher := Watcher()).reporting, Shard(index, 3)
-        )
+        train_sweep(sweep, invented(lambda config, seed: 90.0), *(watcher := Watcher()).reporting, (index, 3))
         parts.append([number for _, number, _ in watcher.finished])
     assert parts == [[3], [1, 4], [2, 5]]
     assert len(read_results(sweep)) == 5
@@ -353,7 +348,9 @@ def test_shards_are_all_members_and_none_is_in_two(make):
 def score_of(config, seed):
     """Highest at 0.3 with dropout 0.1; diverges beyond 0.9."""
     rate = config.recipe.learning_rate
-    return None if rate > 0.9 else 90 - 20 * abs(rate - 0.3) + 10 * (config.dropout == 0.1) + 0.1 * seed
+    return (
+        None if rate > 0.9 else 90 - 20 * abs(rate - 0.3) + 10 * (config.recipe.dropout == 0.1) + 0.1 * seed
+    )
 
 
 TRIALS = ("learning_rate=log:0.01:1", "dropout=0.0,0.1")
@@ -411,7 +408,7 @@ def test_without_optuna_the_error_says_how_to_get_it(call, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "a sweep needs what to try; add --over"),
+        ((), "a sweep needs values to try; add --over"),
         (("--over", "momentun=0.1"), "did you mean 'momentum'"),
         (("--over", "learning_rate=-1"), "member 001-learning_rate=-1 is impossible: recipe 'second-"),
         (("--over", "learning_rate=-1:1", "--optuna", "2"), "member 001-learning_rate=-1.0 is impossible"),
@@ -457,7 +454,7 @@ def test_the_table_of_a_folder_is_collected_with_a_picture_and_in_json(make, cal
 
 
 def finished_runs(folder):
-    """When each finished training was written."""
+    """Returns the time at which each finished training was written."""
     return {str(path.parent): path.stat().st_mtime_ns for path in folder.glob("*/s*/predictions.npz")}
 
 

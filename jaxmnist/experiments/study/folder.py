@@ -1,8 +1,8 @@
-"""The study folder: what is in it, and what it says.
+"""The study folder: its files, and the figures in them.
 
-study.json      what all seeds share: arch, recipe, dataset, selection; and where it ran
-s<seed>/        an ordinary run for each seed, without its checkpoints once it is finished; in a sweep one that
-                diverged has a diverged.json
+study.json      the configuration that all seeds share, and the environment
+s<seed>/        an ordinary run for each seed, without checkpoints once it is finished; a sweep adds diverged.json to
+                a run that diverged
 results.jsonl   a line per finished seed
 summary.json    the statistics
 plots/          pictures of them
@@ -24,7 +24,7 @@ from jaxtyping import UInt8
 
 from jaxmnist.config.parsing import read_json
 from jaxmnist.config.run import RunConfig
-from jaxmnist.errors import CheckpointError, StorageError, UsageError
+from jaxmnist.errors import CheckpointError, StorageError, UsageError, writing
 from jaxmnist.experiments.statistics import share_settled, summarise
 from jaxmnist.runs.folder import METRICS, RESULTS, config_of, read_metrics, write_json
 from jaxmnist.runtime.files import write_atomically
@@ -36,53 +36,57 @@ _RUN = re.compile(r"s(\d+)")
 
 
 class Study(NamedTuple):
-    """A study's folder, and the configuration that all its seeds share, in which `seed` says nothing."""
+    """A study's folder, and the configuration that all its seeds share; `seed` in it means nothing."""
 
     folder: Path
     config: RunConfig
 
     @property
     def split(self) -> str:
-        """The split whose figures count: `val` where it selects, so that a choice between studies sees no test
-        image, otherwise `test`."""
+        """The split to report: `val` if it selects, so a choice between studies sees no test image, else `test`."""
         return "val" if self.config.select_on == "val" else "test"
 
     def run(self, seed: int) -> Path:
-        """The run folder of a seed."""
+        """Returns the run folder of a seed."""
         return self.folder / f"s{seed}"
+
+    def seed_config(self, seed: int) -> RunConfig:
+        """Returns the configuration of a seed's run."""
+        return dataclasses.replace(self.config, seed=seed)
 
 
 @dataclasses.dataclass(frozen=True)
 class SeedResult:
-    """What counts of a finished seed. Accuracies are percentages on the study's split, as seen in evaluation."""
+    """Figures of a finished seed. Accuracies are percentages on the study's split."""
 
     seed: int
     accuracies: tuple[float, ...]
-    """After each epoch."""
+    """Accuracy after each epoch."""
     seconds: float
     parameters: int
     plain_last: float | None = None
-    """In the last epoch without the averaging of weights, where there is one."""
+    """Accuracy of the last epoch without averaging of weights, if the recipe averages."""
     last_loss: float | None = None
-    """In the last epoch."""
+    """Loss of the last epoch."""
 
     @property
     def last(self) -> float:
-        """In the last epoch."""
+        """Accuracy of the last epoch."""
         return self.accuracies[-1]
 
     @property
     def last_five(self) -> float:
-        """Mean of the last five epochs."""
+        """Mean accuracy of the last five epochs."""
         return statistics.fmean(self.accuracies[-5:])
 
 
 def open_study(folder: Path, config: RunConfig, environment: Mapping[str, Any]) -> Study:
-    """A study in a folder, which is made unless it is there already.
+    """Opens the study in a folder, or begins one.
 
     Raises:
-        UsageError: it cannot be written, or is one of another configuration; the message says what differs.
-        CheckpointError: it is damaged.
+        UsageError: the folder cannot be written, or holds a study of another configuration; the message names the
+            difference.
+        CheckpointError: the study is damaged.
     """
     config = dataclasses.replace(config, seed=0)
     if (folder / STUDY).is_file():
@@ -91,103 +95,76 @@ def open_study(folder: Path, config: RunConfig, environment: Mapping[str, Any]) 
             raise UsageError(
                 f"{folder} is a study of another configuration: {difference}; name another --out."
             )
-        return Study(folder, config)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / STUDY, {**dataclasses.asdict(config), "environment": dict(environment)})
-    except OSError as error:
-        raise UsageError(
-            f"the study folder {folder} cannot be written ({error.strerror}); name another --out."
-        ) from error
+    else:
+        with writing(f"the study folder {folder}", "name another --out"):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / STUDY, {**dataclasses.asdict(config), "environment": dict(environment)})
     return Study(folder, config)
 
 
 def read_study(folder: Path) -> Study:
-    """The study in a folder.
+    """Reads the study in a folder.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
     if not (folder / STUDY).is_file():
         raise CheckpointError(f"{folder} is not a study: it has no {STUDY}; give a folder that study made.")
-    with _damage_named(folder / STUDY):
+    with _naming_damage(folder / STUDY):
         return Study(folder, config_of(read_json(folder / STUDY)))
 
 
 def is_finished(study: Study, seed: int) -> bool:
-    """Whether a seed is trained and its predictions are written."""
+    """Returns True if a seed is trained and its predictions are written."""
     run = study.run(seed)
     return (run / RESULTS).is_file() and (run / PREDICTIONS).is_file()
 
 
 def is_closed(study: Study, seed: int) -> bool:
-    """Whether there is nothing left to train of a seed: it is finished, or has been noted as diverged."""
+    """Returns True if there is nothing left to train: the seed is finished, or recorded as diverged."""
     return is_finished(study, seed) or (study.run(seed) / DIVERGED).is_file()
 
 
 def write_divergence(study: Study, seed: int, reason: str) -> None:
-    """Notes that a seed diverged, so that it is not trained again.
+    """Records that a seed diverged, so that it is not trained again.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the file cannot be written.
     """
-    try:
-        write_json(study.run(seed) / DIVERGED, {"seed": seed, "reason": reason})
-    except OSError as error:
-        message = f"{study.run(seed) / DIVERGED} cannot be written ({error.strerror}); make room."
-        raise StorageError(message) from error
+    path = study.run(seed) / DIVERGED
+    with writing(path, "make room and give the same command again", StorageError):
+        write_json(path, {"seed": seed, "reason": reason})
 
 
 def read_divergences(study: Study) -> list[int]:
-    """The seeds that have been noted as diverged."""
-    return sorted(
-        seed for seed in _seeds_begun(study) if is_closed(study, seed) and not is_finished(study, seed)
-    )
+    """Returns the seeds that are recorded as diverged."""
+    return [seed for seed in _seeds_begun(study) if is_closed(study, seed) and not is_finished(study, seed)]
 
 
 def read_seeds(study: Study) -> list[SeedResult]:
-    """The finished seeds, by their number.
+    """Reads the finished seeds, in ascending order.
 
     Raises:
-        CheckpointError: files of one are damaged.
+        CheckpointError: files of a seed are damaged.
     """
-    return [read_seed(study, seed) for seed in _seeds_begun(study) if is_finished(study, seed)]
-
-
-def read_seed(study: Study, seed: int) -> SeedResult:
-    """A finished seed.
-
-    Raises:
-        CheckpointError: its files are damaged.
-    """
-    run = study.run(seed)
-    with _damage_named(run / METRICS):
-        rows = read_metrics(run)
-        accuracies = tuple(float(row[f"{study.split}_accuracy"]) for row in rows)
-        plain = rows[-1].get(f"plain_{study.split}_accuracy")
-        loss = rows[-1].get(f"{study.split}_loss")
-        if len(rows) != study.config.recipe.epochs or not all(map(math.isfinite, accuracies)):
-            raise ValueError(f"{len(rows)} epochs")
-    with _damage_named(run / RESULTS):
-        results = json.loads((run / RESULTS).read_text())
-        seconds, parameters = float(results["seconds"]), int(results["parameters"])
-        return SeedResult(seed, accuracies, seconds, parameters, plain, loss)
+    return [_read_seed(study, seed) for seed in _seeds_begun(study) if is_finished(study, seed)]
 
 
 def write_predictions(study: Study, seed: int, predictions: np.ndarray, labels: np.ndarray) -> None:
-    """Keeps what the last epoch's network makes of each image of the study's split, and the labels.
+    """Writes the last epoch's predictions for each image of the study's split, and the labels.
 
     Raises:
-        StorageError, OSError: they cannot be written.
+        StorageError: the file cannot be written.
     """
-    content = io.BytesIO()
+    path, content = study.run(seed) / PREDICTIONS, io.BytesIO()
     arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
     np.savez_compressed(content, allow_pickle=False, **arrays)
-    write_atomically(study.run(seed) / PREDICTIONS, content.getvalue())
+    with writing(path, "make room and give the same command again", StorageError):
+        write_atomically(path, content.getvalue())
 
 
 def read_predictions(study: Study, seed: int) -> tuple[UInt8[np.ndarray, " n"], UInt8[np.ndarray, " n"]]:
-    """Predictions and labels of a finished seed, image by image.
+    """Reads predictions and labels of a finished seed, image by image.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -196,21 +173,25 @@ def read_predictions(study: Study, seed: int) -> tuple[UInt8[np.ndarray, " n"], 
     try:
         with np.load(path, allow_pickle=False) as arrays:
             predictions, labels = arrays["predictions"], arrays["labels"]
+        if predictions.shape != labels.shape or predictions.dtype != np.uint8 or predictions.ndim != 1:
+            raise ValueError(f"{predictions.dtype} of shape {predictions.shape}")
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds
         raise CheckpointError(f"{path} is damaged ({error}); delete it and train the seed again.") from error
-    if predictions.shape != labels.shape or predictions.dtype != np.uint8 or predictions.ndim != 1:
-        raise CheckpointError(f"{path} is damaged; delete it and train the seed again.")
     return predictions, labels
 
 
 def summary(study: Study, results: Sequence[SeedResult], threshold: float) -> dict[str, Any]:
-    """The contents of `summary.json`; with `select_on="val"` there is no figure of the test images in it.
+    """Computes the contents of `summary.json`; with `select_on="val"` they hold no figure of the test images.
 
     Args:
         study: the study.
         results: finished seeds, at least one.
-        threshold: percentage that the last five epochs of a seed are held against.
+        threshold: percentage that the last five epochs of a seed have to reach to count as settled.
     """
+
+    def over_seeds(values: list[float]) -> dict[str, Any]:
+        return dataclasses.asdict(summarise(values))
+
     config, plain = study.config, [result.plain_last for result in results if result.plain_last is not None]
     return {
         "arch": config.arch,
@@ -222,33 +203,31 @@ def summary(study: Study, results: Sequence[SeedResult], threshold: float) -> di
         "parameters": results[0].parameters,
         "epochs": config.recipe.epochs,
         "seeds": [result.seed for result in results],
-        "last_epoch": dataclasses.asdict(summarise([result.last for result in results])),
-        "last_five_mean": dataclasses.asdict(summarise([result.last_five for result in results])),
-        "plain_last_epoch": dataclasses.asdict(summarise(plain)) if len(plain) == len(results) else None,
+        "last_epoch": over_seeds([result.last for result in results]),
+        "last_five_mean": over_seeds([result.last_five for result in results]),
+        "plain_last_epoch": over_seeds(plain) if len(plain) == len(results) else None,
         "threshold": threshold,
         "share_settled": share_settled([result.accuracies for result in results], threshold),
-        "seconds_per_seed": dataclasses.asdict(summarise([result.seconds for result in results])),
+        "seconds_per_seed": over_seeds([result.seconds for result in results]),
     }
 
 
-def write_results(study: Study, results: Sequence[SeedResult], threshold: float) -> dict[str, Any]:
-    """Writes `results.jsonl` and `summary.json`; returns the latter's contents.
+def write_results(study: Study, results: Sequence[SeedResult], figures: Mapping[str, Any]) -> None:
+    """Writes `results.jsonl`, and the figures of `summary` as `summary.json`.
 
     Raises:
-        OSError: they cannot be written.
+        OSError: a file cannot be written.
     """
     lines = [
         {**dataclasses.asdict(result), "last": result.last, "last_five_mean": result.last_five}
         for result in results
     ]
     write_atomically(study.folder / SEEDS, "".join(json.dumps(line) + "\n" for line in lines))
-    figures = summary(study, results, threshold)
     write_json(study.folder / SUMMARY, figures)
-    return figures
 
 
 def first_difference(present: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str:
-    """Where two configurations differ, in words; nothing where they do not."""
+    """Describes the first difference between two configurations; empty if they are equal."""
     for key, value in wanted.items():
         path, now = f"{place}{key}", present.get(key)
         if isinstance(value, Mapping) and isinstance(now, Mapping):
@@ -264,8 +243,23 @@ def _seeds_begun(study: Study) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
+def _read_seed(study: Study, seed: int) -> SeedResult:
+    run = study.run(seed)
+    with _naming_damage(run / METRICS):
+        rows = read_metrics(run)
+        accuracies = tuple(float(row[f"{study.split}_accuracy"]) for row in rows)
+        plain = rows[-1].get(f"plain_{study.split}_accuracy")
+        loss = rows[-1].get(f"{study.split}_loss")
+        if len(rows) != study.config.recipe.epochs or not all(map(math.isfinite, accuracies)):
+            raise ValueError(f"{len(rows)} epochs")
+    with _naming_damage(run / RESULTS):
+        results = json.loads((run / RESULTS).read_text())
+        seconds, parameters = float(results["seconds"]), int(results["parameters"])
+        return SeedResult(seed, accuracies, seconds, parameters, plain, loss)
+
+
 @contextlib.contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def _naming_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, LookupError, TypeError, AttributeError, UsageError) as error:

@@ -1,38 +1,34 @@
-"""Jobs: seeds of one study or of many, and how they are trained one after the other."""
+"""Training of seeds one after the other: each is a run that resumes where it stopped."""
 
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxmnist.data import Dataset
-from jaxmnist.errors import DivergedError, UsageError
-from jaxmnist.experiments.study.folder import Study, write_divergence
-from jaxmnist.experiments.study.loop import close_seed, tell_finished, train_seeds
-from jaxmnist.runs.progress import Callback
+from jaxmnist.errors import DivergedError, InterruptedRunError, UsageError
+from jaxmnist.experiments.study.folder import Study, is_finished, write_divergence, write_predictions
+from jaxmnist.runs.checkpoints import FOLDER
+from jaxmnist.runs.folder import open_run
+from jaxmnist.runs.loop import fit
+from jaxmnist.runs.progress import Callback, Progress
+from jaxmnist.runs.restore import restore_run
 from jaxmnist.runtime.devices import Device
-from jaxmnist.runtime.files import locked
+from jaxmnist.runtime.files import locked, remove_tree
+
+RESUME = "and the same command goes on from there"
 
 SECONDS_TO_STOP = 30.0
-"""After a signal, or after the parent's end: time for a process to save what it trains."""
+"""Time for a process to save its state after a signal, or after the end of its parent."""
 
 
 class Job(NamedTuple):
-    """A seed of a study, and the callbacks for its progress."""
+    """A seed of a study to train, and the callbacks for its progress."""
 
     study: Study
     seed: int
-    callbacks: Sequence[Callback]
-
-
-class Settings(NamedTuple):
-    """What is to be known of all jobs, besides their studies."""
-
-    data_dir: Path | None
-    compile_cache: bool
-    keep_checkpoints: bool
-    note_divergence: bool = False
-    """A seed that diverges is written down as such, and the others go on; otherwise it is an error."""
+    callbacks: Sequence[Callback] = ()
 
 
 def train_jobs(
@@ -40,33 +36,76 @@ def train_jobs(
     dataset: Dataset,
     device: Device,
     environment: Mapping[str, Any],
-    settings: Settings,
+    note_divergence: bool = False,
 ) -> None:
-    """Trains seeds that are not finished, one after the other, as `jaxmnist.experiments.study.loop.train_seeds` does.
+    """Trains the seeds that are not finished, one after the other; seeds of a study share compiled programs.
 
     Args:
-        jobs: what to train; the next one is asked for when the one before it is finished.
-        dataset: what all the studies are about.
-        device: where to compute.
+        jobs: the seeds; the next one is requested when the one before it is finished.
+        dataset: the data of all studies.
+        device: the device to train on.
         environment: as for `jaxmnist.runs.folder.open_run`.
-        settings: for all of them.
+        note_divergence: if True, a seed that diverges is recorded as diverged, and the others go on.
+
+    Raises:
+        InterruptedRunError: SIGINT or SIGTERM arrived; the state of the seed in progress was saved first.
+        JaxmnistError: as for `jaxmnist.runs.loop.fit`.
     """
     for job in jobs:
-        _wait_for_orphans(job.study.run(job.seed))
+        study, seed, callbacks = job
+        run = study.run(seed)
+        _wait_for_orphans(run)
         try:
-            train_seeds(
-                job.study, [job.seed], dataset, device, job.callbacks, environment, settings.keep_checkpoints
-            )
+            if not is_finished(study, seed):
+                open_run(run, study.seed_config(seed), environment)
+                fit(study.seed_config(seed), dataset, run, device, callbacks)
+            finish_job(job, dataset, device)
+        except InterruptedRunError as error:
+            raise InterruptedRunError(error.signum, run, RESUME) from error
         except DivergedError as error:
-            if not settings.note_divergence:
+            if not note_divergence:
                 raise
-            write_divergence(job.study, job.seed, str(error))
-            close_seed(job.study, job.seed, settings.keep_checkpoints)
-            tell_finished(job.study, job.seed, job.callbacks)
+            write_divergence(study, seed, str(error))
+            _close(job)
+
+
+def finish_job(job: Job, dataset: Dataset, device: Device) -> None:
+    """Writes the predictions of a trained seed, deletes its checkpoints, and reports it as finished.
+
+    The predictions are those of the last epoch's network on the study's split. Checkpoints are a hundred times
+    larger than results.
+    """
+    study, seed, _ = job
+    if not is_finished(study, seed):
+        network = restore_run(study.run(seed), "latest", device).network
+        if study.split == "test":
+            images, labels = dataset.test_images, dataset.test_labels
+        else:
+            counts = len(dataset.train_labels), len(dataset.test_labels)
+            indices = study.seed_config(seed).splits(*counts)["val"]
+            images, labels = dataset.train_images[indices], dataset.train_labels[indices]
+        predictions, _ = network.predict(images)
+        write_predictions(study, seed, predictions, labels)
+    _close(job)
+
+
+def _close(job: Job) -> None:
+    study, seed, callbacks = job
+    delete_checkpoints(study, seed)
+    for callback in callbacks:
+        callback(Progress("finished", seed, study.config.recipe.epochs))
+
+
+def delete_checkpoints(study: Study, seed: int) -> None:
+    """Deletes the checkpoints of a seed, also what an interrupted deletion left of them."""
+    checkpoints = study.run(seed) / FOLDER
+    if checkpoints.is_dir():
+        remove_tree(checkpoints)
+    shutil.rmtree(checkpoints.with_name(f"{FOLDER}.removed"), ignore_errors=True)
 
 
 def _wait_for_orphans(run: Path) -> None:
-    """Waits for the child of a killed parent, which saves its state before it ends, to let go of a run."""
+    """Waits until the child of a killed parent, which saves its state before it ends, releases a run."""
     deadline = time.monotonic() + SECONDS_TO_STOP
     while run.is_dir() and time.monotonic() < deadline:
         try:

@@ -1,9 +1,10 @@
-"""Seeds of studies in several processes: each trains one at a time, and gets the next one when that is finished.
+"""Training of seeds in several processes on a CPU: each trains one seed at a time, then gets the next one.
 
-A child reads jobs from its standard input and tells how it goes on its standard output, in lines of JSON. Where the
-input ends while it trains, the parent has been told to end, or is gone: the child saves its state and ends.
+A child reads jobs from its standard input and reports progress on its standard output, in lines of JSON. If its input
+ends while it trains, the parent is ending or gone: the child saves its state and ends.
 """
 
+import asyncio
 import contextlib
 import dataclasses
 import json
@@ -11,169 +12,135 @@ import logging
 import os
 import queue
 import signal
-import subprocess
 import sys
 import threading
 import warnings
+from asyncio.subprocess import PIPE, Process, create_subprocess_exec
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxmnist.errors import InterruptedRunError, JaxmnistError, JaxmnistWarning
 from jaxmnist.experiments.study.folder import is_closed, read_study
-from jaxmnist.experiments.study.jobs import SECONDS_TO_STOP, Job, Settings, train_jobs
-from jaxmnist.experiments.study.loop import GO_ON
+from jaxmnist.experiments.study.jobs import RESUME, SECONDS_TO_STOP, Job, train_jobs
 from jaxmnist.runs.progress import Progress
 from jaxmnist.runtime.signals import StopSignals
 
 
+class Settings(NamedTuple):
+    """Settings of a child process."""
+
+    data_dir: Path | None
+    """Folder with the data, as for `jaxmnist.data.load_dataset`."""
+    compile_cache: bool
+    """True if compiled programs are kept for later processes."""
+    note_divergence: bool = False
+    """As for `train_jobs`."""
+
+
 class ChildError(JaxmnistError):
-    """A child ended with an error; it has said which."""
+    """A child process ended with an error, which it has printed."""
 
     def __init__(self, exit_code: int) -> None:
-        super().__init__("a process that trains seeds ended early, see above; what is finished is kept.")
+        super().__init__("a process that trains seeds ended early, see above; finished seeds are kept.")
         self.exit_code = exit_code
 
 
 def train_in_processes(jobs: Iterable[Job], processes: int, settings: Settings) -> None:
-    """Trains seeds in so many processes on the CPU, whose cores they share out.
+    """Trains seeds in several processes on the CPU, which share its cores.
 
     Args:
-        jobs: what to train; the next one is asked for when a process has nothing to do, so that what it is may
-            depend on what is finished by then. Callbacks are called, and jobs asked for, by one thread at a time.
-        processes: no more than there are jobs.
-        settings: for all of them.
+        jobs: the seeds; the next one is requested when a process is idle, so it may depend on those finished by
+            then. Callbacks are called in the parent.
+        processes: number of processes, at most the number of jobs.
+        settings: settings of all processes.
 
     Raises:
         InterruptedRunError: SIGINT or SIGTERM arrived; the children have saved their states.
-        ChildError: a child failed; the others were ended, their states saved.
-        Exception: what `jobs` or a callback raised.
+        ChildError: a child failed; the others have saved their states and ended.
+        Exception: an exception of `jobs` or of a callback.
     """
-    waiting = _Waiting(jobs)
-    with StopSignals(SECONDS_TO_STOP, f"interrupted, {GO_ON}") as stop:
-        children = [_start(settings, cores) for cores in _shared_cores(processes)]
-        threads = [threading.Thread(target=_drive, args=(child, waiting), daemon=True) for child in children]
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads):
-            for thread in threads:
-                thread.join(0.1)
-            failed = any(child.poll() not in (None, 0) for child in children)
-            if failed or stop.requested is not None:
-                break
+    with StopSignals(SECONDS_TO_STOP, f"interrupted, {RESUME}") as stop:
+        asyncio.run(_Pool(jobs, settings, stop).train(processes))
+
+
+class _Pool:
+    """Child processes, and the jobs that they take from one iterator."""
+
+    def __init__(self, jobs: Iterable[Job], settings: Settings, stop: StopSignals) -> None:
+        self._jobs, self._settings, self._stop = iter(jobs), settings, stop
+        self._is_ending = False
+
+    async def train(self, processes: int) -> None:
+        children = [await self._start(cores) for cores in _shared_cores(processes)]
+        tasks = [asyncio.create_task(self._drive(child)) for child in children]
+        running = set(tasks)
+        while running and not self._is_ending:
+            done, running = await asyncio.wait(running, timeout=0.1, return_when=asyncio.FIRST_EXCEPTION)
+            failed = any(task.exception() is not None for task in done)
+            self._is_ending = failed or self._stop.requested is not None
         for child in children:
-            with contextlib.suppress(OSError):
-                child.stdin.close()  # pyright: ignore[reportOptionalMemberAccess]
-        codes = [child.wait() for child in children]
-        for thread in threads:
-            thread.join()
-        if stop.requested is not None:
-            raise InterruptedRunError(stop.requested, Path(), GO_ON)
-    if waiting.error is not None:
-        raise waiting.error
-    if wrong := [code for code in codes if code not in (0, 128 + signal.SIGTERM)]:
-        raise ChildError(wrong[0] if 0 < wrong[0] < 128 else 1)
-    if not all(is_closed(job.study, job.seed) for job in waiting.taken):
-        raise ChildError(1)
+            _input(child).close()
+        codes = [await child.wait() for child in children]
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        if self._stop.requested is not None:
+            raise InterruptedRunError(self._stop.requested, Path(), RESUME)
+        for error in errors:
+            if error is not None and not isinstance(error, ChildError):
+                raise error
+        if any(errors):
+            wrong = next((code for code in codes if code not in (0, 128 + signal.SIGTERM)), 1)
+            raise ChildError(wrong if 0 < wrong < 128 else 1)
 
+    async def _start(self, cores: set[int] | None) -> Process:
+        code = "from jaxmnist.experiments.study.processes import work; work()"
+        own = os.sched_getaffinity(0) if cores else set()
+        # A child inherits the cores that its parent has at that moment.
+        if cores:
+            os.sched_setaffinity(0, cores)
+        try:
+            return await create_subprocess_exec(
+                *(sys.executable, "-c", code, json.dumps(self._settings, default=str)),
+                stdin=PIPE,
+                stdout=PIPE,
+                # Ctrl-C is for the parent, which ends the children in order.
+                start_new_session=True,
+            )
+        finally:
+            if cores:
+                os.sched_setaffinity(0, own)
 
-class _Waiting:
-    """The jobs, as children take them, and what is told of them. After an error there are no more."""
-
-    def __init__(self, jobs: Iterable[Job]) -> None:
-        self._jobs = iter(jobs)
-        self._lock = threading.Lock()
-        self.taken: list[Job] = []
-        self.error: Exception | None = None
-
-    def take(self) -> Job | None:
-        """The next one; None where there is none."""
-        with self._lock:
-            if self.error is None:
-                try:
-                    self.taken.append(next(self._jobs))
-                    return self.taken[-1]
-                except StopIteration:
-                    pass
-                except Exception as error:
-                    self.error = error
-            return None
-
-    def tell(self, job: Job, progress: Progress) -> None:
-        """Passes on the progress of a child's job."""
-        with self._lock:
-            try:
+    async def _drive(self, child: Process) -> None:
+        """Gives a child one job after the other, and passes on its progress."""
+        assert child.stdout is not None
+        while not self._is_ending and (job := next(self._jobs, None)) is not None:
+            order = {"folder": str(job.study.folder), "seed": job.seed}
+            _input(child).write(f"{json.dumps(order)}\n".encode())
+            async for line in child.stdout:
+                progress = Progress(**json.loads(line))
                 for callback in job.callbacks:
                     callback(progress)
-            except Exception as error:
-                self.error = self.error or error
+                if progress.kind == "finished":
+                    break
+            if not is_closed(job.study, job.seed):
+                raise ChildError(1)
+        _input(child).close()
+
+
+def _input(child: Process) -> asyncio.StreamWriter:
+    assert child.stdin is not None
+    return child.stdin
 
 
 def _shared_cores(processes: int) -> Iterator[set[int] | None]:
-    """The cores of each process; none where the system has no say in that, or there are fewer than processes."""
-    if not hasattr(os, "sched_getaffinity"):
-        yield from [None] * processes
-        return
-    cores = sorted(os.sched_getaffinity(0))
+    """Yields the cores of each process; None if the system cannot assign them or has fewer than processes."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     for index in range(processes):
         yield set(cores[index::processes]) or None
 
 
-def _start(settings: Settings, cores: set[int] | None) -> subprocess.Popen[str]:
-    work = settings._asdict()
-    work["data_dir"] = None if settings.data_dir is None else str(settings.data_dir)
-    code = "from jaxmnist.experiments.study.processes import work; work()"
-    own = os.sched_getaffinity(0) if cores else set()
-    # A child has the cores that its parent has at its start.
-    if cores:
-        os.sched_setaffinity(0, cores)
-    try:
-        child = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            # A Ctrl-C is for the parent, which has the children end in order.
-            start_new_session=True,
-        )
-    finally:
-        if cores:
-            os.sched_setaffinity(0, own)
-    _tell(child, work)
-    return child
-
-
-def _drive(child: subprocess.Popen[str], waiting: _Waiting) -> None:
-    """Hands jobs to a child until there are no more, and passes on what it tells."""
-    with contextlib.suppress(OSError, ValueError):
-        job = _hand_over(child, waiting)
-        for line in child.stdout or ():
-            if job is None:
-                break
-            progress = Progress(**json.loads(line))
-            waiting.tell(job, progress)
-            if progress.kind == "finished":
-                job = _hand_over(child, waiting)
-
-
-def _hand_over(child: subprocess.Popen[str], waiting: _Waiting) -> Job | None:
-    """Gives a child its next job, or ends its input where there is none."""
-    job = waiting.take()
-    if job is None:
-        child.stdin.close()  # pyright: ignore[reportOptionalMemberAccess]
-    else:
-        _tell(child, {"folder": str(job.study.folder), "seed": job.seed})
-    return job
-
-
-def _tell(child: subprocess.Popen[str], value: Any) -> None:
-    stdin: Any = child.stdin
-    stdin.write(json.dumps(value) + "\n")
-    stdin.flush()
-
-
 def work() -> None:
-    """What a child does; ends the process."""
+    """Trains the seeds that the parent asks for, then ends the process."""
     from jaxmnist.data import load_dataset
     from jaxmnist.runs.folder import environment, require_data_of_run
     from jaxmnist.runtime.devices import select_device, use_compile_cache
@@ -181,70 +148,71 @@ def work() -> None:
     logging.getLogger("absl").setLevel(logging.ERROR)
     warnings.simplefilter("always", JaxmnistWarning)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    lines = _Lines()
-    settings, code = Settings(**lines.get()), 0
+    orders, settings, code = _Orders(), Settings(*json.loads(sys.argv[1])), 0
+    data_dir = settings.data_dir and Path(settings.data_dir)
     try:
         device = select_device("cpu")
         if settings.compile_cache:
             use_compile_cache()
         dataset = None
-        while (told := lines.get()) is not None:
-            study = read_study(Path(told["folder"]))
+        while (order := orders.get()) is not None:
+            study, seed = read_study(Path(order["folder"])), order["seed"]
             if dataset is None or dataset.name != study.config.dataset:
-                dataset = load_dataset(study.config.dataset, settings.data_dir)
+                dataset = load_dataset(study.config.dataset, data_dir)
             require_data_of_run(study.config, dataset, study.folder)
-            with lines.busy():
-                job = Job(study, told["seed"], [_tell_parent])
-                train_jobs([job], dataset, device, environment(device), settings)
+            job = Job(study, seed, [_report])
+            with orders.busy():
+                train_jobs([job], dataset, device, environment(device), settings.note_divergence)
             # Only now: the parent may end the input next, which would end a busy process.
-            print(
-                json.dumps({"kind": "finished", "seed": told["seed"], "epoch": study.config.recipe.epochs}),
-                flush=True,
-            )
+            _print(Progress("finished", seed, study.config.recipe.epochs))
     except InterruptedRunError as error:
         code = error.exit_code
     except JaxmnistError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
     sys.stdout.flush()
-    # The reader of the input would keep the process.
+    # The thread that reads the input would keep the process alive.
     os._exit(code)
 
 
-class _Lines:
-    """Lines of standard input as they come; where they end during work, the process is told to end."""
+class _Orders:
+    """Orders from standard input; its end during work sends the process a SIGTERM."""
 
     def __init__(self) -> None:
-        self._values: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._busy = self._ended = False
+        self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._is_busy = self._has_ended = False
         self._lock = threading.Lock()
         threading.Thread(target=self._read, daemon=True).start()
 
-    def get(self) -> Any:
-        return self._values.get()
+    def get(self) -> dict[str, Any] | None:
+        return self._orders.get()
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
         with self._lock:
-            self._busy = True
-            if self._ended:
+            self._is_busy = True
+            if self._has_ended:
                 os.kill(os.getpid(), signal.SIGTERM)
         yield
         with self._lock:
-            self._busy = False
+            self._is_busy = False
 
     def _read(self) -> None:
         for line in sys.stdin:
-            self._values.put(json.loads(line))
+            self._orders.put(json.loads(line))
         with self._lock:
-            self._ended = True
-            self._values.put(None)
-            if self._busy:
+            self._has_ended = True
+            self._orders.put(None)
+            if self._is_busy:
                 os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _tell_parent(progress: Progress) -> None:
-    # The parent learns that a seed is finished when this process is ready for the next one.
+def _report(progress: Progress) -> None:
+    # A seed is reported as finished when the process is ready for the next one.
     if progress.kind != "finished":
-        with contextlib.suppress(OSError):
-            print(json.dumps(dataclasses.asdict(progress)), flush=True)
+        _print(progress)
+
+
+def _print(progress: Progress) -> None:
+    with contextlib.suppress(OSError):
+        print(json.dumps(dataclasses.asdict(progress)), flush=True)

@@ -1,27 +1,29 @@
-"""A study whose seeds train at once, in one program: the way for a device that one seed leaves mostly idle.
+"""Training of several seeds in one program, for a device that a single seed leaves mostly idle.
 
-Between epochs every seed is an ordinary run: it is evaluated, saved and written down as `jaxmnist.runs.loop` does it, and
-can go on by itself. Within an epoch nothing is saved: who is interrupted there repeats it.
+Between epochs every seed is an ordinary run: it is evaluated, saved and logged as by `jaxmnist.runs.loop`, and can
+resume alone. Within an epoch nothing is saved: an interrupted epoch is repeated.
 """
 
 import contextlib
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import PyTree
 
 from jaxmnist import ops, train
 from jaxmnist.config import Recipe
 from jaxmnist.data import Dataset
 from jaxmnist.errors import InterruptedRunError
 from jaxmnist.experiments.study.folder import Study, is_finished
-from jaxmnist.experiments.study.loop import GO_ON, close_seed, predict, seed_config, tell_finished
+from jaxmnist.experiments.study.jobs import RESUME, Job, finish_job
+from jaxmnist.models import Model, arch_word
 from jaxmnist.runs.checkpoints import Checkpoints, Snapshot
 from jaxmnist.runs.epoch import begin, close_epoch, finish, require_converging
 from jaxmnist.runs.folder import open_run
@@ -49,18 +51,14 @@ from jaxmnist.train.loss import Teacher
 
 
 class _Member:
-    """A seed of a group: its run, and where that stands."""
+    """A seed of a group, with the state of its run."""
 
-    def __init__(self, seed: int, session: Session) -> None:
-        self.seed, self.session = seed, session
+    def __init__(self, session: Session) -> None:
+        self.session = session
         self.snapshot, self.rows = begin(session)
 
-    @property
-    def is_within_epoch(self) -> bool:
-        return int(self.snapshot.metrics.examples) > 0
-
     def close(self, snapshot: Snapshot) -> None:
-        """Ends an epoch."""
+        """Evaluates, saves and reports the end of an epoch."""
         self.snapshot = close_epoch(self.session, snapshot, self.rows)
         self.session.tell("epoch", len(self.rows), self.session.batches, row=self.rows[-1])
 
@@ -73,14 +71,27 @@ def train_together(
     callbacks: Sequence[Callback],
     environment: Mapping[str, Any],
     together: int,
-    keep_checkpoints: bool = False,
     team: Team = ALONE,
 ) -> None:
-    """Trains the seeds that are not finished, so many at once; otherwise as `jaxmnist.experiments.study.loop.train_seeds`.
+    """Trains the seeds that are not finished, several at once.
 
-    Figures are those of single runs up to the rounding of float32. The time of an epoch is shared out evenly. On a
-    mesh each part of its axis `seed` trains its share of a group; where a group does not divide, it is filled up
-    with runs that nobody looks at.
+    Figures are those of single runs up to the rounding of float32. The time of an epoch is divided evenly among the
+    seeds. On a mesh each part of the axis `seed` trains its share of a group; a group that does not divide evenly is
+    padded with copies whose results are dropped.
+
+    Args:
+        study: the study.
+        seeds: the seeds.
+        dataset: the data of the study.
+        where: a device, or a mesh of several.
+        callbacks: called with the progress of every seed.
+        environment: as for `jaxmnist.runs.folder.open_run`.
+        together: number of seeds in a group, which trains at once.
+        team: the processes that train together.
+
+    Raises:
+        InterruptedRunError: SIGINT or SIGTERM arrived; the last complete epoch of each seed is saved.
+        JaxmnistError: as for `jaxmnist.runs.loop.fit`.
     """
     todo = team.agree([seed for seed in seeds if not is_finished(study, seed)] if team.is_leader else None)
     for first in range(0, len(todo), together):
@@ -88,11 +99,9 @@ def train_together(
         try:
             _train_group(study, group, dataset, where, callbacks, environment, team)
         except InterruptedRunError as error:
-            raise InterruptedRunError(error.signum, study.folder, GO_ON) from error
+            raise InterruptedRunError(error.signum, study.folder, RESUME) from error
         for seed in group if team.is_leader else ():
-            predict(study, seed, dataset, first_device(where))
-            close_seed(study, seed, keep_checkpoints)
-            tell_finished(study, seed, callbacks)
+            finish_job(Job(study, seed, callbacks), dataset, first_device(where))
 
 
 def _train_group(
@@ -105,7 +114,7 @@ def _train_group(
     team: Team,
 ) -> None:
     recipe = study.config.recipe
-    # What is done for one seed after the other is done by all devices.
+    # Evaluation, and an epoch that a seed began alone, go seed by seed, each on all devices.
     single = all_on_data(where)
     data = place(dataset, study.config, single)
     images = data.images
@@ -117,10 +126,10 @@ def _train_group(
     programs = build_programs(model, recipe, single, total_steps, teacher)
     seconds = SECONDS_TO_STOP if team is ALONE else TEAM_SECONDS_TO_STOP
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(StopSignals(seconds, f"interrupted, {GO_ON}"))
+        stop = stack.enter_context(StopSignals(seconds, f"interrupted, {RESUME}"))
 
         def member(seed: int) -> _Member:
-            config, run = seed_config(study, seed), study.run(seed)
+            config, run = study.seed_config(seed), study.run(seed)
             if team.is_leader:
                 open_run(run, config, environment)
                 stack.enter_context(locked(run))
@@ -131,18 +140,18 @@ def _train_group(
                 programs=programs,
                 keys=put(train.Keys.from_seed(seed), everywhere(single)),
                 data=data,
-                checkpoints=Checkpoints(run, config.arch, recipe),
+                checkpoints=Checkpoints(run, arch_word(config.arch), recipe),
                 stop=stop,
                 callbacks=callbacks,
                 team=team,
             )
-            return _Member(seed, session)
+            return _Member(session)
 
         members = [member(seed) for seed in seeds]
         for one in members:
-            if one.is_within_epoch:
+            if int(one.snapshot.metrics.examples) > 0:  # interrupted within an epoch while it trained alone
                 one.close(train_epoch(one.session, one.snapshot, one.rows))
-        # A group that was interrupted between its seeds is not at one epoch.
+        # The seeds of a group that was interrupted between them are at different epochs.
         while (epoch := min(len(one.rows) for one in members)) < recipe.epochs:
             at_epoch = [one for one in members if len(one.rows) == epoch]
             together = _build_programs(model, recipe, where, total_steps, teacher)
@@ -152,19 +161,19 @@ def _train_group(
 
 
 def _train_epoch(
-    members: list[_Member], epoch: int, programs: tuple[Any, Any], folder: Path, where: Where, images: Any
+    members: list[_Member], epoch: int, programs: "_Programs", folder: Path, where: Where, images: jax.Array
 ) -> None:
-    """Takes the members, which have done as many epochs, through the next one."""
+    """Trains members that have completed `epoch` epochs for one more."""
     session = members[0].session
     data, team = session.data, session.team
     train_runs, epoch_orders = programs
-    # A whole number for each part of the mesh; the last run stands in for those that are missing.
+    # Padded with copies of the last run to a multiple of the mesh's axis.
     runs_of = [*members, *members[-1:] * (-len(members) % mesh_shape(where).seed)]
     by_seed = along(where, SEED)
-    # The bits of a seed count, not its sign.
-    seeds = np.array([one.seed for one in runs_of], np.uint32).view(np.int32)
+    # A key takes the bits of a seed, not its sign.
+    seeds = np.array([one.session.config.seed for one in runs_of], np.uint32).view(np.int32)
     varied = vmapped.Varied(put(seeds, by_seed))
-    # On the host, where taking apart needs no program for each seed and shape.
+    # Stacked on the host, which needs no program for each number of runs and shape.
     parts = jax.device_get([(one.snapshot.state, one.snapshot.metrics) for one in runs_of])
     states, metrics = put(jax.tree.map(lambda *leaves: np.stack(leaves), *parts), by_seed)
     orders = epoch_orders(varied, session.placed(np.int32(epoch)), data.train_split)
@@ -195,10 +204,17 @@ def _train_epoch(
         one.close(Snapshot(state, sums, seconds, list(one.rows)))
 
 
+class _Programs(NamedTuple):
+    train_runs: Any
+    """(states, metrics, data, start, steps, varied) -> (states, metrics)"""
+    epoch_orders: Any
+    """(varied, epoch, split) -> orders"""
+
+
 @functools.lru_cache(maxsize=8)
 def _build_programs(
-    model: Any, recipe: Recipe, where: Where, total_steps: int, teacher: Teacher | None
-) -> tuple[Any, Any]:
+    model: Model, recipe: Recipe, where: Where, total_steps: int, teacher: Teacher | None
+) -> _Programs:
     divided = {"out_shardings": along(where, SEED)} if isinstance(where, Mesh) else {}
     train_runs = jitted(
         partial(
@@ -215,21 +231,21 @@ def _build_programs(
         **divided,
     )
     epoch_orders = partial(vmapped.epoch_orders, recipe=recipe)
-    # On one device it is called as it is, a handful of small programs.
-    return train_runs, jitted(epoch_orders, where) if isinstance(where, Mesh) else epoch_orders
+    # On one device a handful of small programs compiles faster.
+    return _Programs(train_runs, jitted(epoch_orders, where) if isinstance(where, Mesh) else epoch_orders)
 
 
-def _fetch(tree: Any, where: Where) -> Any:
-    """Arrays that may lie divided over processes, on the host of each."""
+def _fetch(tree: PyTree, where: Where) -> PyTree:
+    """Returns arrays, which may be divided over processes, on the host of each process."""
     if isinstance(where, Mesh):
         tree = _build_gathering(where)(tree)
     return jax.device_get(tree)
 
 
 @functools.lru_cache(maxsize=8)
-def _build_gathering(where: Where) -> Any:
+def _build_gathering(where: Where) -> Callable[[PyTree], PyTree]:
     return jitted(lambda tree: tree, where)
 
 
-def _pick(stacked: Any, index: int) -> Any:
+def _pick(stacked: PyTree, index: int) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[index], stacked)

@@ -1,6 +1,6 @@
-"""Axes of a sweep: a field of the configuration, and the values or the range that it is tried with.
+"""Axes of a sweep: a field of the configuration, and the values or the range to try.
 
-`FIELD=A,B,C` lists values; `FIELD=LOW:HIGH` is a range, uniform; `FIELD=log:LOW:HIGH` is uniform in the logarithm.
+`FIELD=A,B,C` lists values; `FIELD=LOW:HIGH` is a uniform range; `FIELD=log:LOW:HIGH` is uniform in the logarithm.
 """
 
 import dataclasses
@@ -18,40 +18,40 @@ from jaxmnist.config.settings import choices_of, field_types, parse_value, requi
 from jaxmnist.errors import UsageError, unknown_name
 
 OF_RUN = ("arch", "norm")
-"""Fields beside the recipe's."""
+"""Fields that do not belong to the recipe."""
 
 DIGITS = 4
-"""Significant digits of numbers drawn from a range: what a table and a folder's name show is what was trained."""
+"""Significant digits of numbers drawn from a range, so that tables and folder names show the exact value."""
 
 _RANGE = re.compile(r"(log:)?([^:]+):([^:]+)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """A field and what it is tried with: choices, or a range."""
+    """A field with the choices or the range to try."""
 
     field: str
-    """Of the recipe, with a dot before a part's (`augmentation.rotation`), or one of `OF_RUN`."""
+    """Field of the recipe, with a dot before that of a part (`augmentation.rotation`), or one of `OF_RUN`."""
     choices: tuple[Any, ...] = ()
     low: float = 0.0
     high: float = 0.0
     is_log: bool = False
     is_whole: bool = False
-    """The range has whole numbers, both ends among them."""
+    """True if the range has whole numbers, both ends included."""
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """The values between which all others lie, or all there are."""
+        """All choices, or the ends of the range."""
         return self.choices or (self.value(self.low), self.value(self.high))
 
     def value(self, number: float) -> Any:
-        """A number of the range as it is trained with."""
+        """Rounds a number of the range."""
         if self.is_whole:
             return round(number)
         return min(max(float(f"{number:.{DIGITS}g}"), self.low), self.high)
 
     def draw(self, random: np.random.Generator) -> Any:
-        """A random value."""
+        """Draws a random value."""
         if self.choices:
             return self.choices[int(random.integers(len(self.choices)))]
         share = float(random.random())
@@ -63,17 +63,17 @@ class Axis:
 
 
 def parse_axes(texts: Sequence[str]) -> tuple[Axis, ...]:
-    """Axes as options name them.
+    """Parses axes as given to --over.
 
     Raises:
-        UsageError: a field is unknown, which is answered with the nearest one, or named twice; a list or range is
-            empty or can hold nothing the field takes.
+        UsageError: a field is unknown (the message names the nearest one) or given twice; a list or range is empty or
+            does not fit the field.
     """
     axes: dict[str, Axis] = {}
     for text in texts:
         axis = _parse(text)
         if axis.field in axes:
-            raise UsageError(f"--over names {axis.field} twice; give all its values to one of them.")
+            raise UsageError(f"--over gives {axis.field} twice; give all its values at once.")
         axes[axis.field] = axis
     return tuple(axes.values())
 
@@ -106,26 +106,26 @@ def _parse(text: str) -> Axis:
                 f"--over {text} has the value {value}; give numbers, words, true, false or null."
             )
         if value == "":
-            raise UsageError(f"--over {text} has an empty value; take out the comma or fill it in.")
+            raise UsageError(f"--over {text} has an empty value; remove the comma or add a value.")
         if value in choices[:index]:
-            raise UsageError(f"--over {text} has {value!r} twice; each is trained once.")
+            raise UsageError(f"--over {text} has {value!r} twice; give it once.")
     return Axis(field, choices)
 
 
 def _range(text: str, field: str, log: str | None, *ends: str) -> Axis:
-    kinds = choices_of(swept_types()[field])
-    if not {int, float} & set(kinds):
+    types = choices_of(swept_types()[field])
+    if not {int, float} & set(types):
         raise UsageError(
-            f"--over {text} is a range, and {field} is no number; list its values: {field}=A,B,C."
+            f"--over {text} is a range, but {field} is not a number; list values: {field}=A,B,C."
         )
     low, high = (_number(text, end) for end in ends)
     if not low < high:
-        raise UsageError(f"--over {text} is an empty range; begin with the lower end, below the higher one.")
+        raise UsageError(f"--over {text} is an empty range; give the lower end first.")
     if log and low <= 0:
         raise UsageError(f"--over {text} begins at {low:g}, which has no logarithm; begin above 0.")
-    is_whole = int in kinds
+    is_whole = int in types
     if is_whole and not (low.is_integer() and high.is_integer()):
-        raise UsageError(f"--over {text} has ends that are not whole, and {field} is a whole number.")
+        raise UsageError(f"--over {text} has fractions as ends, but {field} is whole; give whole numbers.")
     return Axis(field, (), low, high, bool(log), is_whole)
 
 
@@ -136,6 +136,6 @@ def _number(text: str, end: str) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise UsageError(
-            f"--over {text} has the end {end!r}, which is no number; write LOW:HIGH or log:LOW:HIGH."
+            f"--over {text} has the end {end!r}, which is not a number; write LOW:HIGH or log:LOW:HIGH."
         )
     return number

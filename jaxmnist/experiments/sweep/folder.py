@@ -1,12 +1,12 @@
-"""The sweep folder: what is in it, and how a sweep is opened.
+"""The sweep folder: its files, and opening a sweep.
 
-sweep.json      the axes and how members are made of them; what all share; the members; where it ran
+sweep.json      the axes and the method, the configurations that members start from, the members, the environment
 <member>/       a study for each member, with a run s<seed>/ for each of its seeds
 rung<N>/        with halving, the members' studies of a rung
 results.jsonl   a line per member, the best first
 summary.json    the sweep in a few figures, and its best member
-plots/          a picture of them
-optuna.jsonl    Optuna's journal, where it chose the members
+plots/          a picture of the members
+optuna.jsonl    Optuna's journal, if it chose the members
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from jaxmnist.config.run import RunConfig
-from jaxmnist.errors import CheckpointError, UsageError
+from jaxmnist.errors import CheckpointError, UsageError, writing
 from jaxmnist.experiments.study.folder import Study, first_difference, open_study
 from jaxmnist.experiments.sweep.axes import Axis, parse_axes
 from jaxmnist.experiments.sweep.halving import Rung
@@ -28,23 +28,23 @@ SWEEP = "sweep.json"
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How a sweep's members are made, and how each is trained."""
+    """The choice of a sweep's members, and the seeds that each is trained with."""
 
     over: tuple[str, ...]
-    """The axes, as options name them."""
+    """The axes, as given to --over."""
     method: Literal["grid", "random", "optuna"]
     count: int
-    """Members at random, or trials of Optuna; of a grid, all."""
+    """Number of members, or of Optuna's trials."""
     seeds: int
     first_seed: int = 1
     sweep_seed: int = 0
-    """What the members follow from, where they are not a grid's."""
+    """Seed of the choice of members, except in a grid."""
     halving: int = 0
-    """What members are divided by from rung to rung; 0 for none."""
+    """Factor by which the number of members falls from rung to rung; 0 for no halving."""
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The axes."""
+        """The parsed axes."""
         return parse_axes(self.over)
 
     @property
@@ -54,44 +54,46 @@ class Plan:
 
     @property
     def fixed(self) -> dict[str, Any]:
-        """What cannot be otherwise when a sweep goes on: it would have made other members, or promoted others."""
+        """Fields that must not change when a sweep is resumed, as members or promotions depend on them."""
         values = {**dataclasses.asdict(self), "over": list(self.over)}
-        can_grow = ("count", "seeds") if self.method != "optuna" else ("count",)
-        can_grow = () if self.halving else can_grow
-        return {key: value for key, value in values.items() if key not in can_grow}
+        if not self.halving:
+            del values["count"]
+            if self.method != "optuna":
+                del values["seeds"]
+        return values
 
 
 class Sweep(NamedTuple):
-    """A sweep's folder and what it says."""
+    """A sweep's folder and the contents of its `sweep.json`."""
 
     folder: Path
     plan: Plan
     bases: Mapping[str, RunConfig]
-    """The configuration that members start from, for each arch."""
+    """Configuration that members start from, for each arch."""
     members: list[Member]
     rungs: list[Rung]
     environment: Mapping[str, Any]
 
     @property
     def base(self) -> RunConfig:
-        """The first of the configurations; all have the same data and selection."""
+        """First of the configurations; all have the same data and selection."""
         return next(iter(self.bases.values()))
 
     @property
     def split(self) -> str:
-        """The split that members are ranked on."""
+        """Split that members are ranked on."""
         return Study(self.folder, self.base).split
 
     def place(self, member: Member, rung: int = 0) -> Path:
-        """The folder of a member's study."""
+        """Returns the folder of a member's study."""
         return self.folder / self.rungs[rung].name / member.name if self.rungs else self.folder / member.name
 
     def config(self, member: Member, rung: int = 0) -> RunConfig:
-        """What a member trains."""
+        """Returns the configuration of a member."""
         return member_config(member, self.bases, self.rungs[rung].epochs if self.rungs else None)
 
     def study(self, member: Member, rung: int = 0) -> Study:
-        """The study of a member, which is made where it is not there yet."""
+        """Opens the study of a member, or begins it."""
         return open_study(self.place(member, rung), self.config(member, rung), self.environment)
 
 
@@ -103,11 +105,11 @@ def open_sweep(
     rungs: Sequence[Rung],
     environment: Mapping[str, Any],
 ) -> Sweep:
-    """A sweep in a folder, which is made unless it is there already; there it may get more members and seeds.
+    """Opens the sweep in a folder, to which this may add members and seeds, or begins one.
 
     Raises:
-        UsageError: it cannot be written, or is another one; the message says what differs.
-        CheckpointError: it is damaged.
+        UsageError: the folder cannot be written, or holds another sweep; the message names the difference.
+        CheckpointError: the sweep is damaged.
     """
     sweep = Sweep(folder, plan, dict(bases), list(members), list(rungs), dict(environment))
     if (folder / SWEEP).is_file():
@@ -118,16 +120,12 @@ def open_sweep(
         known = {member.number: member for member in present.members}
         if any(known.get(member.number, member) != member for member in members):
             raise UsageError(f"{folder} has other members than this version draws; name another --out.")
-        # With a smaller count, those beyond it stay what they are.
+        # With a smaller count, the members beyond it stay.
         merged = known | {member.number: member for member in members}
         sweep = sweep._replace(members=[merged[number] for number in sorted(merged)])
-    try:
+    with writing(f"the sweep folder {folder}", "name another --out"):
         folder.mkdir(parents=True, exist_ok=True)
         write_sweep(sweep)
-    except OSError as error:
-        raise UsageError(
-            f"the sweep folder {folder} cannot be written ({error.strerror}); name another --out."
-        ) from error
     return sweep
 
 
@@ -135,7 +133,7 @@ def write_sweep(sweep: Sweep) -> None:
     """Writes `sweep.json`.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     values = {
         "plan": dataclasses.asdict(sweep.plan),
@@ -148,7 +146,7 @@ def write_sweep(sweep: Sweep) -> None:
 
 
 def read_sweep(folder: Path) -> Sweep:
-    """The sweep in a folder.
+    """Reads the sweep in a folder.
 
     Raises:
         CheckpointError: there is none, or it is damaged.

@@ -1,23 +1,22 @@
 """Successive halving: many members for few epochs, the better ones for more (Jamieson and Talwalkar, 2016).
 
-Every rung trains its members anew, by a complete schedule of its own length. To go on from the state of the rung
-before would be cheaper and say something else: a one-cycle or linear schedule ends at a rate of zero, from where
-there is no way on, and one that is cut off in its middle says little about its end, as the accuracy comes with the
-fall of the rate. So what is compared on a rung are finished trainings of that many epochs, and the last rung's are
-those that the recipe asks for. Going on would save a part of 1 / eta of every rung after the first; that is the price.
-What the recipe counts in epochs (the patience of a plateau, the start of averaging) is not scaled.
+Every rung trains its members anew, by a complete schedule of its own length. Resuming from the rung before would save
+1 / eta of a rung, but compare something else: a one-cycle or linear schedule ends at a rate of zero and cannot be
+extended, and the accuracy in the middle of a longer schedule says little about its end, as most of it comes when the
+rate falls. So each rung compares complete trainings, and the last one those that the recipe asks for. Epoch counts of
+the recipe (the patience of a plateau, the start of averaging) are not scaled.
 
-Short trainings favour what learns fast; what is best in the end may be left behind on the first rung.
+Short trainings favour settings that learn fast; the best one in the long run may drop out on the first rung.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from jaxmnist.errors import UsageError
 
 
 class Rung(NamedTuple):
-    """How many members are trained for how long."""
+    """A round of successive halving: its number of members, and their epochs."""
 
     number: int
     members: int
@@ -25,17 +24,17 @@ class Rung(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of its folder."""
+        """Name of its folder."""
         return f"rung{self.number}"
 
 
 def plan_rungs(members: int, epochs: int, eta: int) -> list[Rung]:
-    """Rungs with a part of 1 / eta of the members each, and eta times the epochs, up to all epochs.
+    """Plans rungs: each has 1 / eta of the members and eta times the epochs of the one before, up to all epochs.
 
-    There are as many as leave a member for the last one and an epoch for the first.
+    There are as many rungs as leave a member for the last one and an epoch for the first.
 
     Raises:
-        UsageError: that leaves one rung only.
+        UsageError: there would be a single rung.
     """
     last = 0
     while eta ** (last + 1) <= min(members, epochs):
@@ -50,15 +49,12 @@ def plan_rungs(members: int, epochs: int, eta: int) -> list[Rung]:
     ]
 
 
-def promoted(scores: Mapping[int, float | None], count: int) -> Sequence[int]:
-    """The numbers of the members with the highest scores, of equal ones those that come first; none that diverged.
+def promoted(scores: Mapping[int, float | None], count: int) -> list[int]:
+    """Returns the numbers of the members with the highest scores; of equal ones the first, and none that diverged.
 
     Args:
-        scores: mean accuracy of each member of a rung, None where it diverged.
-        count: how many go on.
+        scores: mean accuracy of each member of a rung, None if it diverged.
+        count: number of members of the next rung.
     """
-
-    def order(number: int) -> tuple[Any, int]:
-        return -(scores[number] or 0.0), number
-
-    return sorted(sorted((n for n in scores if scores[n] is not None), key=order)[:count])
+    scored = {number: score for number, score in scores.items() if score is not None}
+    return sorted(sorted(scored, key=lambda number: (-scored[number], number))[:count])

@@ -1,4 +1,4 @@
-"""Members of a sweep: what differs of each, its name, and its configuration."""
+"""Members of a sweep: their values, names and configurations."""
 
 import dataclasses
 import itertools
@@ -17,33 +17,32 @@ from jaxmnist.experiments.sweep.axes import OF_RUN, Axis
 from jaxmnist.optim import make_optimizer
 
 MOST = 100_000
-"""Members of a sweep; more are a mistake in its axes."""
+"""Most members of a sweep; more are a mistake in its axes."""
 
 _LONGEST_NAME = 100
-_DRAWS = 1_000  # in a row that were drawn before: then there are hardly others
+_DRAWS = 1_000  # repeated draws in a row after which hardly any new member can be left
 
 
 class Member(NamedTuple):
-    """A choice of values, and its number in the sweep, from 1 on."""
+    """Values of the axes, and the number in the sweep, from 1 on."""
 
     number: int
     values: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """The name of its folder: the number and what differs, or where that is long the number alone."""
-        fields = list(self.values)
-        ends = [field.rpartition(".")[2] for field in fields]
-        parts = (
-            f"{end if ends.count(end) == 1 else field}={_word(self.values[field])}"
-            for field, end in zip(fields, ends, strict=True)
-        )
-        name = "-".join((f"{self.number:03d}", *parts))
+        """Name of its folder: the number and the values, or the number alone if that is too long."""
+        ends = [field.rpartition(".")[2] for field in self.values]
+        parts = [f"{self.number:03d}"]
+        for (field, value), end in zip(self.values.items(), ends, strict=True):
+            word = re.sub(r"[^\w.+-]", "_", value_text(value))
+            parts.append(f"{end if ends.count(end) == 1 else field}={word}")
+        name = "-".join(parts)
         return name if len(name) <= _LONGEST_NAME else f"{self.number:03d}"
 
 
 def grid_members(axes: Sequence[Axis]) -> list[Member]:
-    """Every combination of the values, the last axis changing fastest.
+    """Makes every combination of the values; the last axis changes fastest.
 
     Raises:
         UsageError: an axis is a range, or there are too many.
@@ -51,7 +50,7 @@ def grid_members(axes: Sequence[Axis]) -> list[Member]:
     for axis in axes:
         if not axis.choices:
             raise UsageError(
-                f"--over {axis.field} is a range, which has no grid; list its values, or add --random N."
+                f"--over {axis.field} is a range, which has no grid; list values, or add --random N."
             )
     count = math.prod(len(axis.choices) for axis in axes)
     if count > MOST:
@@ -61,10 +60,10 @@ def grid_members(axes: Sequence[Axis]) -> list[Member]:
 
 
 def random_members(axes: Sequence[Axis], count: int, seed: int) -> list[Member]:
-    """So many members at random, no two of them alike; those of a smaller count come first.
+    """Draws different members at random; a larger count only adds members.
 
     Raises:
-        UsageError: there are not as many.
+        UsageError: there are too few different ones.
     """
     random = np.random.default_rng(seed)
     found: dict[tuple[Any, ...], None] = {}
@@ -74,28 +73,29 @@ def random_members(axes: Sequence[Axis], count: int, seed: int) -> list[Member]:
         repeats = repeats + 1 if values in found else 0
         if repeats > _DRAWS:
             raise UsageError(
-                f"--random {count} asks for more members than the {len(found)} that differ; lower it, or widen a range."
+                f"--random {count} asks for more than the {len(found)} different members there are; lower it, or widen "
+                "a range."
             )
         found[values] = None
     return [Member(number, _values(axes, values)) for number, values in enumerate(found, 1)]
 
 
 def corner_members(axes: Sequence[Axis], most: int = 1000) -> list[Member]:
-    """Combinations of all ends: where these are possible, what lies between them is."""
+    """Makes combinations of the ends of all axes: if these are possible, so are the values between them."""
     corners = itertools.islice(itertools.product(*(axis.ends for axis in axes)), most)
     return [Member(number, _values(axes, values)) for number, values in enumerate(corners, 1)]
 
 
 def member_config(member: Member, bases: Mapping[str, RunConfig], epochs: int | None = None) -> RunConfig:
-    """What a member trains.
+    """Makes the configuration of a member.
 
     Args:
-        member: of the sweep.
-        bases: configuration to start from, for each arch that the sweep has.
-        epochs: instead of the recipe's.
+        member: the member.
+        bases: configuration to start from, for each arch of the sweep.
+        epochs: replaces the recipe's.
 
     Raises:
-        UsageError: that is impossible; the message names the member.
+        UsageError: the configuration is impossible; the message names the member.
     """
     first = next(iter(bases))
     changes = {field: value for field, value in member.values.items() if field not in OF_RUN}
@@ -117,6 +117,6 @@ def _values(axes: Sequence[Axis], values: Sequence[Any]) -> dict[str, Any]:
     return {axis.field: value for axis, value in zip(axes, values, strict=True)}
 
 
-def _word(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return re.sub(r"[^\w.+-]", "_", text)
+def value_text(value: object) -> str:
+    """Returns a value as text: words as they are, others as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""How the members of a sweep stand: `results.jsonl` and `summary.json`."""
+"""The table of a sweep's members: `results.jsonl` and `summary.json`."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ from jaxmnist.runtime.files import write_atomically
 
 @dataclasses.dataclass(frozen=True)
 class MemberResult:
-    """How a member stands on the last rung that it has reached."""
+    """Results of a member on the last rung that it has reached."""
 
     member: Member
     rung: int
@@ -36,20 +36,22 @@ class MemberResult:
 
     @property
     def score(self) -> float | None:
-        """Mean accuracy in percent of the last epoch over the seeds; none where one diverged: a mean over those
-        that did not would flatter the member."""
+        """Mean accuracy of the last epoch over the seeds, in percent.
+
+        None if a seed diverged: a mean over the others would flatter the member.
+        """
         if self.diverged or not self.seeds:
             return None
         return statistics.fmean(seed.last for seed in self.seeds)
 
     @property
     def order(self) -> tuple[int, float, int]:
-        """Smaller for what ranks higher: a later rung, a higher score, a lower number."""
+        """Sort key of the ranking: a later rung, then a higher score, then a lower number comes first."""
         return -self.rung, -(-1.0 if self.score is None else self.score), self.member.number
 
 
 def read_member(sweep: Sweep, member: Member, rung: int = 0) -> MemberResult | None:
-    """How a member stands on a rung; None where none of its seeds is finished.
+    """Reads the results of a member on a rung; None if none of its seeds is finished.
 
     Raises:
         CheckpointError: files are damaged.
@@ -65,7 +67,7 @@ def read_member(sweep: Sweep, member: Member, rung: int = 0) -> MemberResult | N
 
 
 def read_results(sweep: Sweep) -> list[MemberResult]:
-    """The members of which a seed is finished, each on the last rung it has reached, the best first.
+    """Reads the members with a finished seed, each on the last rung that it has reached, in ranking order.
 
     Raises:
         CheckpointError: files are damaged.
@@ -78,11 +80,18 @@ def read_results(sweep: Sweep) -> list[MemberResult]:
     return sorted(found.values(), key=lambda result: result.order)
 
 
-def write_table(sweep: Sweep, results: Sequence[MemberResult]) -> dict[str, Any]:
-    """Writes `results.jsonl` and `summary.json`; returns the latter's contents.
+def write_table(sweep: Sweep, results: Sequence[MemberResult]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Writes `summary.json` and `results.jsonl`.
+
+    Args:
+        sweep: the sweep.
+        results: results in ranking order.
+
+    Returns:
+        The contents of the two files.
 
     Raises:
-        OSError: they cannot be written.
+        OSError: a file cannot be written.
     """
     rows = [_row(sweep, rank, result) for rank, result in enumerate(results, 1)]
     write_atomically(sweep.folder / SEEDS, "".join(json.dumps(row) + "\n" for row in rows))
@@ -103,17 +112,12 @@ def write_table(sweep: Sweep, results: Sequence[MemberResult]) -> dict[str, Any]
         "best": scored[0] if scored else None,
     }
     write_json(sweep.folder / SUMMARY, figures)
-    return figures
-
-
-def read_table(folder: Path) -> list[dict[str, Any]]:
-    """The lines of `results.jsonl`."""
-    return [json.loads(line) for line in (folder / SEEDS).read_text().splitlines()]
+    return figures, rows
 
 
 def _row(sweep: Sweep, rank: int, result: MemberResult) -> dict[str, Any]:
     def summary(values: Sequence[float]) -> dict[str, Any] | None:
-        return dataclasses.asdict(summarise(values)) if values and result.score is not None else None
+        return dataclasses.asdict(summarise(values)) if result.score is not None else None
 
     return {
         "rank": rank,

@@ -1,6 +1,6 @@
-"""A sweep in the terminal: a bar for the whole, one for each seed in progress, and the table of its members."""
+"""A sweep in the terminal: bars and a line per training, then the table of its members."""
 
-import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,85 +8,116 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress as ProgressBar
 from rich.progress import TaskID
 from rich.table import Table
 
-from jaxmnist.report.terminal import print_warning_box
-from jaxmnist.report.terminal.study import SeedBars, progress_bars
+from jaxmnist.data import Dataset
+from jaxmnist.errors import JaxmnistWarning
+from jaxmnist.experiments.study.folder import Study
+from jaxmnist.experiments.sweep.folder import Sweep
+from jaxmnist.experiments.sweep.members import Member, value_text
+from jaxmnist.experiments.sweep.table import read_member, read_results, write_table
+from jaxmnist.models import arch_title
+from jaxmnist.report.terminal import print_facts, print_files, print_line, warn_of_digits
+from jaxmnist.report.terminal.study import seed_bars
 from jaxmnist.report.terminal.training import held_out
+from jaxmnist.runs.progress import Callback, Progress
+from jaxmnist.runtime.devices import Device
+from jaxmnist.runtime.mesh import where_text
 
 MOST_ROWS = 20
-"""Members in the table; `results.jsonl` has all."""
+"""Most members in the table; `results.jsonl` has all."""
 
-_WIDE = 4  # axes that have a column each; of more, the members' names tell
+_WIDE = 4  # most axes with a column each; with more, the members' names show the values
 
 
 class SweepDisplay:
-    """Shows how a sweep goes; use it as a context manager."""
+    """Shows the progress of a sweep, and keeps its table up to date."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.progress = progress_bars(console)
+    def __init__(self, console: Console, bars: ProgressBar, sweep: Sweep) -> None:
+        self._console, self._bars, self._sweep = console, bars, sweep
+        self._results = {result.member.number: result for result in read_results(sweep)}
         self._all: TaskID | None = None
         self._done = self._jobs = 0
 
-    def __enter__(self) -> "SweepDisplay":
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def begin(self, what: str, jobs: int, done: int) -> None:
-        """A rung, or the whole: so many trainings, some of which are done."""
+    def begin(self, rung: int, members: int, jobs: int, done: int) -> None:
+        """Shows the start of a rung, as `jaxmnist.experiments.sweep.loop.OnRung`."""
         self._jobs, self._done = jobs, done
         if self._all is not None:
-            self.progress.remove_task(self._all)
-        self._all = self.progress.add_task(what, total=jobs, completed=done, at=f"{done}/{jobs} trained")
+            self._bars.remove_task(self._all)
+        rungs = len(self._sweep.rungs)
+        name = f"rung {rung + 1} of {rungs}, {members} members" if rungs else "sweep"
+        self._all = self._bars.add_task(name, total=jobs, completed=done, at=f"{done}/{jobs} trained")
 
-    def seed_bars(self, member: str, epochs: int) -> SeedBars:
-        """Makes a callback with bars for a member's seeds."""
-        return SeedBars(self.progress, epochs, f"{member}  ")
+    def callback(self, member: Member, rung: int, study: Study) -> Callback:
+        """Makes the callback for the seeds of a member."""
+        show = seed_bars(self._bars, study.config.recipe.epochs, f"{member.name}  ")
 
-    def finished(self, member: str, seed: int, outcome: str) -> None:
-        """A training is finished: a line, and the bar."""
+        def follow(progress: Progress) -> None:
+            show(progress)
+            if progress.kind == "finished":
+                self._record(member, rung, progress.seed)
+
+        return follow
+
+    def _record(self, member: Member, rung: int, seed: int) -> None:
+        result = read_member(self._sweep, member, rung)
+        assert result is not None
+        self._results[member.number] = result
+        outcome = "diverged"
+        for found in result.seeds:
+            if found.seed == seed:
+                outcome = f"{self._sweep.split} last epoch {found.last:.2f} %  {found.seconds:.1f} s"
         self._done += 1
         if self._all is not None:
-            self.progress.update(self._all, completed=self._done, at=f"{self._done}/{self._jobs} trained")
-        _line(self.console, f"{self._done:>4}/{self._jobs}  {member}  seed {seed}  {outcome}")
+            at = f"{self._done}/{self._jobs} trained"
+            self._bars.update(self._all, completed=self._done, at=at)
+        print_line(self._console, f"{self._done:>4}/{self._jobs}  {member.name}  seed {seed}  {outcome}")
+        try:
+            write_table(self._sweep, sorted(self._results.values(), key=lambda one: one.order))
+        except OSError as error:
+            folder = self._sweep.folder
+            message = f"the results of {folder} cannot be written ({error.strerror}); training goes on."
+            warnings.warn(message, JaxmnistWarning, stacklevel=2)
 
 
 def print_sweep_setup(
-    console: Console, sweep: Any, dataset: Any, device: Any, shard: str | None, members: int
+    console: Console, sweep: Sweep, dataset: Dataset, device: Device, shard: str | None, members: int
 ) -> None:
-    """What is about to be tried, and on what (`jaxmnist.experiments.sweep.folder.Sweep`, ...)."""
+    """Prints the members to train, their data and their ranking.
+
+    Args:
+        console: the terminal.
+        sweep: the sweep.
+        dataset: its data.
+        device: the device to train on.
+        shard: the shard to train, as I/N.
+        members: number of members, including those that Optuna is still to choose.
+    """
     plan, base = sweep.plan, sweep.base
-    judged = {
-        "val": f"val, {held_out(base)}; figures of the test images are not shown",
-        "test": "the test images: the best of many on them is better there than elsewhere",
-        "last": "the test images: the best of many on them is better there than elsewhere",
-    }
+    on_test = "the test images: the accuracy of the best member there is higher than elsewhere"
     chosen = {
         "grid": f"{members}, all combinations",
         "random": f"{members} at random, from --sweep-seed {plan.sweep_seed}",
         "optuna": f"{members}, chosen by Optuna's TPE from --sweep-seed {plan.sweep_seed}",
     }
-    lines = {
+    facts = {
         "data": f"{dataset.name} from {dataset.source}",
-        "archs": ", ".join(sweep.bases),
+        "archs": ", ".join(map(arch_title, sweep.bases)),
         "recipe": f"{base.recipe.name}: {base.recipe.epochs} epochs, batch {base.recipe.batch_size}, "
         f"learning rate {base.recipe.learning_rate:g}",
         "over": "  ".join(plan.over),
-        "members": chosen[plan.method] + (f"; of these {shard}" if shard else ""),
+        "members": chosen[plan.method] + (f"; this shard {shard}" if shard else ""),
         "seeds": f"{plan.seeds} each, from {plan.first_seed} on",
         "epochs": ", ".join(f"{rung.epochs} for {rung.members} members" for rung in sweep.rungs),
-        "ranked on": judged[base.select_on],
-        "device": f"{device.platform}: {device.device_kind}",
+        "ranked on": f"val, {held_out(base)}; figures of the test images are not shown"
+        if sweep.split == "val"
+        else on_test,
+        "device": where_text(device),
         "folder": str(sweep.folder),
     }
-    for name, value in lines.items():
-        if value:
-            _line(console, f"{name:<11}{value}")
+    print_facts(console, facts)
     console.print()
 
 
@@ -97,9 +128,17 @@ def print_sweep(
     folder: Path,
     files: Sequence[Path],
 ) -> None:
-    """The table of a sweep (`summary.json`, the lines of `results.jsonl`), and where it lies."""
-    split, fields = figures["split"], list(rows[0]["values"]) if rows else []
-    count = figures["members"]
+    """Prints the table of a sweep.
+
+    Args:
+        console: the terminal.
+        figures: contents of `summary.json`.
+        rows: lines of `results.jsonl`.
+        folder: the sweep's folder.
+        files: the files written.
+    """
+    split, count = figures["split"], figures["members"]
+    fields = list(rows[0]["values"]) if rows else []
     table = Table(
         title=f"{count} member{'s' * (count > 1)} ({figures['method']}), {figures['dataset']}: mean {split} accuracy "
         "of the last epoch",
@@ -109,13 +148,15 @@ def print_sweep(
     )
     shown = [] if len(fields) > _WIDE else fields
     has_epochs = len({row["epochs"] for row in rows}) > 1
-    headings = ["member", *(field.rpartition(".")[2] for field in shown), *["epochs"] * has_epochs]
+    table.add_column("member", no_wrap=True)
+    headings = (*(field.rpartition(".")[2] for field in shown), *["epochs"] * has_epochs)
     for heading in (*headings, "seeds", f"{split} (%)", "\N{PLUS-MINUS SIGN}", "s"):
-        table.add_column(heading, justify="left" if heading == "member" else "right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows[:MOST_ROWS]:
+        values = (row["values"][field] for field in shown)
         cells = [
             f"{row['number']:03d}" if shown else row["member"],
-            *(_shown(row["values"][field]) for field in shown),
+            *map(value_text, values),
             *[str(row["epochs"])] * has_epochs,
             str(len(row["seeds"]) + len(row["diverged"])),
             *_accuracy(row),
@@ -124,26 +165,24 @@ def print_sweep(
         table.add_row(*map(escape, cells))
     console.print(table)
     if len(rows) > MOST_ROWS:
-        console.print(f"{len(rows) - MOST_ROWS} more are in results.jsonl.", highlight=False)
+        print_line(console, f"{len(rows) - MOST_ROWS} more are in results.jsonl.")
     if any(len(row["seeds"]) > 1 for row in rows):
-        console.print(
+        print_line(
+            console,
             "\N{PLUS-MINUS SIGN} is half of the mean's 95 % interval, Student's t over seeds, on these images.",
-            highlight=False,
         )
-    if missing := figures["members"] - figures["members_begun"]:
-        console.print(f"Nothing finished yet of {missing} member{'s' * (missing > 1)}.", highlight=False)
+    if missing := count - figures["members_begun"]:
+        print_line(console, f"{missing} member{'s' * (missing > 1)} without a finished seed.")
     if figures["best"] is not None:
         best = figures["best"]
         study, out = folder / best["study"] / "study.json", folder / f"{best['member']}-again"
-        _line(
+        print_line(
             console,
-            f"The best of {len(rows)} owes some of its lead to chance. To see what it is worth, train other seeds:\n"
+            f"The best of {len(rows)} owes some of its lead to chance. To measure it without, train other seeds:\n"
             f"  study --config {study} --first-seed 1001 --seeds 10 --out {out}",
         )
-    if figures["dataset"] == "digits":
-        print_warning_box(console, "These figures are for scikit-learn's digits. This is not MNIST.")
-    for file in files:
-        _line(console, f"Written: {file}")
+    warn_of_digits(console, figures["dataset"])
+    print_files(console, files)
 
 
 def _accuracy(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -151,11 +190,3 @@ def _accuracy(row: Mapping[str, Any]) -> tuple[str, str]:
     if last is None:
         return "diverged", f"s{', s'.join(map(str, row['diverged']))}"
     return f"{last['mean']:.3f}", "-" if last["low"] is None else f"{last['high'] - last['mean']:.3f}"
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _line(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
