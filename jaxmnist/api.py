@@ -24,13 +24,11 @@ from jaxmnist.runs.progress import Callback
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.selection import Results
 from jaxmnist.runs.teacher import open_teacher
-from jaxmnist.runtime.devices import DeviceChoice, select_device, use_compile_cache
+from jaxmnist.runtime.devices import Device, DeviceChoice, select_device, use_compile_cache
 from jaxmnist.runtime.mesh import Where, first_device, where_text
 from jaxmnist.runtime.team import ALONE, Team
 
 if TYPE_CHECKING:
-    import flax.linen as nn
-
     from jaxmnist.runs.tensorboard import EventWriter
 
 RUN_OPTIONS = ("arch", "dataset", "seed", "norm", "select_on", "folds")
@@ -40,7 +38,7 @@ RECIPE_OPTIONS = ("epochs", "batch_size", "learning_rate", "weight_decay", "drop
 
 
 def train_run(
-    arch: "str | type[nn.Module]" = "third",
+    arch: str | type = "third",
     *,
     recipe: str | Recipe | Mapping[str, Any] | None = None,
     dataset: str = "mnist",
@@ -157,7 +155,7 @@ def checked_config(
     return config
 
 
-def _arch_of(network: "type[nn.Module]") -> str:
+def _arch_of(network: type) -> str:
     from jaxmnist.models.custom import arch_of
 
     return arch_of(network)
@@ -271,7 +269,7 @@ def _event_writer(run: Path) -> "EventWriter":
     return EventWriter(run)
 
 
-def _add_confusion(events: "EventWriter", run: Path, dataset: Dataset, device: Any) -> None:
+def _add_confusion(events: "EventWriter", run: Path, dataset: Dataset, device: Device) -> None:
     """What the best epoch takes for what, among the events: evaluated once, at the end, in some seconds."""
     from jaxmnist.report.plots.mistakes import confusion_figure
     from jaxmnist.report.terminal.evaluation import describe_network

@@ -46,7 +46,7 @@ def _finite(digits: str) -> float:
     return value
 
 
-def updated(base: _T, changes: Any, place: str = "") -> _T:
+def updated(base: _T, changes: object, place: str = "") -> _T:
     """Merges the changes of a JSON object into a frozen dataclass.
 
     Args:
@@ -69,7 +69,7 @@ def updated(base: _T, changes: Any, place: str = "") -> _T:
     return dataclasses.replace(base, **values)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
-def parsed(kind: type[_T], values: Any) -> _T:
+def parsed(kind: type[_T], values: object) -> _T:
     """Makes a dataclass from a JSON object that has all of its fields; other keys are passed over.
 
     Raises:
@@ -92,7 +92,7 @@ _WORDS = {
 }
 
 
-def _value(wanted: Any, current: Any, value: Any, path: str) -> Any:
+def _value(wanted: object, current: object, value: object, path: str) -> object:
     """A JSON value as the type of a field, or an error that names the types allowed."""
     is_union = typing.get_origin(wanted) in (types.UnionType, typing.Union)
     choices = typing.get_args(wanted) if is_union else (wanted,)
@@ -106,12 +106,12 @@ def _value(wanted: Any, current: Any, value: Any, path: str) -> Any:
             if value in typing.get_args(choice):
                 return value
             words += map(repr, typing.get_args(choice))
-        elif choice is float and type(value) in (int, float):
+        elif choice is float and isinstance(value, int | float) and not isinstance(value, bool):
             if abs(value) > sys.float_info.max:
                 raise UsageError(f"{path} is {shown(value)}, which is too large for a number.")
             return float(value)
         elif type(value) is choice:
-            if choice is int and abs(value) >= 2**63:
+            if isinstance(value, int) and abs(value) >= 2**63:
                 raise UsageError(f"{path} is {shown(value)}, which is too large for a whole number.")
             return value
         else:
@@ -119,12 +119,12 @@ def _value(wanted: Any, current: Any, value: Any, path: str) -> Any:
     raise UsageError(f"{path} is {shown(value)}, which must be {' or '.join(words)}.")
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Returns a value as an error message quotes it."""
     return shortened(json.dumps(value)) if _depth(value) < 50 else "nested deeply"
 
 
-def _depth(value: Any) -> int:
+def _depth(value: object) -> int:
     level, depth = [value], 0
     while level := [
         inner

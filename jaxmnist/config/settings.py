@@ -20,7 +20,7 @@ def field_types() -> Mapping[str, Any]:
     return dict(_leaves(Recipe, ""))
 
 
-def choices_of(wanted: Any) -> tuple[Any, ...]:
+def choices_of(wanted: object) -> tuple[Any, ...]:
     """Returns the types that a union allows, or the one type."""
     is_union = typing.get_origin(wanted) in (types.UnionType, typing.Union)
     return typing.get_args(wanted) if is_union else (wanted,)
@@ -69,7 +69,7 @@ def require_field(option: str, field: str, parts: bool = False) -> None:
         raise unknown_name("recipe field", field, known)
 
 
-def parse_value(field: str, text: str) -> Any:
+def parse_value(field: str, text: str) -> object:
     """Parses a value as JSON; text that is not JSON is a string, as is any text for a field that holds strings."""
     if str in choices_of(field_types().get(field)) and text != "null":
         return text
@@ -92,7 +92,7 @@ def nested(changes: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _leaves(part: Any, place: str) -> list[tuple[str, Any]]:
+def _leaves(part: object, place: str) -> list[tuple[str, Any]]:
     leaves = []
     for name, wanted in typing.get_type_hints(part).items():
         inner = next((one for one in choices_of(wanted) if dataclasses.is_dataclass(one)), None)

@@ -5,7 +5,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from jaxmnist.data import NUM_CLASSES
+from jaxmnist.data.dataset import NUM_CLASSES
 from jaxmnist.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Model(Protocol):
         """Returns initial variables, `params` and perhaps `batch_stats`, for images `[batch, 28, 28, 1]`."""
         ...
 
-    def apply(self, variables: "PyTree", images: "Array", *args: Any, **kwargs: Any) -> Any:
+    def apply(self, variables: "PyTree", images: "Array", *args: Any, **kwargs: Any) -> "PyTree":
         """Returns logits or log-probabilities `[batch, classes]`; with `mutable` also the changed collections."""
         ...
 
@@ -72,7 +72,7 @@ def absolute_arch(arch: str) -> str:
     return f"{Path(place).expanduser().resolve()}{colon}{name}" if place.endswith(".py") else arch
 
 
-def create_model(arch: "str | type[nn.Module]", **overrides: Any) -> Model:
+def create_model(arch: str | type, **overrides: Any) -> Model:
     """Creates a network without weights.
 
     Args:

@@ -32,7 +32,7 @@ class ChallengeLL(ConvNet):
 
     dropout: float = 0.05
 
-    def classify(self, x: Array, block: Block) -> Array:
+    def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="norm, activation")
         x = _trunk(x, block, (8, 8, 16, 16, 32))
         x = block(x, "head", 10, kernel_size=1, dropout=0.0)
@@ -46,7 +46,7 @@ class ChallengeGAP(ConvNet):
 
     dropout: float = 0.05
 
-    def classify(self, x: Array, block: Block) -> Array:
+    def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="norm, activation")
         x = _trunk(x, block, (12, 12, 12, 12, 24))
         x = block(x, "head", 10, kernel_size=1, dropout=0.0)
@@ -56,6 +56,6 @@ class ChallengeGAP(ConvNet):
 class ChallengeFinal(ConvNet):
     """6,972 parameters: a bare 1x1 head after the average, and no dropout."""
 
-    def classify(self, x: Array, block: Block) -> Array:
+    def forward(self, x: Array, block: Block) -> Array:
         x = _trunk(x, partial(block, order="norm, activation"), (12, 12, 12, 12, 24))
         return class_scores(Conv(10, kernel_size=1, name="head")(GlobalAverage()(x)))

@@ -40,7 +40,7 @@ class CustomNetwork:
         train: bool = False,
         mask: Float[Array, " batch"] | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> PyTree:
         """Applies the module; see `flax.linen.Module.apply`.
 
         Args:
@@ -56,7 +56,10 @@ class CustomNetwork:
             return self.module.apply(variables, images, **arguments, **options)
 
         def masked(
-            next_function: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
+            next_function: Callable[..., PyTree],
+            args: tuple,
+            kwargs: dict,
+            context: nn.module.InterceptorContext,
         ):
             if isinstance(context.module, nn.BatchNorm) and context.method_name == "__call__":
                 x = args[0]

@@ -16,7 +16,7 @@ class Dilated(ConvNet):
 
     dropout: float = 0.03
 
-    def classify(self, x: Array, block: Block) -> Array:
+    def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="norm, activation")
         x = block(x, "conv1", 10)
         x = block(x, "conv2", 10)

@@ -18,7 +18,7 @@ class EvolutionV1(ConvNet):
     Returns log-probabilities.
     """
 
-    def classify(self, x: Array, block: Block) -> Array:
+    def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="norm, activation", norm=None, activation=None)
         x = block(x, "conv1", 8, padding=1)
         x = block(x, "conv2", 10, padding=1)
@@ -42,7 +42,7 @@ class EvolutionV2(ConvNet):
     """Of the first and of the second stage; one number is for both."""
     norm: Norm = "batch"
 
-    def classify(self, x: Array, block: Block) -> Array:
+    def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="norm, activation", norm=self.norm)
         first, second = self.dropout if isinstance(self.dropout, tuple) else (self.dropout,) * 2
         x = block(x, "conv1", 8, padding=1, dropout=first)
@@ -68,7 +68,7 @@ class EvolutionV3(ConvNet):
 
     norm: Norm = "batch"
 
-    def classify(self, x: Array, block: Block) -> Array:
+    def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="norm, activation", norm=self.norm)
         x = block(x, "conv1", 8, padding=1)
         x = block(x, "conv2", 10, padding=1)

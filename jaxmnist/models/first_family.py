@@ -19,7 +19,7 @@ class First(ConvNet):
 
     dropout: float = 0.03
 
-    def classify(self, x: Array, block: Block) -> Array:
+    def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="activation, norm")
         x = block(x, "conv1", 16)
         x = block(x, "conv2", 32)
@@ -38,7 +38,7 @@ class Second(ConvNet):
 
     dropout: float = 0.1
 
-    def classify(self, x: Array, block: Block) -> Array:
+    def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="activation, norm")
         x = block(x, "conv1", 8)
         x = block(x, "conv2", 16)
@@ -56,7 +56,7 @@ class Third(ConvNet):
 
     dropout: float = 0.03
 
-    def classify(self, x: Array, block: Block) -> Array:
+    def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="activation, norm", activation=gelu)
         x = block(x, "conv1", 10)
         x = block(x, "conv2", 14)

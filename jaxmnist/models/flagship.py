@@ -20,7 +20,7 @@ class Flagship(ConvNet):
     features: tuple[int, int, int, int, int] = (10, 13, 14, 14, 14)
     """Channels of all convolutions but the last, which has one for each class."""
 
-    def classify(self, x: Array, block: Block) -> Array:
+    def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="norm, activation", activation=gelu)
         c1, c2, c3, c4, c5 = self.features
         x = block(block(x, "conv1", c1), "conv2", c2)

@@ -220,9 +220,9 @@ class ConvNet(nn.Module):
     ) -> Float[Array, "batch 10"]:
         """Log-probabilities or logits of normalised images; see `jaxmnist.models.create_model`."""
         block = partial(conv_block, dropout=self.dropout, train=train, mask=mask)
-        return self.classify(ops.to_batch_minor(images), block)
+        return self.forward(ops.to_batch_minor(images), block)
 
-    def classify(self, x: Float[Array, "1 28 28 batch"], block: Block) -> Float[Array, "batch 10"]:
+    def forward(self, x: Float[Array, "1 28 28 batch"], block: Block) -> Float[Array, "batch 10"]:
         """The layers of the network, in their order."""
         raise NotImplementedError
 

@@ -14,7 +14,7 @@ from jaxmnist.models.layers import Block, Conv, ConvNet, GlobalAverage, MaxPool,
 class Step1(ConvNet):
     """257,354 parameters, no normalisation; returns log-probabilities."""
 
-    def classify(self, x: Array, block: Block) -> Array:
+    def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="activation, norm", norm=None, padding=1, use_bias=True)
         x = block(x, "conv1", 8)
         x = block(x, "conv2", 16)
@@ -33,7 +33,7 @@ class Step3(ConvNet):
 
     dropout: float = 0.05
 
-    def classify(self, x: Array, block: Block) -> Array:
+    def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="activation, norm", use_bias=True)
         x = block(x, "conv1", 8, padding=1)
         x = block(x, "conv2", 12, padding=1)

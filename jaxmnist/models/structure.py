@@ -68,7 +68,7 @@ def layers(model: Model) -> list[Layer]:
     """
     calls: list[tuple[nn.Module, int, tuple[int, int, int]]] = []
 
-    def record(module: nn.Module, x: Any, result: Any) -> Any:
+    def record(module: nn.Module, x: Array, result: Array) -> Array:
         calls.append((module, _map_shape(module, x)[1], _map_shape(module, result)))
         return result
 
@@ -99,22 +99,24 @@ def layers(model: Model) -> list[Layer]:
     return found
 
 
-def apply_labelled(model: Model, variables: PyTree, images: Array) -> Any:
+def apply_labelled(model: Model, variables: PyTree, images: Array) -> Array:
     """Applies a network; when traced, the result of each of its `layers` carries its position as a name."""
     position = itertools.count()
 
-    def label(module: nn.Module, x: Any, result: Any) -> Any:
+    def label(module: nn.Module, x: Array, result: Array) -> Array:
         return checkpoint_name(result, str(next(position)))
 
     with _each_layer(label):
         return model.apply(variables, images)
 
 
-def _each_layer(visit: Callable[[nn.Module, Any, Any], Any]) -> AbstractContextManager[Any]:
+def _each_layer(visit: Callable[[nn.Module, Array, Array], Array]) -> AbstractContextManager[Any]:
     """Context in which the result of every layer is what `visit(module, input, result)` returns."""
     inner = [0]  # calls of other modules, for each call in progress
 
-    def intercept(next_function: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+    def intercept(
+        next_function: Callable[..., Array], args: tuple, kwargs: dict, context: nn.module.InterceptorContext
+    ) -> Array:
         if context.method_name != "__call__":
             return next_function(*args, **kwargs)
         inner[-1] += 1
@@ -168,7 +170,7 @@ def _receptive_field(
     return field, jump
 
 
-def _names(modules: Sequence[nn.Module], params: Any) -> list[str]:
+def _names(modules: Sequence[nn.Module], params: PyTree) -> list[str]:
     """Names from the parameter tree; other layers are called what they do, and numbered if there are several."""
     plain = ["/".join(module.path) if _own_leaves(params, module) else _does(module) for module in modules]
     several, seen = Counter(plain), Counter[str]()
@@ -189,14 +191,15 @@ def _is_ours(module: nn.Module) -> bool:
     return type(module).__module__.startswith("jaxmnist.models.")
 
 
-def _map_shape(module: nn.Module, x: Any) -> tuple[int, int, int]:
+def _map_shape(module: nn.Module, x: Array) -> tuple[int, int, int]:
     """Channels, height and width of a map: `[channels, height, width, batch]` in this package, in Flax batch first."""
     if x.ndim != 4:
         return x.shape[-1], 1, 1
-    return x.shape[:3] if _is_ours(module) else (x.shape[3], x.shape[1], x.shape[2])
+    channels, height, width = x.shape[:3] if _is_ours(module) else (x.shape[3], *x.shape[1:3])
+    return channels, height, width
 
 
-def _own_leaves(collection: Any, module: nn.Module | None) -> dict[str, Any]:
+def _own_leaves(collection: PyTree, module: nn.Module | None) -> dict[str, Any]:
     """The arrays of a module itself, without those of modules within it; of the outermost one without `module`."""
     for name in module.path if module is not None else ():
         collection = collection.get(name, {})

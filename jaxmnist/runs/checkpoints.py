@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
+from jaxtyping import PyTree
 
 from jaxmnist.config import Recipe
 from jaxmnist.errors import CheckpointError, JaxmnistWarning, StorageError
@@ -253,7 +254,7 @@ def _order(name: str) -> tuple[int, bool]:
     return int(step), not middle
 
 
-def abstract(tree: Any, where: Where) -> Any:
+def abstract(tree: PyTree, where: Where) -> PyTree:
     """Shapes and dtypes of a tree of arrays, placed on a device, or whole on all of a mesh: for restoring."""
     sharding = everywhere(where)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import PyTree
 
 from jaxmnist import train
 from jaxmnist.errors import DivergedError, JaxmnistWarning, SelfCheckError, StorageError, UsageError
@@ -168,7 +169,7 @@ def _first_snapshot(session: Session) -> Snapshot:
     return Snapshot(state, metrics, seconds, rows or [])
 
 
-def _shared(team: Team, tree: Any) -> Any:
+def _shared(team: Team, tree: PyTree) -> PyTree:
     """The leader's arrays in every process; of the others' only shapes and dtypes count."""
     leaves, structure = jax.tree.flatten(tree)
     leaves = jax.device_get(leaves) if team.is_leader else leaves

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Int32, UInt8
+from jaxtyping import Array, Int32, PyTree, UInt8
 
 from jaxmnist import train
 from jaxmnist.config.run import RunConfig
@@ -117,7 +117,7 @@ class Session(NamedTuple):
         if signum is not None:
             raise InterruptedRunError(signum, self.run)
 
-    def placed(self, tree: Any) -> Any:
+    def placed(self, tree: PyTree) -> PyTree:
         """A tree of arrays on every device of the session."""
         return put(tree, everywhere(self.where))
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jaxtyping import PyTree
 
 from jaxmnist.runtime.files import remove_tree, sync, sync_tree
 from jaxmnist.train.loss import Metrics
@@ -32,7 +33,7 @@ class DamagedError(Exception):
     """A state is not what was saved; the reason as a phrase."""
 
 
-def write_state(folder: Path, tree: Any, about: Mapping[str, Any]) -> None:
+def write_state(folder: Path, tree: PyTree, about: Mapping[str, Any]) -> None:
     """Saves a tree of host arrays; the folder is there once this returns, and lasts through a loss of power.
 
     Args:
@@ -69,7 +70,7 @@ def write_state(folder: Path, tree: Any, about: Mapping[str, Any]) -> None:
     sync(folder.parent.parent)
 
 
-def room_for(tree: Any) -> int:
+def room_for(tree: PyTree) -> int:
     """Bytes that are enough on the disk for a state with these arrays."""
     return 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + 2**17
 
@@ -106,7 +107,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     return values
 
 
-def read_arrays(folder: Path, template: Any, digest: str) -> Any:
+def read_arrays(folder: Path, template: PyTree, digest: str) -> PyTree:
     """The tree of a state, as NumPy arrays.
 
     Args:
@@ -128,17 +129,17 @@ def read_arrays(folder: Path, template: Any, digest: str) -> Any:
     return tree
 
 
-def shapes(tree: Any) -> dict[str, str]:
+def shapes(tree: PyTree) -> dict[str, str]:
     """Dtype and shape of every array by its path: `{"state/params/conv1/kernel": "float32[3,3,1,8]"}`."""
     return {path: f"{leaf.dtype}{list(leaf.shape)}".replace(" ", "") for path, leaf in _by_path(tree)}
 
 
-def _by_path(tree: Any) -> list[tuple[str, Any]]:
+def _by_path(tree: PyTree) -> list[tuple[str, Any]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
 
 
-def _sum_of_arrays(tree: Any) -> str:
+def _sum_of_arrays(tree: PyTree) -> str:
     total = hashlib.sha256()
     for path, leaf in _by_path(tree):
         total.update(f"{path} {leaf.dtype.str} {leaf.shape}\n".encode())

@@ -4,6 +4,7 @@ import importlib
 import struct
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,7 @@ def require_tensorboard() -> None:
         ) from error
 
 
-def _scalars(row: Any) -> "Event":
+def _scalars(row: Mapping[str, Any]) -> "Event":
     event = _event(row["epoch"])
     tags = {f"{metric}/{split}": f"{split}_{metric}" for metric in _METRICS for split in _SPLITS}
     for tag, key in (tags | {"learning_rate": "learning_rate", "seconds": "seconds"}).items():

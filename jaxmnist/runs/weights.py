@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from jaxmnist.config import get_recipe, recipe_of
 from jaxmnist.config.run import RunConfig
@@ -129,7 +130,7 @@ def _metadata(text: str) -> dict[str, str]:
     return {key: value for key, value in found.items() if value in ("True", "False") or key == ARCH}
 
 
-def _read_array(path: Path, archive: Any, name: str) -> np.ndarray:
+def _read_array(path: Path, archive: NpzFile, name: str) -> np.ndarray:
     try:
         array = archive[name]
     except ValueError as error:

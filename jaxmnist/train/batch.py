@@ -1,4 +1,4 @@
-"""Batches: the order in which an epoch visits the images, and what a step is given of them."""
+"""Batches: the order in which an epoch visits the images, and the images of one step."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from jaxmnist.runtime.mesh import over_data
 
 
 class Batch(NamedTuple):
-    """Raw images with labels; `mask` is 1 for images that count and 0 for padding."""
+    """Raw images with labels; the mask is 1 for images that count and 0 for padding."""
 
     images: UInt8[Array, "batch 28 28"]
     labels: Int32[Array, " batch"]
@@ -29,19 +29,19 @@ class EpochData(NamedTuple):
 
 
 PADDING = -1
-"""Index that stands for no image; its mask is 0."""
+"""Index of no image; its mask is 0."""
 
 
 def epoch_order(
     key: Key[Array, ""], epoch: Int32[Array, ""], split: Int32[Array, " n"], *, recipe: Recipe
 ) -> Int32[Array, " padded"]:
-    """The order in which an epoch visits a split: each image once, filled up to whole batches.
+    """Shuffles a split for an epoch: each image once, padded to whole batches.
 
     Args:
         key: the run's `Keys.order`.
-        epoch: counted from 0; the order depends on nothing else.
+        epoch: number of the epoch, from 0; besides the key the order depends on nothing else.
         split: indices of the split's images.
-        recipe: images per batch, and whether all epochs have the order of the first.
+        recipe: batch size, and whether all epochs repeat the order of the first.
     """
     epoch = jnp.int32(0) if recipe.repeat_epochs else epoch
     order = jax.random.permutation(jax.random.fold_in(key, epoch), split)
@@ -52,6 +52,6 @@ def gather(data: EpochData, number: Int32[Array, ""], size: int) -> Batch:
     """Collects batch `number` of an epoch, counted from 0."""
     index = lax.dynamic_slice_in_dim(data.order, number * size, size)
     mask = (index != PADDING).astype(jnp.float32)
-    # A barrier, or XLA looks the mask up anew wherever a batch norm uses it, once per element of the map.
+    # Without the barrier XLA looks the mask up again for every element of every map that batch norm sees.
     mask, index = lax.optimization_barrier((mask, jnp.maximum(index, 0)))
     return over_data(Batch(data.images[index], data.labels[index], mask))

@@ -1,4 +1,4 @@
-"""Many batches in one device call: training steps, evaluation and classification in a loop."""
+"""Many batches in one device call: loops of training steps, evaluation and prediction."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Float32, Int32, Key, PyTree, UInt8
 
 from jaxmnist.augment import normalise
 from jaxmnist.config import Recipe
+from jaxmnist.models import Model
 from jaxmnist.train.batch import EpochData, gather
 from jaxmnist.train.loss import Metrics, Teacher, add
 from jaxmnist.train.state import TrainState
@@ -23,13 +24,13 @@ def epoch_step(
     index: Int32[Array, ""],
     key: Key[Array, ""],
     *,
-    model: Any,
+    model: Model,
     optimizer: optax.GradientTransformation,
     recipe: Recipe,
     total_steps: int | None = None,
     teacher: Teacher | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """The step of an epoch with its batch number `index`; arguments and results as for `train_chunk`."""
+    """Takes the step of batch `index` of an epoch; arguments and results as for `train_chunk`."""
     batch = gather(data, index, recipe.batch_size)
     draw = index if recipe.repeat_epochs else state.step
     setup = {"model": model, "optimizer": optimizer, "recipe": recipe, "total_steps": total_steps}
@@ -46,17 +47,17 @@ def train_chunk(
     key: Key[Array, ""],
     **setup: Any,
 ) -> tuple[TrainState, Metrics]:
-    """Consecutive steps of one epoch in a single device call.
+    """Takes consecutive steps of one epoch in a single device call.
 
-    The number of steps is a value, not a shape: one compiled program serves chunks of any length, and
-    what comes out does not depend on where an epoch is cut into chunks.
+    The number of steps is a value, not a shape: one compiled program serves chunks of any length. The result does
+    not depend on how an epoch is cut into chunks.
 
     Args:
-        state: the state before the first of the steps.
+        state: the state before the steps.
         metrics: sums of the epoch so far.
         data: the dataset and the epoch's order.
-        start: batches of the epoch already done.
-        steps: batches to do.
+        start: number of the first batch, from 0.
+        steps: number of steps.
         key: the run's `Keys.step`.
         **setup: `model`, `optimizer`, `recipe`, `total_steps` and `teacher` as for `train_step`.
 
@@ -78,10 +79,10 @@ def evaluate_chunk(
     batches: Int32[Array, ""],
     *,
     batch_size: int,
-    model: Any,
+    model: Model,
     recipe: Recipe,
 ) -> Metrics:
-    """Sums over consecutive batches of a split in evaluation mode, as `train_chunk` takes and gives them."""
+    """Adds consecutive batches of a split to the sums, in evaluation mode; arguments as for `train_chunk`."""
 
     def body(i: Array, metrics: Metrics) -> Metrics:
         batch = gather(data, start + i, batch_size)
@@ -95,12 +96,20 @@ def predict_chunk(
     images: UInt8[Array, "padded 28 28"] | Float32[Array, "padded 28 28"],
     *,
     batch_size: int,
-    model: Any,
+    model: Model,
     recipe: Recipe,
 ) -> tuple[Int32[Array, " padded"], Float[Array, "padded 10"]]:
-    """Predictions and log-probabilities of images without labels.
+    """Predicts images without labels.
 
-    There are a whole number of batches of `batch_size` of them, or fewer than one.
+    Args:
+        variables: `params` and `batch_stats`.
+        images: raw images, a whole number of batches or less than one batch.
+        batch_size: images per batch.
+        model: the network.
+        recipe: normalisation.
+
+    Returns:
+        The likeliest class of each image, and the log-probabilities of all classes.
     """
 
     def outputs_of(batch: Array) -> Array:
@@ -109,5 +118,5 @@ def predict_chunk(
     batches = images.reshape(-1, min(batch_size, len(images)), *images.shape[1:])
     outputs = lax.map(outputs_of, batches)
     outputs = outputs.reshape(len(images), -1)
-    # The prediction from the outputs, as in training: log-softmax can round two scores to one.
+    # The class comes from the outputs, as in training: log-softmax can round two scores to one value.
     return outputs.argmax(1).astype(jnp.int32), jax.nn.log_softmax(outputs)

@@ -1,6 +1,7 @@
-"""The functions of `jaxmnist.train`, jitted: what compiles, for which device, and what is donated."""
+"""The functions of `jaxmnist.train`, jitted for a device or a mesh."""
 
 import functools
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from jax.sharding import Mesh
 
 from jaxmnist import ops, train
 from jaxmnist.config import Recipe
+from jaxmnist.models import Model
 from jaxmnist.optim import make_optimizer
 from jaxmnist.runtime.mesh import Where, everywhere, first_device, on_mesh
 from jaxmnist.train.loss import Teacher
@@ -36,14 +38,17 @@ class Programs(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def build_programs(
-    model: Any, recipe: Recipe, where: Where, total_steps: int | None = None, teacher: Teacher | None = None
+    model: Model, recipe: Recipe, where: Where, total_steps: int | None = None, teacher: Teacher | None = None
 ) -> Programs:
-    """The functions of `jaxmnist.train` for a network of `jaxmnist.models`, a recipe and a device or a mesh.
+    """Jits the functions of `jaxmnist.train`. Cached, so that the runs of one process share compiled programs.
 
-    `total_steps` is that of `jaxmnist.train.train_step`; without it, and with a recipe that needs it, nothing can be
-    trained. Likewise `teacher`.
-
-    Cached, so that several runs in one process (seeds, say) share what has been compiled.
+    Args:
+        model: the network.
+        recipe: the recipe.
+        where: a device, or a mesh.
+        total_steps: steps of the whole training; required to train if the recipe has a schedule, a fade or a late
+            start of averaging.
+        teacher: required to train if the recipe has distillation.
     """
     optimizer = make_optimizer(recipe, total_steps=total_steps)
     training = {
@@ -55,7 +60,7 @@ def build_programs(
     }
     evaluation = {"batch_size": EVAL_BATCH, "model": model, "recipe": recipe}
 
-    def fast(function: Any, **options: Any) -> Any:
+    def fast(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         return jitted(function, where, compiler_options=ops.compiler_options(first_device(where)), **options)
 
     return Programs(
@@ -70,8 +75,14 @@ def build_programs(
     )
 
 
-def jitted(function: Any, where: Where, **options: Any) -> Any:
-    """`jax.jit` of a function for a device or a mesh, on which every device gets the whole of the results."""
+def jitted(function: Callable[..., Any], where: Where, **options: Any) -> Callable[..., Any]:
+    """Applies `jax.jit` for a device or a mesh; every device of a mesh gets the whole of the results.
+
+    Args:
+        function: the function.
+        where: a device, or a mesh.
+        **options: options of `jax.jit`.
+    """
     if isinstance(where, Mesh):
         options = {"out_shardings": everywhere(where), **options}
     return jax.jit(on_mesh(function, where), **options)

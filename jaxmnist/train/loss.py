@@ -1,14 +1,15 @@
-"""Losses and what is summed over batches; distillation from a teacher."""
+"""Losses, sums over batches, and distillation from a teacher."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32, Int32
+from jaxtyping import Array, Float, Float32, Int32, PyTree
 
 from jaxmnist.augment import normalise
 from jaxmnist.config import Distillation, Recipe
+from jaxmnist.models import Model
 from jaxmnist.train.batch import Batch
 
 
@@ -24,25 +25,30 @@ class Metrics(NamedTuple):
     skipped: Int32[Array, ""]
     """Steps skipped because a value was not finite."""
     bad_step: Int32[Array, ""]
-    """First step that ended `MOST_BAD_STEPS` skipped ones in a row; `NO_BAD_STEP` when none did."""
+    """First step to complete `MOST_BAD_STEPS` consecutive skipped ones; `NO_BAD_STEP` if there is none."""
 
 
 NO_BAD_STEP = 2**31 - 1
 
 
 def no_metrics() -> Metrics:
-    """The sums over no images; no two share a buffer, as they are donated."""
+    """Returns the sums over no images; no two share a buffer, since they are donated."""
     return Metrics(jnp.float32(0), jnp.int32(0), jnp.int32(0), jnp.int32(0), jnp.int32(NO_BAD_STEP))
 
 
 def sums_of(outputs: Float[Array, "batch 10"], batch: Batch) -> Metrics:
-    """The sums over a batch, of a network's outputs for it."""
+    """Sums losses and correct predictions over a batch.
+
+    Args:
+        outputs: log-probabilities or logits.
+        batch: labels and mask.
+    """
     # Networks give log-probabilities or logits; log-softmax leaves the former as they are.
     log_probs = jax.nn.log_softmax(outputs)
     chosen = jnp.take_along_axis(log_probs, batch.labels[:, None], axis=1)[:, 0]
     counts = batch.mask > 0
     correct = (outputs.argmax(1) == batch.labels) & counts
-    # `where`, not a product: whatever stands in the padding stays out, even if it is not finite.
+    # `where`, not a product: padding stays out even if its values are not finite.
     return Metrics(
         loss_sum=-jnp.where(counts, chosen, 0.0).sum(),
         correct=correct.sum(dtype=jnp.int32),
@@ -53,13 +59,13 @@ def sums_of(outputs: Float[Array, "batch 10"], batch: Batch) -> Metrics:
 
 
 def smoothed(loss_sum: Array, outputs: Array, batch: Batch, share: float) -> Array:
-    """Cross-entropy with a target of which this share is spread evenly over the classes, as a sum."""
+    """Smooths a sum of losses: this share of the target is spread evenly over all classes (label smoothing)."""
     spread = -jax.nn.log_softmax(outputs).mean(1)
     return (1 - share) * loss_sum + share * jnp.where(batch.mask > 0, spread, 0.0).sum()
 
 
 def add(a: Metrics, b: Metrics) -> Metrics:
-    """The sums over the images of both."""
+    """Adds two sets of sums."""
     return Metrics(
         a.loss_sum + b.loss_sum,
         a.correct + b.correct,
@@ -71,17 +77,16 @@ def add(a: Metrics, b: Metrics) -> Metrics:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Teacher:
-    """A trained network that another one learns from; it compares by identity, as what is compiled with it does."""
+    """A trained network that another one learns from. Compares by identity, like the programs compiled with it."""
 
-    model: Any
-    """A network of `jaxmnist.models`."""
-    variables: Any
-    """Its weights and running statistics, NumPy arrays."""
+    model: Model
+    variables: PyTree
+    """Weights and running statistics, as NumPy arrays."""
     recipe: Recipe
-    """The one that says how it wants images normalised."""
+    """Recipe it was trained by, for the normalisation of its images."""
 
     def outputs(self, images: Array) -> Float[Array, "batch 10"]:
-        """Its scores in evaluation mode of raw images, which may be augmented already."""
+        """Returns its outputs in evaluation mode for raw images, which may be augmented already."""
         variables = jax.tree.map(jnp.asarray, self.variables)
         outputs = self.model.apply(variables, normalise(images, self.recipe))
         return jax.lax.stop_gradient(outputs)
@@ -94,16 +99,16 @@ def distilled(
     batch: Batch,
     distillation: Distillation,
 ) -> Float32[Array, ""]:
-    """The objective with its share for the teacher, as a sum over the images that count.
+    """Mixes the objective with the loss against a teacher; sums over the images that count.
 
-    The teacher's part is the cross-entropy of the two networks' softened probabilities, times the square of the
-    temperature, so that its gradient has the size of the other's (Hinton, Vinyals and Dean 2015, section 2).
+    The loss against the teacher is the cross-entropy of the softened probabilities of both networks, times the square
+    of the temperature, which gives its gradient the size of the other's (Hinton, Vinyals and Dean 2015, section 2).
 
     Args:
         objective: sum of losses against the labels.
-        outputs: the network's logits or log-probabilities.
-        teachers: the teacher's.
-        batch: says which images count.
+        outputs: logits or log-probabilities of the network.
+        teachers: those of the teacher.
+        batch: mask of the images that count.
         distillation: weight and temperature.
     """
     temperature = distillation.temperature

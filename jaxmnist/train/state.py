@@ -1,6 +1,6 @@
-"""What training starts from and changes: the random streams of a run, and its state."""
+"""The random streams of a run and the state that training changes."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Int32, Key, PyTree
 
 from jaxmnist.config import Recipe
-from jaxmnist.models import IMAGE_SHAPE
+from jaxmnist.models import IMAGE_SHAPE, Model
 from jaxmnist.models.initialisers import initialised
 
 
@@ -16,23 +16,23 @@ class TrainState(NamedTuple):
     """Everything that training changes."""
 
     step: Int32[Array, ""]
-    """Steps taken; an array from the start, as a Python number would compile the step twice."""
+    """Steps taken; an array from the start, since a Python number would compile the step twice."""
     params: PyTree
     batch_stats: PyTree
     opt_state: PyTree
     bad_steps: Int32[Array, ""]
-    """Steps in a row, up to now, that were skipped because a value was not finite."""
+    """Consecutive steps, up to this one, that were skipped because a value was not finite."""
     average: PyTree = None
-    """Moving average of `params` and `batch_stats`, under these names, where the recipe has one."""
+    """Moving average of `params` and `batch_stats`, under these names; None if the recipe has none."""
 
     @property
     def variables(self) -> PyTree:
-        """What the network is evaluated, kept and exported with."""
+        """Variables to evaluate, keep and export: the average, if there is one."""
         return self.last_variables if self.average is None else self.average
 
     @property
     def last_variables(self) -> PyTree:
-        """What the last step left, before any averaging."""
+        """Variables of the last step, before any averaging."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
@@ -45,16 +45,20 @@ class Keys(NamedTuple):
 
     @classmethod
     def from_seed(cls, seed: int | Int32[Array, ""]) -> "Keys":
-        """The streams of a run with that seed."""
+        """Derives the streams of a run from its seed."""
         return cls(*jax.random.split(jax.random.key(seed), 3))
 
 
 def create_state(
-    key: Key[Array, ""], model: Any, optimizer: optax.GradientTransformation, recipe: Recipe | None = None
+    key: Key[Array, ""], model: Model, optimizer: optax.GradientTransformation, recipe: Recipe | None = None
 ) -> TrainState:
-    """Initial state. Jit it: un-jitted, initialisation compiles dozens of small programs.
+    """Creates the initial state. Jit it: un-jitted, initialisation compiles dozens of small programs.
 
-    Without a recipe there is no average of weights, and initial weights are the network's own.
+    Args:
+        key: the run's `Keys.init`.
+        model: the network.
+        optimizer: the optimizer that `jaxmnist.optim.make_optimizer` makes for the recipe.
+        recipe: initialiser and averaging; without it the weights are the network's own and there is no average.
     """
     variables = model.init(key, jnp.zeros((1, *IMAGE_SHAPE)))
     params = variables["params"]
@@ -64,5 +68,5 @@ def create_state(
     state = TrainState(jnp.int32(0), params, batch_stats, opt_state, jnp.int32(0))
     if recipe is None or recipe.averaging is None:
         return state
-    # A copy, as a state is donated and must not have a buffer twice.
+    # A copy: the state is donated, so no buffer may be in it twice.
     return state._replace(average=jax.tree.map(jnp.copy, state.last_variables))

@@ -1,11 +1,6 @@
-"""Training as pure functions: a state and a batch in, a state and sums out.
-
-Nothing here reads a file, a clock or the environment. Randomness is a function of (key, step): nothing
-depends on what ran before, so any step can be repeated or resumed exactly.
-"""
+"""The training step and the evaluation step: a state and a batch in, a state and sums out."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int32, Key, PyTree
 
 from jaxmnist.augment import augment, normalise, strength_at
 from jaxmnist.config import Recipe
+from jaxmnist.models import Model
 from jaxmnist.optim import moments
 from jaxmnist.optim.averaging import moved_average
 from jaxmnist.train.batch import Batch
@@ -22,7 +18,7 @@ from jaxmnist.train.loss import NO_BAD_STEP, Metrics, Teacher, distilled, no_met
 from jaxmnist.train.state import TrainState
 
 MOST_BAD_STEPS = 10
-"""So many skipped steps in a row mean that training diverged; fewer can be bad luck."""
+"""This many consecutive skipped steps count as divergence."""
 
 
 def train_step(
@@ -30,38 +26,42 @@ def train_step(
     batch: Batch,
     *,
     key: Key[Array, ""],
-    model: Any,
+    model: Model,
     optimizer: optax.GradientTransformation,
     recipe: Recipe,
     draw: Int32[Array, ""] | None = None,
     total_steps: int | None = None,
     teacher: Teacher | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """One step: augment, normalise, differentiate, update.
+    """Takes one step: augment, normalise, differentiate, update.
 
-    A step whose loss, gradients, weights or running statistics are not finite is skipped: it is counted, and
-    changes nothing else.
+    A step with a loss, gradient, weight or running statistic that is not finite is skipped: it is counted and changes
+    nothing else.
 
     Args:
         state: the state before the step.
-        batch: raw images; the loss is the mean over those whose mask is 1, of which there is at least one.
-        key: the run's `Keys.step`; what the step draws depends on it and on `draw` only.
-        model: a network of `jaxmnist.models`.
-        optimizer: what `jaxmnist.optim.make_optimizer` gives for the recipe.
+        batch: raw images; the loss is the mean over those with mask 1, at least one.
+        key: the run's `Keys.step`; random draws depend on it and on `draw` only.
+        model: the network.
+        optimizer: the optimizer that `jaxmnist.optim.make_optimizer` makes for the recipe.
         recipe: augmentation, normalisation, label smoothing, averaging and distillation.
-        draw: number of the draws; `state.step` unless steps are to repeat draws.
-        total_steps: of the whole training, see `Recipe.total_steps`; what fades or begins late needs it.
-        teacher: the one that the recipe names, where it does.
+        draw: number of the draws; by default `state.step`. Steps with equal numbers repeat their draws.
+        total_steps: steps of the whole training, see `Recipe.total_steps`. Required if the recipe's augmentation fades or
+            its averaging begins late.
+        teacher: the trained network that the recipe's distillation names.
 
     Returns:
         The state after the step, and the sums over the batch as the network saw it, before the update.
+
+    Raises:
+        ValueError: the recipe needs a teacher or the number of steps, which is missing.
     """
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step if draw is None else draw))
     strength = strength_at(recipe.augmentation, state.step, total_steps)
     augmented = augment(augment_key, batch.images, recipe.augmentation, strength)
     images = normalise(augmented, recipe)
     if recipe.distillation is not None and teacher is None:
-        raise ValueError("a recipe with a distillation needs its teacher")
+        raise ValueError("a recipe with distillation needs its teacher")
     teachers = None if teacher is None else teacher.outputs(augmented)
 
     def mean_loss(params: PyTree) -> tuple[Array, tuple[Metrics, PyTree]]:
@@ -85,12 +85,14 @@ def train_step(
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     changed = TrainState(state.step + 1, params, batch_stats, opt_state, jnp.int32(0), state.average)
-    # A barrier, or the guard is fused with the update, which then rounds otherwise.
+    # Without the barrier the guard is fused with the update, which then rounds differently.
     changed, metrics = lax.optimization_barrier((changed, metrics))
-    # Gradients go into the moments, and these into the weights: what is not finite there shows here.
+    # Gradients enter the moments, and moments the weights: a value that is not finite shows in one of them.
     values = (changed.params, changed.batch_stats, moments(changed.opt_state))
     finite = jnp.isfinite(metrics.loss_sum) & jnp.isfinite(optax.tree.norm(values))
     if recipe.averaging is not None:
+        if recipe.averaging.start_epoch and total_steps is None:
+            raise ValueError("an averaging with start_epoch needs total_steps")
         first = recipe.averaging.start_epoch * (total_steps or 0) // recipe.epochs
         average = moved_average(state.average, changed.last_variables, state.step - first, recipe.averaging)
         changed = changed._replace(average=average)
@@ -102,9 +104,9 @@ def train_step(
 
 
 def eval_step(
-    state: TrainState, batch: Batch, *, model: Any, recipe: Recipe
+    state: TrainState, batch: Batch, *, model: Model, recipe: Recipe
 ) -> tuple[Metrics, Float[Array, "batch 10"]]:
-    """Sums over a batch in evaluation mode, and the network's outputs (garbage where the mask is 0)."""
+    """Returns the sums over a batch in evaluation mode, and the outputs (meaningless where the mask is 0)."""
     outputs = model.apply(state.variables, normalise(batch.images, recipe))
     return sums_of(outputs, batch), outputs
 

@@ -1,26 +1,27 @@
-"""Many runs in one program: what differs between them is traced, so that they share all that is compiled.
+"""Many runs in one program: values that differ between runs are traced, so all runs share one compilation.
 
-Pure, as `jaxmnist.train` is, of which every function here does the work for several runs.
+Pure functions, each the counterpart of one in `jaxmnist.train` for several runs.
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import optax
 from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float32, Int32, PyTree
 
 from jaxmnist import train
 from jaxmnist.config import Recipe
-from jaxmnist.models import create_model
+from jaxmnist.models import Model, create_model
 from jaxmnist.optim import make_optimizer
 from jaxmnist.runtime.mesh import Where, first_device, over_seeds
 from jaxmnist.train.loss import Teacher
 
 
 class Varied(NamedTuple):
-    """What may differ between runs, a value for each; None where all have the recipe's or the network's own."""
+    """Values that differ between runs, one for each; None if all have the recipe's or the network's own."""
 
     seed: Int32[Array, " runs"]
     learning_rate: Float32[Array, " runs"] | None = None
@@ -29,41 +30,41 @@ class Varied(NamedTuple):
 
 
 Loop = Callable[..., Any]
-"""Applies a function of one run to all: (function, runs, *shared) -> results, where runs and results are stacked along
-their first axis and the function takes a run and what all of them share."""
+"""Applies a function of one run to all: (function, runs, *shared) -> results. Runs and results are stacked along their
+first axis; the function takes one run and the shared arguments."""
 
 
-def at_once(function: Callable[..., Any], runs: Any, *shared: Any) -> Any:
-    """All runs side by side, as one computation on larger arrays."""
+def at_once(function: Callable[..., PyTree], runs: PyTree, *shared: PyTree) -> PyTree:
+    """Computes all runs side by side, as one computation on larger arrays."""
     return jax.vmap(lambda run: function(run, *shared))(runs)
 
 
-def in_a_row(function: Callable[..., Any], runs: Any, *shared: Any) -> Any:
-    """One run after the other."""
+def in_a_row(function: Callable[..., PyTree], runs: PyTree, *shared: PyTree) -> PyTree:
+    """Computes one run after the other."""
     return lax.map(lambda run: function(run, *shared), runs)
 
 
 def loop_for(where: Where) -> Loop:
-    """The faster way on a device; on a mesh each part of its axis `seed` does its own runs in this way.
+    """Returns the faster loop for a device; on a mesh each part of the axis `seed` loops over its own runs.
 
-    On a CPU both take the same time, as one run keeps its cores busy (4 seeds of `third`: 2,991 images/s in a
-    row, 3,105 at once, 3,028 one by itself; `python scripts/benchmark.py --seeds 4`), and in a row takes a
-    fraction of the memory. Elsewhere a run by itself leaves most of the device idle.
+    On a CPU both take the same time, since one run keeps its cores busy (4 seeds of `third`: 2,991 images/s in a row,
+    3,105 at once, 3,028 for one alone; `python scripts/benchmark.py --seeds 4`), and in a row takes a fraction of the
+    memory. On other devices one run leaves most of the device idle.
     """
     loop = in_a_row if first_device(where).platform == "cpu" else at_once
     return over_seeds(loop) if isinstance(where, Mesh) else loop
 
 
 def create_states(
-    varied: Varied, *, arch: Any, recipe: Recipe, loop: Loop
+    varied: Varied, *, arch: str | Model, recipe: Recipe, loop: Loop
 ) -> tuple[train.TrainState, train.Metrics]:
-    """Initial states of the runs, and sums over no images, stacked.
+    """Creates the initial states of the runs, and sums over no images, stacked.
 
     Args:
-        varied: what differs.
-        arch: name of the network; or the network itself, where dropout does not differ.
-        recipe: what all runs share.
-        loop: `at_once`, `in_a_row`, or what `loop_for` gives.
+        varied: values that differ.
+        arch: name of the network; or the network itself, if dropout does not differ.
+        recipe: the recipe that all runs share.
+        loop: `at_once`, `in_a_row`, or the result of `loop_for`.
     """
 
     def create(one: Varied) -> tuple[train.TrainState, train.Metrics]:
@@ -77,7 +78,7 @@ def create_states(
 def epoch_orders(
     varied: Varied, epoch: Int32[Array, ""], split: Int32[Array, " n"], *, recipe: Recipe
 ) -> Int32[Array, "runs padded"]:
-    """The order of each run's epoch, see `jaxmnist.train.epoch_order`."""
+    """Returns the order of each run's epoch; see `jaxmnist.train.epoch_order`."""
 
     def order(seed: Array) -> Array:
         return train.epoch_order(train.Keys.from_seed(seed).order, epoch, split, recipe=recipe)
@@ -93,24 +94,29 @@ def train_runs(
     steps: Int32[Array, ""],
     varied: Varied,
     *,
-    arch: Any,
+    arch: str | Model,
     recipe: Recipe,
     loop: Loop,
     total_steps: int | None = None,
     teacher: Teacher | None = None,
 ) -> tuple[train.TrainState, train.Metrics]:
-    """`jaxmnist.train.train_chunk` for each run, on the same images.
+    """Applies `jaxmnist.train.train_chunk` to each run, on the same images.
 
-    Each run does what it would do by itself, up to the rounding of float32: a learning rate, a weight decay
-    or a dropout that is given here is a float32, and sums may be taken in another order.
+    Each run trains as it would alone, up to the rounding of float32: a learning rate, a weight decay or a dropout
+    given here is a float32, and sums may be taken in another order.
 
     Args:
-        states, metrics: of all runs, stacked.
+        states: states of all runs, stacked.
+        metrics: sums of all runs, stacked.
         data: the images that all runs share, and their orders, stacked.
-        start, steps: as for `train_chunk`.
-        varied: what differs; the learning rates are in the states.
-        arch, recipe, loop: as for `create_states`.
-        total_steps, teacher: as for `jaxmnist.train.train_step`.
+        start: see `train_chunk`.
+        steps: see `train_chunk`.
+        varied: values that differ; the learning rates are in the states.
+        arch: see `create_states`.
+        recipe: see `create_states`.
+        loop: see `create_states`.
+        total_steps: see `jaxmnist.train.train_step`.
+        teacher: see `jaxmnist.train.train_step`.
     """
 
     def train_one(
@@ -138,12 +144,12 @@ def train_runs(
     return loop(train_one, (states, metrics, data.order, varied), data.images, data.labels, start, steps)
 
 
-def _model(arch: Any, one: Varied) -> Any:
+def _model(arch: str | Model, one: Varied) -> Model:
     if not isinstance(arch, str):
         return arch
     return create_model(arch) if one.dropout is None else create_model(arch, dropout=one.dropout)
 
 
-def _optimizer(recipe: Recipe, one: Varied, total_steps: int | None = None) -> Any:
+def _optimizer(recipe: Recipe, one: Varied, total_steps: int | None = None) -> optax.GradientTransformation:
     values = {"learning_rate": one.learning_rate, "weight_decay": one.weight_decay}
     return make_optimizer(recipe, total_steps=total_steps, **values)

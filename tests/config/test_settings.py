@@ -11,11 +11,12 @@ from jaxmnist.config.run import changed_recipe, merge_options, run_config
 from jaxmnist.config.settings import choices_of, field_types, nested, parse_settings
 from jaxmnist.errors import UsageError
 
-# Parts that a recipe may lack, and the settings that bring them.
+# Settings without which the fields of a part cannot be set: some recipes lack the part.
 PARTS = {
     "schedule": ("plateau=null", "schedule={}"),
     "averaging": ("averaging={}",),
     "distillation": ("distillation.teacher=somewhere",),
+    "augmentation": ("augmentation.rotation_fill=0",),
 }
 EXAMPLES = {bool: (True, False), int: (3, 0), float: (0.25, 3.0), str: ("elsewhere",), type(None): (None,)}
 

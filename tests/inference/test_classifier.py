@@ -152,7 +152,7 @@ def test_training_takes_names_changes_and_recipes_and_refuses_what_the_command_r
     cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"arch": "thrid"}, "there is no arch 'thrid'"),
         ({"recipe": "thrid"}, "there is no recipe 'thrid'"),
-        ({"recipe": {"epochz": 1}}, "there is no key in recipe 'epochz'"),
+        ({"recipe": {"epochz": 1}}, "recipe has no key 'epochz'"),
         ({"recipe": dataclasses.replace(get_recipe("third"), name="a b")}, "recipe.name is"),
         ({"epochs": 0}, "epochs=0, which must be above 0"),
         ({"dropout": 1.5}, "dropout=1.5, which must be at least 0"),

@@ -173,7 +173,7 @@ def test_a_run_says_that_its_class_is_gone_has_moved_or_has_changed(run, tmp_pat
     config["arch"] = f"{folder / 'my_net.py'}:CNN"
     (folder / "run" / "config.json").write_text(json.dumps(config))
     with pytest.raises(
-        CheckpointError, match=r"its network, which --arch names .* my_net\.py cannot be read"
+        CheckpointError, match=r"its network, which --arch names .*my_net\.py cannot be read"
     ):
         jaxmnist.load(folder / "run")
     found = jaxmnist.load(folder / "run", arch=f"{FILE}:CNN")

@@ -123,7 +123,7 @@ def test_a_save_that_is_cut_off_leaves_what_was_there_and_is_cleared_away(tmp_pa
     save(checkpoints, state, 10, 1, 50.0)
     # As kill -9 leaves it: nothing is cleaned up.
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
-    monkeypatch.setattr("jaxmnist.runtime.files.sync_tree", lambda _: 1 / 0)
+    monkeypatch.setattr("jaxmnist.runs.storage.sync_tree", lambda _: 1 / 0)
     with pytest.raises(StorageError, match="the state of step 20 could not be saved"):
         save(checkpoints, state, 20, 2, 60.0)
     monkeypatch.undo()
@@ -143,7 +143,7 @@ def test_old_states_are_deleted_only_once_the_new_one_is_on_the_disk(tmp_path, s
     for name in ("sync_tree", "sync"):
         monkeypatch.setattr(f"jaxmnist.runs.storage.{name}", lambda path, name=name: order.append(name))
     monkeypatch.setattr(
-        "jaxmnist.runtime.files.remove_tree", lambda path: order.append(f"remove {path.name}")
+        "jaxmnist.runs.checkpoints.remove_tree", lambda path: order.append(f"remove {path.name}")
     )
     save(checkpoints, state, 4, 4, 4.0)
     assert order == ["sync_tree", "sync", "sync", "remove 2"]

@@ -14,7 +14,7 @@ from tensorboardX.record_writer import masked_crc32c
 
 from jaxmnist.cli import main as cli
 from jaxmnist.errors import JaxmnistWarning
-from jaxmnist.runs.folder import read_metrics, write_metrics
+from jaxmnist.runs.folder import read_metrics, read_results, write_metrics
 from jaxmnist.runs.progress import Progress
 from jaxmnist.runs.tensorboard import FOLDER, EventWriter
 from jaxmnist.runtime.files import append
@@ -165,7 +165,7 @@ def test_the_command_tells_the_writer_and_adds_the_confusion_picture_once(
         for callback in callbacks:
             callback(Progress("start", 1, 1))
             tell_epoch(callback, read_metrics(run)[1])
-        return json.loads((run / "results.json").read_text())
+        return read_results(run)
 
     monkeypatch.setattr("jaxmnist.api.fit", fit)
     code, _, error = call("--resume", run, "--tensorboard", "--json")
