@@ -103,6 +103,11 @@ def _network(run: Path, config: RunConfig | None, device: Device, notes: list[st
             f"The run folder has no {CONFIG}, so settings, environment, confusion matrix and pictures are left out."
         )
         return None
+    try:
+        config.create_model()
+    except UsageError as error:
+        notes.append(f"The network is gone, so layers, confusion matrix and mistakes are left out: {error}")
+        return None
     if Checkpoints(run, arch_word(config.arch)).latest_step() is None:
         notes.append("The run has no checkpoint, so confusion matrix and mistakes are left out.")
         return None

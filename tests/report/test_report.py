@@ -308,6 +308,16 @@ def test_an_unfinished_run_says_how_far_it_is_and_has_no_results(call, tmp_path)
     assert "Unfinished: none of 15 epochs is complete." in Page((run / "report.html").read_text()).said
 
 
+def test_a_network_of_the_users_own_that_is_gone_is_a_note(call, tmp_path):
+    run = make_run(tmp_path, f"{tmp_path / 'gone.py'}:Net")
+    code, _, error = call(run, "--out", tmp_path / "page.html")
+    assert code == 0
+    assert "The network is gone, so layers, confusion matrix and mistakes are left out" in error
+    page = Page((tmp_path / "page.html").read_text())
+    assert page.headings[0] == "gone.py:Net, recipe third on mnist"
+    assert "Network" not in page.headings
+
+
 @pytest.mark.usefixtures("nowhere")
 def test_without_the_data_the_page_says_so_and_leaves_the_pictures_out(call, tmp_path):
     run = make_run(tmp_path / "runs")

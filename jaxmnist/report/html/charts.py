@@ -177,7 +177,7 @@ def accuracy(values: list[float]) -> Scale:
 def linear(values: list[float]) -> Scale:
     """Makes a linear axis from 0 on."""
     high = 1.05 * max(values) or 1.0
-    ticks = [tick for tick in MaxNLocator(6).tick_values(0, high) if tick <= high]
+    ticks = [tick for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(0, high) if tick <= high]
     return Scale(lambda value: value / high, ticks)
 
 
