@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jaxmnist.config.run import RunConfig
+from jaxmnist.models import arch_title
 from jaxmnist.runs.folder import read_config, read_metrics
 
 PLOTS = "plots"
@@ -51,7 +52,7 @@ def save_curves(run: Path) -> list[Path]:
 
 def run_title(config: RunConfig) -> str:
     """Returns the title of a run's plots: arch, recipe, dataset and seed."""
-    return f"{config.arch}, recipe {config.recipe.name}, {config.dataset}, seed {config.seed}"
+    return f"{arch_title(config.arch)}, recipe {config.recipe.name}, {config.dataset}, seed {config.seed}"
 
 
 def as_png(figure: Figure) -> tuple[bytes, tuple[int, int]]:
