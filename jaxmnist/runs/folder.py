@@ -230,7 +230,7 @@ def _processor() -> str:
 
 
 def _git_revision() -> str | None:
-    source = Path(__file__).parent
+    source = Path(__file__).parents[1]
     if not (source.parent / ".git").exists():
         return None
     command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12"]
