@@ -191,12 +191,13 @@ def start_run(
     if not find_rate:
         return create_run(root, config, environment(where)), config
     from jaxmnist.experiments.lr_range import RangeTest, find_learning_rate
-    from jaxmnist.report.terminal.lr_range import RangeDisplay, save_range
+    from jaxmnist.report.plots.lr_range import save_range
+    from jaxmnist.report.terminal.lr_range import range_progress
     from jaxmnist.runs.curves import PLOTS, run_title
 
     settings, rate = RangeTest(), config.recipe.learning_rate
-    with RangeDisplay(console, settings.steps) as display:
-        result = find_learning_rate(config, dataset, first_device(where), settings, display)
+    with range_progress(console, settings.steps) as show:
+        result = find_learning_rate(config, dataset, first_device(where), settings, show)
     if result.suggestion is None:
         message = f"the range test suggests no rate: {result.reason}; {rate:g} stays."
         warnings.warn(message, JaxmnistWarning, stacklevel=2)

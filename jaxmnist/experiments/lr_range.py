@@ -1,8 +1,8 @@
-"""Learning-rate range test: the rate rises step by step, and the steepest fall of the loss names one to train at.
+"""Learning-rate range test: the rate rises step by step, and the steepest fall of the loss suggests a rate.
 
-The test is that of the source of `dilated`: SGD with Nesterov momentum 0.9, no weight decay and the plain
-negative log-likelihood, whatever the recipe's own optimizer and loss. It trains a state of its own from the
-weights and the order that a run with the same seed begins with, so no run is changed by one before it.
+The test is that of the source of `dilated`: SGD with Nesterov momentum 0.9, no weight decay and the plain negative
+log-likelihood, whatever the recipe's own optimizer and loss. It trains a state of its own, with the initial weights and
+the order of a run with the same seed, so it changes no run after it.
 """
 
 import dataclasses
@@ -25,11 +25,12 @@ from jaxmnist.config import Recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.errors import UsageError
+from jaxmnist.models import Model
 from jaxmnist.runtime.devices import Device
 from jaxmnist.train.jit import build_programs
 
 CHUNK_SECONDS = 0.4
-"""Aimed length of a device call: progress moves, and Ctrl-C is honoured within a second."""
+"""Target length of a device call, short enough for progress and Ctrl-C."""
 
 MOMENTUM = 0.9
 
@@ -38,22 +39,22 @@ _FEWEST_POINTS = 3  # with fewer, no point has a neighbour on either side
 
 @dataclasses.dataclass(frozen=True)
 class RangeTest:
-    """How to test; the defaults are the published settings."""
+    """Settings of a range test; the defaults are the published ones."""
 
     start: float = 0.1
     """Learning rate of the first step."""
     end: float = 2.0
-    """Learning rate of the last step; those between form a geometric sequence."""
+    """Learning rate of the last step; the rates form a geometric sequence."""
     steps: int = 1500
-    """Steps, unless the loss diverges before."""
+    """Number of steps, unless the loss diverges before."""
     smoothing: float = 0.05
-    """Weight of a step's loss in the smoothed loss; the rest is the smoothed loss before it."""
+    """Weight of a step's loss in the smoothed loss; the rest is the weight of the previous smoothed loss."""
     divergence: float = 5.0
     """The test ends when the smoothed loss is more than this many times its lowest value."""
     skip_first: int = 10
-    """Points at the beginning that are not considered: the network is still settling."""
+    """Points ignored at the start, when the network is still settling."""
     skip_last: int = 5
-    """Points at the end that are not considered: the loss may be exploding."""
+    """Points ignored at the end, when the loss may be exploding."""
 
     def __post_init__(self) -> None:
         def require(field: str, holds: bool, wanted: str) -> None:
@@ -62,7 +63,7 @@ class RangeTest:
                 raise UsageError(f"the range test has {field}={value!r}, which must be {wanted}.")
 
         require("start", 0 < self.start < math.inf, "a learning rate above 0")
-        # Beyond 1e38 there is no float32.
+        # The largest float32 is 3.4e38.
         wanted = f"a learning rate above the start, {self.start:g}, and at most 1e38"
         require("end", self.start < self.end <= 1e38, wanted)
         require("steps", self.steps >= 2, "at least 2")
@@ -73,13 +74,13 @@ class RangeTest:
 
     @property
     def rates(self) -> Float64[np.ndarray, " steps"]:
-        """Learning rate of every step: start (end / start)^(t / (steps - 1)) in step t, counted from 0."""
+        """Learning rate of every step: start (end / start)^(t / (steps - 1)) in step t, from 0 on."""
         return self.start * (self.end / self.start) ** (np.arange(self.steps) / (self.steps - 1))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RangeResult:
-    """What a test found. Arrays have one number per step taken, all finite; steps are counted from 0."""
+    """Result of a range test. Arrays have one finite number per step taken; steps count from 0."""
 
     settings: RangeTest
     rates: Float64[np.ndarray, " taken"]
@@ -87,20 +88,20 @@ class RangeResult:
     """Mean negative log-likelihood of each step's batch, before its update."""
     smoothed: Float64[np.ndarray, " taken"]
     step: int | None
-    """Where the smoothed loss falls most steeply; None when nothing can be suggested."""
+    """Step of the steepest fall of the smoothed loss; None without a suggestion."""
     diverged: bool
-    """The loss left all bounds, or was not finite, and ended the test before its last step or in it."""
+    """True if the loss diverged or was not finite, which ended the test."""
     reason: str | None
-    """Why nothing can be suggested, as a phrase."""
+    """Reason for no suggestion, as a phrase."""
 
     @property
     def suggestion(self) -> float | None:
-        """The learning rate of `step`."""
+        """Learning rate of `step`."""
         return None if self.step is None else float(self.rates[self.step])
 
     @property
     def kept(self) -> slice:
-        """Points that are considered: all but the settings' first and last ones."""
+        """Points considered: all but the first `skip_first` and the last `skip_last`."""
         first = min(self.settings.skip_first, len(self.losses))
         return slice(first, max(first, len(self.losses) - self.settings.skip_last))
 
@@ -110,51 +111,42 @@ def find_learning_rate(
     dataset: Dataset,
     device: Device,
     settings: RangeTest = RangeTest(),
-    report: Callable[[RangeResult], None] = lambda so_far: None,
+    callback: Callable[[RangeResult], None] = lambda so_far: None,
 ) -> RangeResult:
     """Tests a range of learning rates on the training images of a run.
 
     Args:
-        config: the run that a rate is wanted for; its recipe's optimizer, rate and label smoothing play no
-            part. Weights, order, augmentation and dropout are those that the run begins with.
+        config: the run that needs a rate. The test uses its initial weights, order, augmentation and dropout, but not
+            the recipe's optimizer, rate and label smoothing.
         dataset: the data that `config.dataset` names.
-        device: where to compute.
-        settings: which rates, and when to stop.
-        report: told every half a second or so what is known so far; a suggestion then is no more than a
-            guess.
+        device: the device to compute on.
+        settings: the settings of the test.
+        callback: called about twice a second with the result so far, whose suggestion is only a guess.
     """
     result = analyse(np.zeros(0, np.float32), settings)
     for losses in _measure(config, dataset, device, settings):
         result = analyse(losses, settings)
-        report(result)
+        callback(result)
         if result.diverged:
             break
     return result
 
 
 def analyse(losses: Shaped[np.ndarray, " taken"], settings: RangeTest) -> RangeResult:
-    """Smooths the losses of consecutive steps, from the first on, and looks for the steepest fall.
+    """Smooths the losses of the first steps, and looks for the steepest fall.
 
-    Points from the one on at which the test stops are left out, but for a finite one that shows it. The
-    slope is the central difference per step of the smoothed loss, as `numpy.gradient` gives it.
+    A finite loss that shows divergence is the last point; one that is not finite is left out. The slope is the
+    central difference per step of the smoothed loss, as by `numpy.gradient`.
     """
     smoothed, diverged = _smooth(losses, settings)
     taken = len(smoothed)
-    result = RangeResult(
-        settings=settings,
-        rates=settings.rates[:taken],
-        losses=losses[:taken].astype(np.float64),
-        smoothed=smoothed,
-        step=None,
-        diverged=diverged,
-        reason=None,
-    )
+    rates, losses = settings.rates[:taken], losses[:taken].astype(np.float64)
+    result = RangeResult(settings, rates, losses, smoothed, None, diverged, None)
     points = smoothed[result.kept]
     if len(points) < _FEWEST_POINTS:
         ended = f"the loss diverged after {taken} steps" if diverged else f"there are {taken} steps"
         dropped = f"the first {settings.skip_first} and the last {settings.skip_last}"
-        reason = f"{ended}, too few to find a slope in without {dropped}"
-        return dataclasses.replace(result, reason=reason)
+        return dataclasses.replace(result, reason=f"{ended}, too few for a slope without {dropped}")
     slopes = np.gradient(points)
     steepest = int(slopes.argmin())
     if not slopes[steepest] < 0:
@@ -165,16 +157,16 @@ def analyse(losses: Shaped[np.ndarray, " taken"], settings: RangeTest) -> RangeR
 def _smooth(
     losses: Shaped[np.ndarray, " taken"], settings: RangeTest
 ) -> tuple[Float64[np.ndarray, " points"], bool]:
-    """The smoothed losses up to where the test stops, and whether it stops because they diverge."""
+    """Returns the smoothed losses up to the end of the test, and True if it ends because they diverge."""
     smoothed: list[float] = []
-    best = math.inf
+    lowest = math.inf
     for loss in losses.tolist():
         if not math.isfinite(loss):
             return np.array(smoothed, np.float64), True
         share = settings.smoothing if smoothed else 1.0
         smoothed.append(share * loss + (1 - share) * (smoothed[-1] if smoothed else 0.0))
-        best = min(best, smoothed[-1])
-        if smoothed[-1] > settings.divergence * best:
+        lowest = min(lowest, smoothed[-1])
+        if smoothed[-1] > settings.divergence * lowest:
             return np.array(smoothed, np.float64), True
     return np.array(smoothed, np.float64), False
 
@@ -182,7 +174,7 @@ def _smooth(
 def _measure(
     config: RunConfig, dataset: Dataset, device: Device, settings: RangeTest
 ) -> Iterator[Float32[np.ndarray, " taken"]]:
-    """Trains under rising rates; after every chunk of steps, the losses of all steps so far."""
+    """Trains at rising rates; after every chunk of steps yields the losses of all steps so far."""
     model, recipe = config.create_model(), _range_recipe(config.recipe)
     programs, take_steps = build_programs(model, recipe, device), _build_range_chunk(model, recipe, device)
     put = partial(jax.device_put, device=device)
@@ -193,11 +185,11 @@ def _measure(
     state = put(initial._replace(opt_state=jax.jit(_optimizer(0.0).init)(initial.params)))
     batches = -(-len(split) // recipe.batch_size)
     earlier = np.zeros(0, np.float32)
-    # One step first: progress shows at once, and its time tells how many make a chunk.
+    # A single step first: progress shows at once, and its time sets the length of a chunk.
     steps = 1
     for epoch in range(-(-settings.steps // batches)):
         rates = settings.rates[epoch * batches :][:batches].astype(np.float32)
-        # Filled up, so that the last epoch needs no program of its own.
+        # Padded, so that the last epoch needs no other program.
         rates, losses = put((np.resize(rates, batches), np.zeros(batches, np.float32)))
         order = programs.epoch_order(keys.order, jnp.int32(epoch), split)
         done, total = 0, min(batches, settings.steps - len(earlier))
@@ -214,7 +206,7 @@ def _measure(
 
 
 def _range_recipe(recipe: Recipe) -> Recipe:
-    """The recipe without what plays no part, so that recipes that differ there share a program."""
+    """Resets the fields that the test ignores, so that recipes that differ in them share a program."""
     return dataclasses.replace(
         recipe,
         name="range test",
@@ -233,7 +225,7 @@ def _range_recipe(recipe: Recipe) -> Recipe:
 
 
 @functools.lru_cache(maxsize=8)
-def _build_range_chunk(model: Any, recipe: Recipe, device: Device) -> Any:
+def _build_range_chunk(model: Model, recipe: Recipe, device: Device) -> Callable[..., Any]:
     return jax.jit(
         partial(range_chunk, model=model, recipe=recipe),
         donate_argnums=0,
@@ -250,17 +242,21 @@ def range_chunk(
     steps: Int32[Array, ""],
     key: Key[Array, ""],
     *,
-    model: Any,
+    model: Model,
     recipe: Recipe,
 ) -> tuple[train.TrainState, Float32[Array, " batches"]]:
-    """Consecutive steps of the test within an epoch, as `jaxmnist.train.train_chunk` takes those of a run.
+    """Takes consecutive steps of the test within an epoch, as `jaxmnist.train.train_chunk` does for a run.
 
     Args:
-        state: the state before them, with the test's own optimizer state.
-        losses: a place for the mean loss of every batch of the epoch.
-        rates: the learning rate of every batch of the epoch; a value, so a new range compiles nothing.
-        data, start, steps, key: as for `train_chunk`.
-        model, recipe: as for `jaxmnist.train.train_step`.
+        state: the state before the steps, with the test's own optimizer state.
+        losses: mean loss of every batch of the epoch, as far as known.
+        rates: learning rate of every batch of the epoch; traced, so a new range compiles nothing.
+        data: images, labels and order, as for `train_chunk`.
+        start: first batch, as for `train_chunk`.
+        steps: number of steps, as for `train_chunk`.
+        key: as for `train_chunk`.
+        model: as for `jaxmnist.train.train_step`.
+        recipe: as for `jaxmnist.train.train_step`.
 
     Returns:
         The state after the steps, and the losses with those of the steps filled in.

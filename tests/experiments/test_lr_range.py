@@ -1,7 +1,6 @@
-"""The range test: its rates, what it makes of a curve, and that no training run notices it.
+"""The range test: its rates, its analysis of curves, and no effect on training runs.
 
-A small network with every kind of layer that matters here stands in for the published ones: it compiles in a
-second.
+A small network with every kind of layer that matters here replaces the published ones, as it compiles in a second.
 """
 
 import dataclasses
@@ -25,7 +24,7 @@ from jaxmnist.data import load_dataset
 from jaxmnist.errors import UsageError
 from jaxmnist.experiments import lr_range
 from jaxmnist.experiments.lr_range import RangeTest, analyse, find_learning_rate
-from jaxmnist.report.terminal.lr_range import save_range
+from jaxmnist.report.plots.lr_range import save_range
 from jaxmnist.runtime.devices import select_device
 from jaxmnist.train.jit import build_programs
 from tests.small_network import Small
@@ -46,7 +45,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def device():
-    # As the command does, which else would compile everything anew: the default device is part of a program.
+    # As in the command, which would otherwise compile everything anew: the default device is part of a program.
     return select_device("cpu")
 
 
@@ -172,7 +171,7 @@ def test_fewer_than_three_points_suggest_nothing(taken):
     result = analyse(losses[:taken], RangeTest())
     assert result.suggestion is None
     assert result.reason == (
-        f"there are {taken} steps, too few to find a slope in without the first 10 and the last 5"
+        f"there are {taken} steps, too few for a slope without the first 10 and the last 5"
     )
     assert analyse(losses[:18], RangeTest()).suggestion is not None
 
@@ -210,7 +209,7 @@ def test_every_step_has_the_loss_of_a_hand_made_loop_also_in_the_second_epoch(
 
 
 def _gradients(state, batch, key, model, recipe):
-    """State and sums after a step, and the gradients that it was made from."""
+    """Returns state and sums after a step, and its gradients."""
 
     def update(updates, state, params=None):
         return updates, updates
@@ -302,8 +301,8 @@ def test_without_a_suggestion_the_command_warns_in_a_sentence_and_prints_no_numb
     assert (printed["suggestion"], printed["step"]) == (None, None)
     (warning,) = [line for line in error.splitlines() if line.startswith("warning")]
     assert warning == (
-        "warning: no learning rate is suggested: there are 10 steps, too few to find a slope in without the "
-        "first 10 and the last 5; try more --steps than 10, or another --start and --end."
+        "warning: no learning rate is suggested: there are 10 steps, too few for a slope without the first 10 and "
+        "the last 5; try more --steps than 10, or another --start and --end."
     )
     code, out, error = call("--start", 1e25, "--end", 1e30, "--out", tmp_path)
     assert code == 0

@@ -57,7 +57,7 @@ def save_comparison(folder: Path, compared: Mapping[str, Any]) -> Path:
         axes.errorbar(last["mean"], row, xerr=half, fmt="o", color="tab:blue", capsize=3)
     axes.axvline(studies[0]["last_epoch"]["mean"], color="tab:orange", linewidth=1)
     axes.set_yticks(range(len(studies)), [Path(study["study"]).name for study in studies])
-    axes.invert_yaxis()
+    axes.set_ylim(len(studies) - 0.5, -0.5)
     axes.ticklabel_format(axis="x", useOffset=False)
     axes.set_xlabel(f"{compared['split']} accuracy of the last epoch (%): seeds, mean and its 95 % interval")
     axes.grid(axis="x", alpha=0.3)

@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from jaxmnist.experiments.sweep.members import value_text
 from jaxmnist.report.plots.accuracy_axis import errors_of, label_accuracies
@@ -74,5 +75,8 @@ def _draw(panel: Axes, field: str, rows: Sequence[Mapping[str, Any]], is_log: bo
         panel.margins(x=0.2)
     elif is_log or (min(values) > 0 and max(values) > _LOG_SPAN * min(values)):
         panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
     panel.set_xlabel(field)
     panel.grid(alpha=0.3)
