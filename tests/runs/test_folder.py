@@ -2,13 +2,23 @@
 
 import dataclasses
 import json
+import subprocess
 
+import jax
 import pytest
 
 from jaxmnist.config import RECIPES, Recipe, get_recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.errors import CheckpointError, UsageError
-from jaxmnist.runs.folder import CONFIG, METRICS, create_run, read_config, read_metrics, write_metrics
+from jaxmnist.runs.folder import (
+    CONFIG,
+    METRICS,
+    create_run,
+    environment,
+    read_config,
+    read_metrics,
+    write_metrics,
+)
 from jaxmnist.runs.selection import summarise
 
 
@@ -110,3 +120,15 @@ def test_the_checkpoint_rule_of_dilated_is_the_published_one(accuracies, best, m
     config = dataclasses.replace(config_of(get_recipe("dilated")), select_on="test")
     results = summarise(config, rows_of(accuracies), 5_340)
     assert (results.best_epoch, results.rule_met) == (best, met)
+
+
+def test_the_environment_names_the_revision_of_the_checkout(tmp_path, monkeypatch):
+    file = tmp_path / "jaxmnist" / "runs" / "folder.py"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr("jaxmnist.runs.folder.__file__", str(file))
+    revision = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    assert environment(jax.devices()[0])["git_revision"] == revision[:12]
