@@ -1,40 +1,37 @@
 """The `demo` command."""
 
+import contextlib
 import dataclasses
 import json
 import tempfile
 import webbrowser
 from pathlib import Path
 
-from jaxmnist.cli.export import ExportCommand
+from jaxmnist.cli.network_options import DatasetCommand
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Demo(ExportCommand):
+class Demo(DatasetCommand):
     """Open a page in the browser: draw a digit, watch the network read it, look at its feature maps."""
 
     no_browser: bool = False
-    """Only write the page and print where it is."""
+    """Only write the page and print its path."""
 
     def run(self) -> None:
+        """Writes the page, opens it and prints its path."""
         from jaxmnist.inference.export import export
+        from jaxmnist.report.terminal import print_line
 
         network = self.open_network()
-        # Stays, as the browser reads it after this command has ended.
+        # Not deleted: the browser reads it after this command has ended.
         folder = Path(tempfile.mkdtemp(prefix="jaxmnist-"))
-        ((page, *_), _) = export(network, self.load_dataset(network), ["html"], folder)
-        opened = not self.no_browser and _open(page.file)
+        ((page, *_), _) = export(network, self.load_dataset(network, or_digits=True), ["html"], folder)
+        opened = False
+        with contextlib.suppress(webbrowser.Error):
+            opened = not self.no_browser and webbrowser.open(page.file.as_uri())
         if self.json:
             print(json.dumps(self.origin() | {"page": str(page.file), "opened": opened}))
             return
-        advice = (
-            "" if opened or self.no_browser else "No browser could be started here; open this file in one:\n"
-        )
-        self.console().print(f"{advice}{page.file}", soft_wrap=True, highlight=False, markup=False)
-
-
-def _open(file: Path) -> bool:
-    try:
-        return webbrowser.open(file.as_uri())
-    except webbrowser.Error:
-        return False
+        if not (opened or self.no_browser):
+            print_line(self.console(), "No browser could be started here; open this file in one:")
+        print_line(self.console(), str(page.file))

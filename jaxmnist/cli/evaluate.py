@@ -5,41 +5,36 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from jaxmnist.cli.network_options import NetworkCommand
-from jaxmnist.cli.options import OptionalDataset, OptionalFolder
-from jaxmnist.errors import UsageError
+from jaxmnist.cli.network_options import DatasetCommand
+from jaxmnist.cli.options import OptionalFolder
+from jaxmnist.errors import UsageError, writing
 
 if TYPE_CHECKING:
     from jaxmnist.data.splits import Split
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluate(NetworkCommand):
+class Evaluate(DatasetCommand):
     """Evaluate a trained network: accuracy, confusion matrix, mistakes.
 
-    Names of files end in the split, as evaluation-train.json does, but for test.
+    Names of files end in the split, as in evaluation-train.json, except for test.
     """
 
     split: Literal["test", "val", "train", "all"] = "test"
-    """Which images; all is every split there is, side by side. For a weights file there is no val."""
+    """Split to evaluate on; all puts every split side by side. A weights file has no val."""
     augment: bool = False
     """Evaluate the train images with the recipe's augmentation instead of as they are."""
     seed: int = 0
     """Seed of --augment."""
     shifts: int = 0
-    """Predict from the mean over all shifts by up to so many pixels (1 gives 9 of them). This is another figure than
+    """Predict from the mean over all shifts by up to this many pixels (1 gives 9 of them). This is another figure than
     the network's accuracy; its files end in -shifts1."""
-    dataset: OptionalDataset = None
-    """What to evaluate on, also other data than the run's; by default only those, for weights mnist."""
-    data_dir: OptionalFolder = None
-    """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
     out: OptionalFolder = None
-    """Gets evaluation.json and plots/; by default the run folder, for weights NAME.npz evaluation/NAME."""
+    """Folder of evaluation.json and plots/; by default the run folder, for weights NAME.npz evaluation/NAME."""
 
     def run(self) -> None:
         """Evaluates the splits, writes the files and prints the figures."""
         from jaxmnist.inference import evaluate
-        from jaxmnist.inference.classifier import data_for
         from jaxmnist.report.plots.mistakes import save_evaluation_pictures
         from jaxmnist.report.terminal.evaluation import describe_network, file_suffix, print_evaluations
         from jaxmnist.runs.folder import write_json
@@ -47,11 +42,9 @@ class Evaluate(NetworkCommand):
         if self.augment and self.split not in ("train", "all"):
             raise UsageError(f"--augment changes train images, not those of {self.split}; add --split train.")
         if not 0 <= self.shifts <= 4:
-            raise UsageError(
-                f"--shifts {self.shifts} is out of range; choose a number of pixels from 0 to 4."
-            )
+            raise UsageError(f"--shifts is {self.shifts}; choose a number of pixels from 0 to 4.")
         network = self.open_network()
-        dataset = data_for(network, self.network, self.dataset, self.data_dir)
+        dataset = self.load_dataset(network)
         name = describe_network(network, self.network, self.checkpoint)
         # Not beside a weights file by default: its folder belongs to others, and may be read-only.
         default = Path("evaluation", self.network.stem) if self.is_weights else self.network
@@ -67,14 +60,11 @@ class Evaluate(NetworkCommand):
             )
             evaluations.append(evaluation)
             results[split] = self.origin() | evaluation.as_json()
-            file = out / f"evaluation{file_suffix(evaluation)}.json"
-            try:
+            files.append(out / f"evaluation{file_suffix(evaluation)}.json")
+            with writing(out, "name another folder with --out"):
                 pictures = save_evaluation_pictures(out, evaluation, name, images)
-                write_json(file, results[split])
-            except OSError as error:
-                message = f"{out} cannot be written to ({error.strerror}); name another folder with --out."
-                raise UsageError(message) from error
-            files += [file, *pictures]
+                write_json(files[-1], results[split])
+            files += pictures
         if self.json:
             print(json.dumps({"splits": results} if self.split == "all" else results[self.split]))
         else:

@@ -1,11 +1,19 @@
-"""What the commands that use a trained network share: which network."""
+"""Options that the commands for a trained network share: the network, and the data to evaluate it on."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
-from jaxmnist.cli.options import Command, OptionalArch, OptionalRecipe, RunOrWeights
+from jaxmnist.cli.options import (
+    Command,
+    OptionalArch,
+    OptionalDataset,
+    OptionalFolder,
+    OptionalRecipe,
+    RunOrWeights,
+)
 
 if TYPE_CHECKING:
+    from jaxmnist.data import Dataset
     from jaxmnist.train.network import Network
 
 
@@ -14,34 +22,60 @@ class NetworkCommand(Command):
     """Options of the commands that use a trained network."""
 
     network: RunOrWeights
-    """Folder that train made, or file of weights: the arrays of a PyTorch state_dict, saved by NumPy."""
+    """Run folder, or weights file: the arrays of a PyTorch state_dict, saved by NumPy."""
     checkpoint: Literal["best", "latest"] = "best"
-    """Which of a run's two checkpoints."""
+    """Checkpoint of the run."""
     arch: OptionalArch = None
     """Network of a weights file; by default the one whose names and shapes the file has."""
     recipe: OptionalRecipe = None
-    """How a weights file's network wants images normalised; by default its own."""
+    """Recipe for the normalisation of a weights file's images; by default the network's own."""
 
     def open_network(self) -> "Network":
-        """The network, on the device of `start`.
-
-        Raises:
-            CheckpointError: the run or the file is missing, damaged or of another arch.
-            UsageError: an option for weights files was given with a run, or the other way round.
-        """
+        """Opens the network on the device; errors are those of `jaxmnist.load`."""
         from jaxmnist.inference.classifier import open_network
 
         return open_network(self.network, self.start(), self.checkpoint, self.arch, self.recipe)
 
     @property
     def is_weights(self) -> bool:
-        """Whether the network comes from a weights file, which need not be there, instead of a run."""
+        """True if the network comes from a weights file, which need not exist, instead of a run."""
         from jaxmnist.inference.classifier import is_weights
 
         return is_weights(self.network)
 
     def origin(self) -> dict[str, Any]:
-        """Where the network comes from, for the JSON; null is what the other kind has."""
+        """Returns the origin of the network for the JSON: run and checkpoint, or weights file; the others are null."""
         if self.is_weights:
             return {"run": None, "weights": str(self.network), "checkpoint": None}
         return {"run": str(self.network), "weights": None, "checkpoint": self.checkpoint}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetCommand(NetworkCommand):
+    """Options of the commands that evaluate a trained network."""
+
+    dataset: OptionalDataset = None
+    """Dataset to evaluate on; by default that of the run, for weights mnist."""
+    data_dir: OptionalFolder = None
+    """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
+
+    def load_dataset(self, network: "Network", or_digits: bool = False) -> "Dataset":
+        """Loads the dataset; errors are those of `jaxmnist.inference.classifier.dataset_of`.
+
+        Args:
+            network: the network.
+            or_digits: if MNIST is the default and not available, say so and load the digits.
+        """
+        from jaxmnist.data import DataUnavailableError, load_dataset
+        from jaxmnist.inference.classifier import dataset_of
+        from jaxmnist.report.terminal import print_line
+
+        try:
+            return dataset_of(network, self.network, self.dataset, self.data_dir)
+        except DataUnavailableError as error:
+            is_default = self.dataset is None and (not network.config or network.config.dataset == "mnist")
+            if not (or_digits and is_default):
+                raise
+            message = "The network is evaluated on the digits embedded in scikit-learn, not on MNIST"
+            print_line(self.console(), f"{message}: {error}")
+            return load_dataset("digits")

@@ -19,23 +19,24 @@ ImageNames = Annotated[
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predict(NetworkCommand):
-    """Classify images with a trained network.
+    """Predict the class of images with a trained network.
 
-    A warning is given of an image that looks like no digit, or that the network is not sure of.
+    Images that do not look like a digit, or that the network is not sure of, get a warning.
     """
 
     images: ImageNames
-    """Image files of any size; 28x28 pixels are taken as they are, others are fitted in as MNIST's were. A folder
-    stands for the image files in it, without hidden ones and subfolders, a quoted pattern such as
+    """Image files of any size; 28x28 pixels are taken as they are, others are brought into the style of MNIST. A
+    folder stands for the image files in it, without hidden ones and subfolders, a quoted pattern such as
     'photos/**/*.png' for those that match, and - for an image on standard input."""
     ink: Literal["auto", "light", "dark"] = "auto"
-    """Whether what is drawn is light or dark; auto takes the border of each image for its ground."""
+    """Brightness of the ink; auto takes the border of each image for its ground."""
     jsonl: bool = False
-    """Print a JSON object per image as it goes, in a line each, and keep none in memory."""
+    """Print one JSON object per image and line as it goes, and keep none in memory."""
 
     def run(self) -> None:
+        """Predicts the images and prints the predictions."""
         from jaxmnist.data.image_paths import find_image_files
-        from jaxmnist.inference.predict import predict_files
+        from jaxmnist.inference.predict import UnreadableFile, predict_files
         from jaxmnist.report.terminal.predictions import print_predictions, progress
 
         if not self.images:
@@ -45,37 +46,37 @@ class Predict(NetworkCommand):
         network = self.open_network()
         found = find_image_files(self.images)
         for name, count in found.skipped:
-            what = (
+            files = (
                 "1 file in {} that is no image"
                 if count == 1
                 else f"{count:,} files in {{}} that are no images"
             )
-            print("skipped", what.format(name), file=sys.stderr)
-        errors = list(map(str, found.errors))
-        # The only one is what the command ends with.
-        is_one = len(found.files) + len(errors) == 1
-        for error in errors[is_one:]:
+            print("skipped", files.format(name), file=sys.stderr)
+        # The error of a single file ends the command; those of several are printed as they come.
+        is_single = len(found.files) + len(found.errors) == 1
+        predictions, errors = [], list(map(str, found.errors))
+        for error in errors[is_single:]:
             print(f"error: {error}", file=sys.stderr)
-        # Lines that come as it goes are progress enough.
+        # Lines of JSON on the terminal are progress enough.
         is_shown = not (self.jsonl and sys.stdout.isatty())
-        predictions, unread = [], []
         for row in progress(predict_files(network, found.files, self.ink), len(found.files), is_shown):
             if self.jsonl:
-                print(json.dumps(row), flush=True)
-            if "error" in row:
-                unread.append(row["error"])
-                if not is_one:
-                    print(f"error: {row['error']}", file=sys.stderr)
+                print(json.dumps(row.as_json()), flush=True)
+            if isinstance(row, UnreadableFile):
+                errors.append(row.error)
+                if not is_single:
+                    print(f"error: {row.error}", file=sys.stderr)
             elif not self.jsonl:
                 predictions.append(row)
         if self.json:
-            result = self.origin() | {"arch": network.arch, "predictions": predictions}
-            print(json.dumps(result | {"errors": errors + unread}))
+            rows = [row.as_json() for row in predictions]
+            result = self.origin() | {"arch": network.arch, "predictions": rows, "errors": errors}
+            print(json.dumps(result))
         elif predictions:
             print_predictions(self.console(), predictions)
-        if is_one and errors + unread:
-            raise DataError((errors + unread)[0])
-        if unread:
-            raise DataError(f"{len(unread)} of {len(found.files)} images could not be read, see above.")
+        if is_single and errors:
+            raise DataError(errors[0])
+        if unread := len(errors) - len(found.errors):
+            raise DataError(f"{unread} of {len(found.files)} images could not be read, see above.")
         if errors:
-            raise DataError("not everything that was named has images, see above.")
+            raise DataError("some of the names given have no images, see above.")

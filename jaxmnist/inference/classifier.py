@@ -1,4 +1,4 @@
-"""A trained network in Python: `jaxmnist.load` opens one, to predict, evaluate and plot."""
+"""A trained network in Python: `jaxmnist.load` opens it to predict, evaluate and plot."""
 
 import dataclasses
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Float32, Int32, UInt8
 from PIL import Image
 
@@ -26,24 +27,27 @@ from jaxmnist.train.network import Network
 
 Checkpoint = Literal["best", "latest"]
 
+Images = ArrayLike | str | os.PathLike[str] | Image.Image | Sequence[object]
+"""Images in any form that `Classifier.predict` takes."""
+
 
 class Prediction(NamedTuple):
-    """What a network says of n images."""
+    """Predictions for n images."""
 
     predictions: Int32[np.ndarray, " n"]
-    """The likeliest class of each."""
-    probabilities: Float32[np.ndarray, "n 10"]
-    """Of each class, from 0 to 1."""
+    """The likeliest class of each image."""
+    probabilities: Float32[np.ndarray, "n classes"]
+    """Probability of each class, in [0, 1]."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Classifier:
-    """A trained network, of a run or of a weights file. Made by `jaxmnist.load` and `jaxmnist.train_run`."""
+    """A trained network, from a run folder or a weights file; see `jaxmnist.load` and `jaxmnist.train_run`."""
 
     path: Path
     """The run folder or weights file."""
     network: Network = dataclasses.field(repr=False)
-    """What it consists of: module, variables, recipe, device, and the configuration of its run."""
+    """Its module, variables, recipe, device, and the configuration of its run."""
 
     @property
     def arch(self) -> str:
@@ -57,18 +61,18 @@ class Classifier:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of the run's `metrics.jsonl`, one per epoch; a weights file has none."""
+        """Lines of the run's `metrics.jsonl`, one per epoch; none for a weights file."""
         return [] if self.network.config is None else read_metrics(self.path)
 
-    def predict(self, images: Any, ink: Ink = "auto") -> Prediction:
-        """Classifies images.
+    def predict(self, images: Images, ink: Ink = "auto") -> Prediction:
+        """Predicts images.
 
         Args:
-            images: an array `[n, 28, 28]` of grey values, or `[28, 28]` for one image, light ink on dark as in
-                the datasets: integers from 0 to 255, or floats from 0 to 1 or, where one is above 1, to 255.
-                It is taken as it is. Or an image file's path, or an image open in Pillow, of any size, which is
-                fitted in as `jaxmnist.data.mnist_style.to_mnist_style` says. Or a sequence of any of these.
-            ink: whether files and Pillow's images have light or dark ink.
+            images: an array `[n, 28, 28]` of grey values, or `[28, 28]` for one image, light ink on dark as in the
+                datasets: integers from 0 to 255, or floats from 0 to 1 or, if any is above 1, to 255; it is taken as it
+                is. Or the path of an image file, or an image open in Pillow, of any size, which is brought into the
+                style of MNIST, see `jaxmnist.data.mnist_style.to_mnist_style`. Or a sequence of any of these.
+            ink: brightness of the ink in files and in Pillow's images.
 
         Raises:
             DataError: an array has another shape or other values; a file cannot be read.
@@ -85,41 +89,38 @@ class Classifier:
         """Evaluates the network on a split; the command `evaluate` writes the same figures to `evaluation.json`.
 
         Args:
-            split: which images; `val` are those that a run held out.
-            dataset: its name; by default the one that the run was trained on, for a weights file mnist.
+            split: the images; `val` are those that the run held out.
+            dataset: name of the dataset; by default that of the run, for a weights file mnist.
             data_dir: folder with the four IDX files.
 
         Raises:
             UsageError: there is no such dataset, or the split is empty.
-            DataError: the data are missing, damaged, or not those of the run although no dataset was named.
+            DataError: the data are missing or damaged, or not those of the run although no dataset is named.
         """
-        data = data_for(self.network, self.path, dataset, data_dir)
-        return evaluate_split(self.network, data, split)
+        return evaluate_split(self.network, dataset_of(self.network, self.path, dataset, data_dir), split)
 
     def plot(self) -> list[Path]:
         """Draws loss, accuracy and learning rate over the epochs into the run's `plots/`; returns the files.
 
         Raises:
-            UsageError: a weights file has no epochs to draw.
+            UsageError: the network is that of a weights file, which has no epochs to draw.
             OSError: the files cannot be written.
         """
         from jaxmnist.runs.curves import save_curves  # matplotlib takes half a second to import
 
         if self.network.config is None:
-            raise UsageError(
-                f"{self.path} is a weights file, which has no epochs to plot; load a run folder."
-            )
+            raise UsageError(f"{self.path} is a weights file and has no epochs to plot; load a run folder.")
         return save_curves(self.path)
 
-    def _images(self, images: Any, ink: Ink) -> UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"]:
+    def _images(
+        self, images: Images, ink: Ink
+    ) -> UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"]:
         if isinstance(images, str | os.PathLike):
             return read_image(Path(images), ink, ink_side(self.network))[None]
         if isinstance(images, Image.Image):
             return from_pillow(images, ink, ink_side(self.network))[None]
         if isinstance(images, Sequence):
             parts = [self._images(image, ink) for image in images]
-            same = len({part.dtype for part in parts}) == 1
-            parts = parts if same else [part.astype(np.float32) for part in parts]
             return np.concatenate(parts) if parts else np.zeros((0, 28, 28), np.uint8)
         return _grey_values(np.asarray(images))
 
@@ -132,24 +133,24 @@ def load(
     recipe: str | None = None,
     device: DeviceChoice = "auto",
 ) -> Classifier:
-    """Opens a trained network. JAX computes on its device from then on, and keeps what it compiles.
+    """Opens a trained network; from then on JAX computes on its device and caches compiled programs.
 
     Args:
-        path: folder that training made, or file of weights (`.npz`).
-        checkpoint: which of a run's two.
-        arch: network of a weights file; by default the one whose names and shapes the file has.
-        recipe: how a weights file's network wants images normalised; by default its own.
-        device: where to compute; auto prefers any accelerator.
+        path: run folder or weights file (`.npz`).
+        checkpoint: checkpoint of the run.
+        arch: network of a weights file, by default the one whose names and shapes the file has; or the class of a
+            run's own network that has moved.
+        recipe: recipe for the normalisation of a weights file's images; by default the network's own.
+        device: device to compute on; auto prefers an accelerator.
 
     Raises:
         CheckpointError: the run or the file is missing, damaged or of another arch.
-        UsageError: an option for weights files was given with a run, or the other way round; or there is no
-            such device, arch or recipe.
+        UsageError: an option for weights files is given with a run, or the other way round; or there is no such
+            device, arch or recipe.
     """
-    where = select_device(device)
+    place, where = Path(path), select_device(device)
     use_compile_cache()
-    path = Path(path)
-    return Classifier(path, open_network(path, where, checkpoint, arch, recipe))
+    return Classifier(place, open_network(place, where, checkpoint, arch, recipe))
 
 
 def open_network(
@@ -159,7 +160,7 @@ def open_network(
     arch: str | None = None,
     recipe: str | None = None,
 ) -> Network:
-    """The network of a run folder or weights file; arguments and errors as for `load`."""
+    """Opens the network of a run folder or weights file; arguments and errors are those of `load`."""
     if is_weights(path):
         if checkpoint != "best":
             raise UsageError(f"{path} is a weights file, not a run; leave out --checkpoint.")
@@ -170,18 +171,18 @@ def open_network(
 
 
 def is_weights(path: Path) -> bool:
-    """Whether that is a weights file, which need not be there, instead of a run."""
+    """Returns True if a path is that of a weights file, which need not exist, instead of a run folder."""
     return path.suffix == ".npz" or path.is_file()
 
 
-def data_for(
+def dataset_of(
     network: Network, path: Path, dataset: str | None = None, data_dir: str | Path | None = None
 ) -> Dataset:
-    """What a network is evaluated on: the dataset of that name, or without one the data of its run.
+    """Loads the dataset to evaluate a network on: the one of that name, or by default that of its run.
 
     Raises:
         UsageError: there is no such dataset.
-        DataError: the data are missing or damaged, or those of the run are to be had no more.
+        DataError: the data are missing or damaged, or by default not those of the run.
     """
     config = network.config
     data = load_dataset(dataset or (config.dataset if config else "mnist"), data_dir)
@@ -190,14 +191,12 @@ def data_for(
     return data
 
 
-def _grey_values(
-    values: np.ndarray,
-) -> UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"]:
-    """Returns an array of images as grey values from 0 to 255, `[n, 28, 28]`."""
+def _grey_values(values: np.ndarray) -> UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"]:
+    """Returns an array of images as grey values from 0 to 255."""
     if values.shape[-2:] != (28, 28) or values.ndim not in (2, 3):
         raise DataError(
             f"the images are an array of shape {values.shape}, which must be [n, 28, 28] or [28, 28]; "
-            "images of other sizes are fitted in when given as files or Pillow's images."
+            "give images of other sizes as files or as Pillow's images."
         )
     values = values.reshape(-1, 28, 28)
     if values.dtype == np.uint8 or not values.size:
@@ -205,11 +204,11 @@ def _grey_values(
     if values.dtype.kind not in "biuf":
         raise DataError(f"the images are an array of {values.dtype}; give integers or floats.")
     low, high = float(values.min()), float(values.max())
-    # Also true where one is not a number.
+    # Also true if a value is NaN.
     if not (low >= 0 and high <= 255):
         raise DataError(
-            f"the images have values from {low:g} to {high:g}, which must be from 0 to 1 or to 255, "
-            "as they are before they are normalised."
+            f"the images have values from {low:g} to {high:g}, which must be from 0 to 1 or to 255; "
+            "give them before normalisation."
         )
     is_share = values.dtype.kind == "b" or (values.dtype.kind == "f" and high <= 1)
     return values.astype(np.float32) * np.float32(255 if is_share else 1)

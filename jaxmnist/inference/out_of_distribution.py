@@ -1,8 +1,8 @@
-"""Whether an image looks like a digit at all, for a warning beside its prediction.
+"""Out-of-distribution check: a warning for images that do not look like a digit.
 
-A network names a digit whatever it is shown. A few simple facts give away most of what is none. Their limits were
-chosen on the 60,000 training images of MNIST, so that together they warn of fewer than 1 %: it is 0.5 % there and,
-for the published `dilated`, on the test images, and 96 % of Fashion-MNIST's (`python -m tests.no_digits`).
+A network names a digit whatever the image shows. A few simple measurements give away most other images. Their limits
+were chosen on the 60,000 training images of MNIST, to warn of fewer than 1 % of them. They warn of 0.5 % of these, of
+0.5 % of the test images with the published `dilated`, and of 96 % of Fashion-MNIST's (`python -m tests.no_digits`).
 """
 
 import numpy as np
@@ -10,38 +10,41 @@ import scipy  # loads `ndimage` when it is first used, which takes 0.3 s
 from jaxtyping import Float32, UInt8
 
 LEAST_INK, MOST_INK = 0.02, 0.29
-"""Mean grey value, of 1. All training images are above the first, 99.9 % below the second."""
+"""Limits of the mean grey value, in [0, 1]. All training images are above the first, 99.9 % below the second."""
 
 MOST_AT_BORDER = 0.055
-"""Share of the ink in the two outer rows and columns of each side; 99.7 % of the training images have less."""
+"""Limit of the share of ink in the two outer rows and columns; 99.7 % of the training images have less."""
 
 MOST_SHADED = 0.25
-"""Share of the inked pixels that are grey, neither faint nor strong, among none but grey ones. Strokes are grey at
-their edges: no training image of MNIST has more than 0.03, and 99 % of those of scikit-learn's digits, which are
-blurred, less than the limit. Pages of noise and half of Fashion-MNIST have more."""
+"""Limit of the share of inked pixels that are grey, as are all eight around them. Strokes are grey at their edges only:
+no training image of MNIST has more than 0.03, and 99 % of the blurred ones of scikit-learn's digits stay below the
+limit. Pages of noise and half of Fashion-MNIST have more."""
 
 LEAST_SECOND = 0.2
-"""Ink of the second largest piece as a share of that of the largest, where one stands beside the other; 99.97 % of
+"""Limit of the ink of the second largest piece, as a share of the largest one's, if they stand side by side; 99.97 % of
 the training images have less, and 99 % of pairs of digits more."""
 
 LEAST_CONFIDENCE = 0.5
-"""Below it the network takes all other digits together for likelier than the one it names."""
+"""Limit of the probability of the prediction; below it all other classes together are likelier."""
 
 
 def find_doubt(
-    image: UInt8[np.ndarray, "28 28"], probabilities: Float32[np.ndarray, "10"], is_digit: bool = True
+    image: UInt8[np.ndarray, "28 28"], probabilities: Float32[np.ndarray, " classes"], is_digit: bool = True
 ) -> str | None:
-    """Why an image may not be what its prediction says, in a few words; None where nothing speaks against it.
+    """Looks for a reason to doubt a prediction.
 
     Args:
-        image: as `jaxmnist.data.mnist_style.to_mnist_style` makes it, light ink on black.
-        probabilities: what the network makes of it.
-        is_digit: whether the network was trained on digits; otherwise only a blank image and the network's own
-            doubts count.
+        image: light ink on black, see `jaxmnist.data.mnist_style.to_mnist_style`.
+        probabilities: the network's probabilities.
+        is_digit: True if the network was trained on digits; otherwise only a blank image and a low probability
+            count.
+
+    Returns:
+        The reason in a few words, or None.
     """
     if not image.any():
         return "nothing is drawn"
-    if is_digit and (doubt := _doubt_of_shape(image)):
+    if is_digit and (doubt := _find_doubt_in_shape(image)):
         return doubt
     confidence = float(probabilities.max())
     if confidence < LEAST_CONFIDENCE:
@@ -52,7 +55,7 @@ def find_doubt(
 _AROUND = np.ones((3, 3))
 
 
-def _doubt_of_shape(image: np.ndarray) -> str | None:
+def _find_doubt_in_shape(image: np.ndarray) -> str | None:
     ink = image.mean() / 255
     if ink < LEAST_INK:
         return "there is less ink than a digit has"
@@ -70,7 +73,7 @@ def _doubt_of_shape(image: np.ndarray) -> str | None:
 
 
 def _has_neighbours(image: np.ndarray) -> bool:
-    """Whether the two largest pieces are of similar size and stand side by side, one's columns after the other's."""
+    """True if the two largest pieces are of similar size and stand side by side, without a common column."""
     pieces = np.zeros(image.shape, np.int32)
     scipy.ndimage.label(image > 64, _AROUND, output=pieces)
     count = pieces.max()

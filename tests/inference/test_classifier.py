@@ -137,7 +137,7 @@ def test_a_weights_file_has_no_epochs(tiny_run):
     (file,) = tiny_run.glob("*.npz")
     classifier = jaxmnist.load(file, device="cpu")
     assert (classifier.results, classifier.metrics) == (None, [])
-    with pytest.raises(UsageError, match="is a weights file, which has no epochs to plot; load a run folder"):
+    with pytest.raises(UsageError, match="is a weights file and has no epochs to plot; load a run folder"):
         classifier.plot()
 
 

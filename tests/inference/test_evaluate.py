@@ -336,5 +336,5 @@ def test_the_terminal_shows_the_figures_in_80_columns(figures):
 def test_a_folder_that_cannot_be_written_is_a_usage_error(tiny_run, tmp_path):
     (tmp_path / "file").touch()
     command = Evaluate(network=tiny_run, out=tmp_path / "file", device="cpu", no_compile_cache=True)
-    with pytest.raises(UsageError, match=r"cannot be written to .*name another folder with --out"):
+    with pytest.raises(UsageError, match=r"cannot be written .*name another folder with --out"):
         command.run()

@@ -22,7 +22,7 @@ from jaxmnist.data.images import read_image, read_stream
 from jaxmnist.data.mnist_style import to_mnist_style
 from jaxmnist.errors import DataError, UsageError
 from jaxmnist.inference.out_of_distribution import find_doubt
-from jaxmnist.inference.predict import predict_files
+from jaxmnist.inference.predict import FilePrediction, UnreadableFile, predict_files
 from jaxmnist.report.terminal.predictions import print_predictions
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.weights import read_weights
@@ -254,19 +254,19 @@ def test_files_are_predicted_as_the_arrays_are(tiny_run, tmp_path, digits):
     for i, (path, image) in enumerate(zip(paths, images, strict=True)):
         Image.fromarray(255 - image if i % 2 else image).save(path)
     found = list(predict_files(network, [*paths[:2], tmp_path / "missing.png", *paths[2:]]))
-    rows, errors = ([row for row in found if ("error" in row) == bad] for bad in (False, True))
+    rows = [row for row in found if isinstance(row, FilePrediction)]
     predictions, log_probs = network.predict(images)
     probabilities = np.exp(log_probs)
-    assert [row["file"] for row in rows] == [str(path) for path in paths]
-    assert [row["prediction"] for row in rows] == predictions.tolist()
-    assert [row["confidence"] for row in rows] == probabilities.max(1).tolist()
-    assert [sum(row["probabilities"]) for row in rows] == pytest.approx([1.0] * 5, abs=1e-5)
+    assert [row.file for row in rows] == [str(path) for path in paths]
+    assert [row.prediction for row in rows] == predictions.tolist()
+    assert [row.confidence for row in rows] == probabilities.max(1).tolist()
+    assert [sum(row.probabilities) for row in rows] == pytest.approx([1.0] * 5, abs=1e-5)
     message = f"{tmp_path / 'missing.png'} does not exist; name an image file."
-    assert errors == [found[2]] == [{"file": str(tmp_path / "missing.png"), "error": message}]
+    assert found[2] == UnreadableFile(str(tmp_path / "missing.png"), message)
     for row, shares in zip(rows, probabilities, strict=True):
-        top = [(one["class"], one["probability"]) for one in row["top_three"]]
+        top = [(one["class"], one["probability"]) for one in row.as_json()["top_three"]]
         assert top == sorted(enumerate(shares.tolist()), key=lambda pair: -pair[1])[:3]
-    assert list(predict_files(network, [tmp_path / "missing.png"])) == errors
+    assert list(predict_files(network, [tmp_path / "missing.png"])) == [found[2]]
 
 
 def test_the_command_predicts_the_good_files_names_the_bad_ones_and_ends_with_3(tiny_run, tmp_path, digit):
@@ -312,12 +312,8 @@ def test_no_image_is_a_usage_error(tiny_run):
 
 
 def row_of(file, warning):
-    top = [
-        {"class": 2, "probability": 0.7},
-        {"class": 5, "probability": 0.2},
-        {"class": 1, "probability": 0.02},
-    ]
-    return {"file": file, "prediction": 2, "confidence": 0.7, "top_three": top, "warning": warning}
+    probabilities = [0.01, 0.02, 0.7, 0.01, 0.01, 0.2, 0.01, 0.01, 0.01, 0.01]
+    return FilePrediction(file, prediction=2, probabilities=probabilities, warning=warning)
 
 
 def printed(*rows):

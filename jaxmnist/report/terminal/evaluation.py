@@ -1,7 +1,6 @@
 """Evaluations in the terminal, within 80 columns."""
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -11,7 +10,7 @@ from rich.text import Text
 
 from jaxmnist.inference.evaluate import Evaluation
 from jaxmnist.models import arch_title
-from jaxmnist.report.terminal import print_warning_box
+from jaxmnist.report.terminal import print_facts, print_files, print_line, print_warning_box, warn_of_digits
 from jaxmnist.train.network import Network
 
 _WORST = 5
@@ -28,27 +27,29 @@ def print_evaluations(
         evaluations: evaluations of the same network on splits of the same dataset.
         files: the files written.
     """
-    print_line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
-    first = evaluations[0]
-    print_line(f"{'network':<11}{network}")
+    first, facts = evaluations[0], {"network": network}
     if len(evaluations) == 1:
-        print_line(f"{'data':<11}{describe_split(first)} images of {first.dataset}, from {first.data_source}")
-        print_line(f"{'loss':<11}{first.loss:.5f}")
         share = f"{first.correct:,}/{first.examples:,} ({first.accuracy:.2f} %)"
-        print_line(f"{'accuracy':<11}{share}, {count_errors(first)}\n")
-        console.print(_confusion_table(first))
+        facts |= {
+            "data": f"{describe_split(first)} images of {first.dataset}, from {first.data_source}",
+            "loss": f"{first.loss:.5f}",
+            "accuracy": f"{share}, {count_errors(first)}",
+        }
+        table = _confusion_table(first)
     else:
-        print_line(f"{'data':<11}{first.dataset}, from {first.data_source}\n")
-        console.print(_splits_table(evaluations))
+        facts["data"] = f"{first.dataset}, from {first.data_source}"
+        table = _splits_table(evaluations)
+    print_facts(console, facts)
+    print_line(console)
+    console.print(table)
     for evaluation in evaluations:
-        _print_mistakes(print_line, evaluation)
+        _print_mistakes(console, evaluation)
+        print_line(console)
     if first.data_of_run is False:
         message = f"The run was trained on other data ({first.trained_on}) than these ({first.dataset})."
         print_warning_box(console, message)
-    if first.dataset == "digits":
-        print_warning_box(console, "These figures are for scikit-learn's digits. This is not MNIST.")
-    for file in files:
-        print_line(f"Written: {file}")
+    warn_of_digits(console, first.dataset)
+    print_files(console, files)
 
 
 def describe_network(network: Network, path: Path, checkpoint: str) -> str:
@@ -89,19 +90,18 @@ def file_suffix(evaluation: Evaluation) -> str:
     return f"{split}{shifts}"
 
 
-def _print_mistakes(print_line: Callable[[str], None], evaluation: Evaluation) -> None:
+def _print_mistakes(console: Console, evaluation: Evaluation) -> None:
     mistakes, split = evaluation.mistakes, describe_split(evaluation)
     if not mistakes:
-        print_line(f"No {split} mistakes: there is nothing to draw.\n")
+        print_line(console, f"No {split} mistakes: there is nothing to draw.")
         return
     pool = "test" if evaluation.split == "test" else "training"
-    print_line(f"Most confident of {len(mistakes):,} {split} mistakes (index into {pool} images):")
+    print_line(console, f"Most confident of {len(mistakes):,} {split} mistakes (index into {pool} images):")
     for mistake in mistakes[:_WORST]:
+        confidence = f"{100 * mistake.confidence:6.2f} % sure"
         print_line(
-            f"  {mistake.label} taken for {mistake.prediction}, "
-            f"{100 * mistake.confidence:6.2f} % sure, index {mistake.index}"
+            console, f"  {mistake.label} taken for {mistake.prediction}, {confidence}, index {mistake.index}"
         )
-    print_line("")
 
 
 def _splits_table(evaluations: Sequence[Evaluation]) -> Table:
