@@ -57,20 +57,21 @@ class RangeTest:
     """Points ignored at the end, when the loss may be exploding."""
 
     def __post_init__(self) -> None:
-        def require(field: str, holds: bool, wanted: str) -> None:
+        # The largest float32 is 3.4e38.
+        above_start = f"a learning rate above the start, {self.start:g}, and at most 1e38"
+        checks = {
+            "start": (0 < self.start < math.inf, "a learning rate above 0"),
+            "end": (self.start < self.end <= 1e38, above_start),
+            "steps": (self.steps >= 2, "at least 2"),
+            "smoothing": (0 < self.smoothing <= 1, "above 0 and at most 1"),
+            "divergence": (self.divergence > 1, "above 1"),
+            "skip_first": (self.skip_first >= 0, "at least 0"),
+            "skip_last": (self.skip_last >= 0, "at least 0"),
+        }
+        for field, (holds, wanted) in checks.items():
             if not holds:
                 value = getattr(self, field)
                 raise UsageError(f"the range test has {field}={value!r}, which must be {wanted}.")
-
-        require("start", 0 < self.start < math.inf, "a learning rate above 0")
-        # The largest float32 is 3.4e38.
-        wanted = f"a learning rate above the start, {self.start:g}, and at most 1e38"
-        require("end", self.start < self.end <= 1e38, wanted)
-        require("steps", self.steps >= 2, "at least 2")
-        require("smoothing", 0 < self.smoothing <= 1, "above 0 and at most 1")
-        require("divergence", self.divergence > 1, "above 1")
-        for field in ("skip_first", "skip_last"):
-            require(field, getattr(self, field) >= 0, "at least 0")
 
     @property
     def rates(self) -> Float64[np.ndarray, " steps"]:

@@ -212,6 +212,11 @@ def test_an_axis_that_says_nothing_sensible_is_refused_by_its_name(over, message
         parse_axes([over])
 
 
+def test_a_network_of_a_file_is_a_choice_and_no_range():
+    (axis,) = parse_axes(["arch=third,nets/my_net.py:Net"])
+    assert axis.choices == ("third", "nets/my_net.py:Net")
+
+
 def test_a_field_is_swept_once_and_a_range_has_no_grid_and_no_more_members_than_differ():
     with pytest.raises(UsageError, match=r"--over gives epochs twice"):
         parse_axes(["epochs=1", "epochs=2"])

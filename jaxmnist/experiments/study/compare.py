@@ -74,23 +74,17 @@ def _differences(
 
 
 def _require_same_images(first: Study, second: Study) -> None:
-    for field in ("dataset", "data_fingerprint"):
-        mine, other = (getattr(study.config, field) for study in (first, second))
-        if mine != other:
+    pair = first, second
+    for facts, remedy in (
+        ([f"{one.config.dataset} {one.config.data_fingerprint[:12]}" for one in pair], "of one dataset"),
+        ([f"--folds {one.config.folds}" for one in pair], "with the same --folds"),
+        ([one.split for one in pair], "with the same --select-on"),
+    ):
+        if facts[0] != facts[1]:
             raise UsageError(
-                f"{first.folder} and {second.folder} are on different data: {mine[:12]} and {other[:12]}; compare "
-                "studies of the same dataset."
+                f"{first.folder} and {second.folder} are judged on different images, {facts[0]} and {facts[1]}; "
+                f"compare studies {remedy}."
             )
-    if first.config.folds != second.config.folds:
-        raise UsageError(
-            f"{first.folder} and {second.folder} hold out different images: --folds {first.config.folds} and "
-            f"{second.config.folds}; compare studies with the same."
-        )
-    if first.split != second.split:
-        raise UsageError(
-            f"{first.folder} is judged on {first.split} and {second.folder} on {second.split}; compare studies with "
-            "the same --select-on."
-        )
 
 
 def _correct(study: Study, seeds: Iterable[int]) -> Bool[np.ndarray, "seeds images"]:

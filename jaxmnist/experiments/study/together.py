@@ -9,7 +9,6 @@ import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -94,74 +93,64 @@ def train_together(
         JaxmnistError: as for `jaxmnist.runs.loop.fit`.
     """
     todo = team.agree([seed for seed in seeds if not is_finished(study, seed)] if team.is_leader else None)
-    for first in range(0, len(todo), together):
-        group = todo[first : first + together]
-        try:
-            _train_group(study, group, dataset, where, callbacks, environment, team)
-        except InterruptedRunError as error:
-            raise InterruptedRunError(error.signum, study.folder, RESUME) from error
-        for seed in group if team.is_leader else ():
-            finish_job(Job(study, seed, callbacks), dataset, first_device(where))
-
-
-def _train_group(
-    study: Study,
-    seeds: list[int],
-    dataset: Dataset,
-    where: Where,
-    callbacks: Sequence[Callback],
-    environment: Mapping[str, Any],
-    team: Team,
-) -> None:
-    recipe = study.config.recipe
+    if not todo:
+        return
     # Evaluation, and an epoch that a seed began alone, go seed by seed, each on all devices.
     single = all_on_data(where)
     data = place(dataset, study.config, single)
     images = data.images
     if single != where:
         images = put_divided(np.concatenate([dataset.train_images, dataset.test_images]), where)
+    recipe, model, teacher = study.config.recipe, study.config.create_model(), open_teacher(study.config)
     total_steps = recipe.total_steps(len(data.train_split))
-    model = study.config.create_model()
-    teacher = open_teacher(study.config)
     programs = build_programs(model, recipe, single, total_steps, teacher)
+    group_programs = _build_programs(model, recipe, where, total_steps, teacher)
     seconds = SECONDS_TO_STOP if team is ALONE else TEAM_SECONDS_TO_STOP
-    with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(StopSignals(seconds, f"interrupted, {RESUME}"))
+    for first in range(0, len(todo), together):
+        group = todo[first : first + together]
+        with contextlib.ExitStack() as stack:
+            stop = stack.enter_context(StopSignals(seconds, f"interrupted, {RESUME}"))
+            members = []
+            for seed in group:
+                config, run = study.seed_config(seed), study.run(seed)
+                if team.is_leader:
+                    open_run(run, config, environment)
+                    stack.enter_context(locked(run))
+                session = Session(
+                    config=config,
+                    run=run,
+                    where=single,
+                    programs=programs,
+                    keys=put(train.Keys.from_seed(seed), everywhere(single)),
+                    data=data,
+                    checkpoints=Checkpoints(run, arch_word(config.arch), recipe),
+                    stop=stop,
+                    callbacks=callbacks,
+                    team=team,
+                )
+                members.append(_Member(session))
+            try:
+                _train_group(members, group_programs, where, images)
+            except InterruptedRunError as error:
+                raise InterruptedRunError(error.signum, study.folder, RESUME) from error
+        for seed in group if team.is_leader else ():
+            finish_job(Job(study, seed, callbacks), dataset, first_device(where))
 
-        def member(seed: int) -> _Member:
-            config, run = study.seed_config(seed), study.run(seed)
-            if team.is_leader:
-                open_run(run, config, environment)
-                stack.enter_context(locked(run))
-            session = Session(
-                config=config,
-                run=run,
-                where=single,
-                programs=programs,
-                keys=put(train.Keys.from_seed(seed), everywhere(single)),
-                data=data,
-                checkpoints=Checkpoints(run, arch_word(config.arch), recipe),
-                stop=stop,
-                callbacks=callbacks,
-                team=team,
-            )
-            return _Member(session)
 
-        members = [member(seed) for seed in seeds]
-        for one in members:
-            if int(one.snapshot.metrics.examples) > 0:  # interrupted within an epoch while it trained alone
-                one.close(train_epoch(one.session, one.snapshot, one.rows))
-        # The seeds of a group that was interrupted between them are at different epochs.
-        while (epoch := min(len(one.rows) for one in members)) < recipe.epochs:
-            at_epoch = [one for one in members if len(one.rows) == epoch]
-            together = _build_programs(model, recipe, where, total_steps, teacher)
-            _train_epoch(at_epoch, epoch, together, study.folder, where, images)
-        for one in members:
-            finish(one.session, one.snapshot, one.rows)
+def _train_group(members: list[_Member], programs: "_Programs", where: Where, images: jax.Array) -> None:
+    for one in members:
+        if int(one.snapshot.metrics.examples) > 0:  # interrupted within an epoch while it trained alone
+            one.close(train_epoch(one.session, one.snapshot, one.rows))
+    # The seeds of a group that was interrupted between them are at different epochs.
+    while (epoch := min(len(one.rows) for one in members)) < members[0].session.config.recipe.epochs:
+        at_epoch = [one for one in members if len(one.rows) == epoch]
+        _train_epoch(at_epoch, epoch, programs, where, images)
+    for one in members:
+        finish(one.session, one.snapshot, one.rows)
 
 
 def _train_epoch(
-    members: list[_Member], epoch: int, programs: "_Programs", folder: Path, where: Where, images: jax.Array
+    members: list[_Member], epoch: int, programs: "_Programs", where: Where, images: jax.Array
 ) -> None:
     """Trains members that have completed `epoch` epochs for one more."""
     session = members[0].session
@@ -196,7 +185,7 @@ def _train_epoch(
             one.session.tell("step", epoch + 1, done, _pick(sums, index))
         signum = team.agree_on_signal(session.stop.requested)
         if signum is not None:
-            raise InterruptedRunError(signum, folder)
+            raise InterruptedRunError(signum, session.run)
     seconds = (time.perf_counter() - began) / len(members)
     results = _fetch((states, metrics), where)
     for index, one in enumerate(members):

@@ -23,6 +23,9 @@ OF_RUN = ("arch", "norm")
 DIGITS = 4
 """Significant digits of numbers drawn from a range, so that tables and folder names show the exact value."""
 
+Value = bool | int | float | str | None
+"""Value of a field, as JSON has it."""
+
 _RANGE = re.compile(r"(log:)?([^:]+):([^:]+)")
 
 
@@ -32,7 +35,7 @@ class Axis:
 
     field: str
     """Field of the recipe, with a dot before that of a part (`augmentation.rotation`), or one of `OF_RUN`."""
-    choices: tuple[Any, ...] = ()
+    choices: tuple[Value, ...] = ()
     low: float = 0.0
     high: float = 0.0
     is_log: bool = False
@@ -40,17 +43,17 @@ class Axis:
     """True if the range has whole numbers, both ends included."""
 
     @property
-    def ends(self) -> tuple[Any, ...]:
+    def ends(self) -> tuple[Value, ...]:
         """All choices, or the ends of the range."""
         return self.choices or (self.value(self.low), self.value(self.high))
 
-    def value(self, number: float) -> Any:
+    def value(self, number: float) -> int | float:
         """Rounds a number of the range."""
         if self.is_whole:
             return round(number)
         return min(max(float(f"{number:.{DIGITS}g}"), self.low), self.high)
 
-    def draw(self, random: np.random.Generator) -> Any:
+    def draw(self, random: np.random.Generator) -> Value:
         """Draws a random value."""
         if self.choices:
             return self.choices[int(random.integers(len(self.choices)))]
@@ -97,19 +100,21 @@ def _parse(text: str) -> Axis:
     if field not in known:
         require_field("--over", field)
         raise unknown_name("field", field, known)
-    if match := _RANGE.fullmatch(values):
+    # A word may contain colons: arch=my_net.py:Net.
+    if str not in choices_of(known[field]) and (match := _RANGE.fullmatch(values)):
         return _range(text, field, *match.groups())
-    choices = tuple(parse_value(field, value) for value in values.split(","))
-    for index, value in enumerate(choices):
-        if isinstance(value, (list, dict)):
+    choices: list[Value] = []
+    for value in (parse_value(field, part) for part in values.split(",")):
+        if not isinstance(value, Value):
             raise UsageError(
                 f"--over {text} has the value {value}; give numbers, words, true, false or null."
             )
         if value == "":
             raise UsageError(f"--over {text} has an empty value; remove the comma or add a value.")
-        if value in choices[:index]:
+        if value in choices:
             raise UsageError(f"--over {text} has {value!r} twice; give it once.")
-    return Axis(field, choices)
+        choices.append(value)
+    return Axis(field, tuple(choices))
 
 
 def _range(text: str, field: str, log: str | None, *ends: str) -> Axis:

@@ -97,15 +97,14 @@ def member_config(member: Member, bases: Mapping[str, RunConfig], epochs: int | 
     Raises:
         UsageError: the configuration is impossible; the message names the member.
     """
-    first = next(iter(bases))
     changes = {field: value for field, value in member.values.items() if field not in OF_RUN}
     if epochs is not None:
         changes["epochs"] = epochs
-    of_run = {field: value for field, value in member.values.items() if field in OF_RUN}
+    base = bases[member.values.get("arch", next(iter(bases)))]
+    norm = {"norm": member.values["norm"]} if "norm" in member.values else {}
     try:
-        base = bases[of_run.get("arch", first)]
         recipe = changed_recipe(base.recipe, changes)
-        config = updated(dataclasses.replace(base, recipe=recipe), of_run)
+        config = updated(dataclasses.replace(base, recipe=recipe), norm)
         config.create_model()
         make_optimizer(recipe)
     except UsageError as error:
