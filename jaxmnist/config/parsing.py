@@ -15,34 +15,33 @@ from jaxmnist.errors import UsageError, shortened, unknown_key
 _T = TypeVar("_T")
 
 MAX_FILE_BYTES = 2**18
-"""A hundred times the size of a run's `config.json`, which holds no lists that grow."""
+"""Largest file that is read: a hundred times the size of a run's `config.json`, which holds no growing lists."""
 
 
-def read_json(path: Path) -> Any:
-    """Reads a small JSON file, which is UTF-8 whatever the locale; all its numbers are finite.
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads the object in a small JSON file, which is UTF-8 in any locale; all its numbers are finite.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is longer than `MAX_FILE_BYTES`, or not JSON.
+        OSError: the file cannot be read.
+        ValueError: the file is longer than `MAX_FILE_BYTES`, is not JSON, or does not hold an object.
     """
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise ValueError(f"it has more than {MAX_FILE_BYTES:,} bytes")
     try:
-        return json.loads(content.decode(), parse_constant=_refuse_constant, parse_float=_finite)
+        values = json.loads(content.decode(), parse_constant=_finite, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    if not isinstance(values, dict):
+        raise ValueError("it is not an object in braces")
+    return values
 
 
 def _finite(digits: str) -> float:
     value = float(digits)
-    if math.isinf(value):
-        raise ValueError(f"{shortened(digits)} is too large")
+    if not math.isfinite(value):
+        raise ValueError(f"{shortened(digits)} is not a finite number")
     return value
 
 
@@ -55,32 +54,44 @@ def updated(base: _T, changes: object, place: str = "") -> _T:
         place: name of the object within the file, for error messages.
 
     Raises:
-        UsageError: a key is unknown, which is answered with the nearest one, or a value is of another type.
+        UsageError: a key is unknown (the message names the nearest one), or a value has the wrong type.
     """
     if not isinstance(changes, Mapping):
-        raise UsageError(f"{place or 'the whole'} is {shown(changes)}, which must be a JSON object.")
+        raise UsageError(f"{place or 'the configuration'} is {shown(changes)}, which must be a JSON object.")
     types_of = typing.get_type_hints(type(base))
     values = {}
     for key, value in changes.items():
-        path = f"{place}.{key}" if place else key
         if key not in types_of:
             raise unknown_key(place or "the configuration", key, types_of)
+        path = f"{place}.{key}" if place else key
         values[key] = _value(types_of[key], getattr(base, key), value, path)
     return dataclasses.replace(base, **values)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
-def parsed(kind: type[_T], values: object) -> _T:
-    """Makes a dataclass from a JSON object that has all of its fields; other keys are passed over.
+def parsed(kind: type[_T], values: Mapping[str, Any]) -> _T:
+    """Makes a dataclass from a JSON object that has all of its fields; other keys are ignored.
 
     Raises:
-        UsageError: a field is missing, or its value is of another type.
+        UsageError: a field is missing, or its value has the wrong type.
     """
-    if not isinstance(values, Mapping):
-        raise UsageError(f"the whole is {shown(values)}, which must be a JSON object.")
     types_of = typing.get_type_hints(kind)
     if missing := [name for name in types_of if name not in values]:
         raise UsageError(f"it has no {missing[0]}.")
     return kind(**{name: _value(wanted, None, values[name], name) for name, wanted in types_of.items()})
+
+
+def choices_of(wanted: object) -> tuple[Any, ...]:
+    """Returns the types that a union allows, or the one type."""
+    is_union = typing.get_origin(wanted) in (types.UnionType, typing.Union)
+    return typing.get_args(wanted) if is_union else (wanted,)
+
+
+def shown(value: object) -> str:
+    """Returns a value as error messages quote it."""
+    try:
+        return shortened(json.dumps(value))
+    except RecursionError:
+        return "nested too deeply"
 
 
 _WORDS = {
@@ -93,11 +104,9 @@ _WORDS = {
 
 
 def _value(wanted: object, current: object, value: object, path: str) -> object:
-    """A JSON value as the type of a field, or an error that names the types allowed."""
-    is_union = typing.get_origin(wanted) in (types.UnionType, typing.Union)
-    choices = typing.get_args(wanted) if is_union else (wanted,)
+    """Returns a JSON value as the type of a field, or raises an error that names the allowed types."""
     words = []
-    for choice in choices:
+    for choice in choices_of(wanted):
         if isinstance(choice, type) and dataclasses.is_dataclass(choice):
             if isinstance(value, Mapping):
                 return updated(choice() if current is None else current, value, path)
@@ -117,20 +126,3 @@ def _value(wanted: object, current: object, value: object, path: str) -> object:
         else:
             words.append(_WORDS[choice])
     raise UsageError(f"{path} is {shown(value)}, which must be {' or '.join(words)}.")
-
-
-def shown(value: object) -> str:
-    """Returns a value as an error message quotes it."""
-    return shortened(json.dumps(value)) if _depth(value) < 50 else "nested deeply"
-
-
-def _depth(value: object) -> int:
-    level, depth = [value], 0
-    while level := [
-        inner
-        for outer in level
-        if isinstance(outer, (list, dict))
-        for inner in (outer.values() if isinstance(outer, dict) else outer)
-    ]:
-        depth += 1
-    return depth

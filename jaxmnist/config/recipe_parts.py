@@ -1,78 +1,64 @@
-"""What recipes are made of: augmentation, schedules of the learning rate, averaging of weights, a teacher."""
+"""Parts of a recipe: augmentation, plateau, learning-rate schedule, averaging and distillation."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from jaxmnist.config.limits import Limits, check_fields
 from jaxmnist.errors import UsageError
 
 
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """Random changes to a training image, applied in the order of these fields; zero means none.
-
-    All draws are uniform. What comes in from outside is 0 unless said otherwise.
-    """
-
-    perspective: float = 0.0
-    """Distortion: each corner moves inwards by up to this share of half the side, in whole pixels."""
-    perspective_probability: float = 0.5
-    """Share of the images that the perspective changes."""
-    rotation: float = 0.0
-    """Largest angle in degrees, to either side."""
-    rotation_fill: int = 0
-    """Grey value (0-255) of pixels that a rotation brings in from outside."""
-    translation: float = 0.0
-    """Largest shift of each axis as a share of the image side; rounded to whole pixels."""
-    scale: float = 0.0
-    """Largest change of size: the factor is from [1 - scale, 1 + scale]."""
-    shear: float = 0.0
-    """Largest angle in degrees by which upright lines lean, to either side."""
-    elastic: float = 0.0
-    """Strength alpha of the elastic change: each pixel moves by alpha / 2 times its blurred noise."""
-    elastic_sigma: float = 3.0
-    """Standard deviation in pixels of the Gaussian that blurs the elastic change's noise."""
-    interpolation: Literal["nearest", "bilinear"] = "nearest"
-    """How rotation, translation, scale and shear read pixels: from the nearest one, as the sources do with
-    Pillow, or between four. A perspective copies the nearest ones, the elastic change reads between them."""
-    fade: float = 0.0
-    """Share of the training, its end, in which all changes become smaller, in equal parts from step to step."""
-    fade_to: float = 0.0
-    """What is left of their limits at the end of that, as a share."""
+class _Part:
+    """Base class that checks the fields of a part when it is made."""
 
     def __post_init__(self) -> None:
-        limits = {
-            "perspective": (0, 1),
-            "perspective_probability": (0, 1),
-            "rotation": (0, 360),
-            "rotation_fill": (0, 255),
-            "translation": (0, 1),
-            "scale": (0, 0.9),
-            "shear": (0, 80),
-            "elastic": (0, 1000),
-            # The blur reaches four standard deviations; the border is mirrored once, 27 pixels.
-            "elastic_sigma": (0.1, 6.7),
-            "fade": (0, 1),
-            "fade_to": (0, 1),
-        }
-        for field, (low, high) in limits.items():
-            value = getattr(self, field)
-            if not low <= value <= high:
-                raise UsageError(
-                    f"the augmentation has {field}={value!r}, which must be from {low} to {high}."
-                )
-        if self.interpolation not in ("nearest", "bilinear"):
-            raise UsageError(
-                f"the augmentation has interpolation={self.interpolation!r}, which must be 'nearest' or 'bilinear'."
-            )
+        check_fields(self, f"the {type(self).__name__.lower()}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation(_Part):
+    """Random changes to a training image, applied in the order of these fields; 0 turns a change off.
+
+    All draws are uniform. Pixels from outside the image are 0 unless stated otherwise.
+    """
+
+    perspective: Annotated[float, Limits(at_least=0, at_most=1)] = 0.0
+    """Distortion: each corner moves inwards by up to this share of half the side, in whole pixels."""
+    perspective_probability: Annotated[float, Limits(at_least=0, at_most=1)] = 0.5
+    """Share of the images that the perspective changes."""
+    rotation: Annotated[float, Limits(at_least=0, at_most=360)] = 0.0
+    """Largest angle in degrees, to either side."""
+    rotation_fill: Annotated[int, Limits(at_least=0, at_most=255)] = 0
+    """Grey value (0-255) of pixels that a rotation brings in from outside."""
+    translation: Annotated[float, Limits(at_least=0, at_most=1)] = 0.0
+    """Largest shift along each axis as a share of the side; rounded to whole pixels."""
+    scale: Annotated[float, Limits(at_least=0, at_most=0.9)] = 0.0
+    """Largest change of size: the factor is drawn from [1 - scale, 1 + scale]."""
+    shear: Annotated[float, Limits(at_least=0, at_most=80)] = 0.0
+    """Largest angle in degrees by which upright lines lean, to either side."""
+    elastic: Annotated[float, Limits(at_least=0, at_most=1000)] = 0.0
+    """Strength alpha of the elastic change: each pixel moves by alpha / 2 times its blurred noise."""
+    # The blur reaches four standard deviations; the border is mirrored once, 27 pixels.
+    elastic_sigma: Annotated[float, Limits(at_least=0.1, at_most=6.7)] = 3.0
+    """Standard deviation in pixels of the Gaussian that blurs the noise of the elastic change."""
+    interpolation: Literal["nearest", "bilinear"] = "nearest"
+    """Reading of pixels by rotation, translation, scale and shear: the nearest one, as the sources do with Pillow, or
+    between four. The perspective always takes the nearest one, the elastic change always reads between four."""
+    fade: Annotated[float, Limits(at_least=0, at_most=1)] = 0.0
+    """Share of the steps, at the end of training, over which all limits shrink linearly."""
+    fade_to: Annotated[float, Limits(at_least=0, at_most=1)] = 0.0
+    """Share of the limits that is left at the end of the fade."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.interpolation == "bilinear" and self.rotation_fill:
             raise UsageError(
                 f"the augmentation has rotation_fill={self.rotation_fill!r}, which must be 0 with "
-                "interpolation='bilinear': what comes in from outside is black there."
+                "interpolation='bilinear', where pixels from outside are black."
             )
 
     @property
     def in_effect(self) -> dict[str, Any]:
-        """The changes that are switched on, and their details; nothing where images stay as they are."""
+        """Changes that are switched on, with their details; empty if images stay as they are."""
         values = dataclasses.asdict(self)
         changes = ("perspective", "rotation", "translation", "scale", "shear", "elastic")
         if not any(values[change] for change in changes):
@@ -85,99 +71,64 @@ class Augmentation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plateau:
-    """When to cut the learning rate; semantics of `torch.optim.lr_scheduler.ReduceLROnPlateau`."""
+class Plateau(_Part):
+    """Learning-rate cuts with the semantics of `torch.optim.lr_scheduler.ReduceLROnPlateau`."""
 
     monitor: Literal["loss", "accuracy"] = "loss"
-    """Watched metric of the selection split: loss (smaller is better) or accuracy in percent (larger)."""
-    factor: float = 0.1
-    """What the learning rate is multiplied by at a cut."""
-    patience: int = 10
+    """Watched metric of the selecting split: loss (lower is better) or accuracy in percent (higher is better)."""
+    factor: Annotated[float, Limits(above=0)] = 0.1
+    """Factor of the learning rate at a cut."""
+    patience: Annotated[int, Limits(at_least=0)] = 10
     """Epochs without improvement that are tolerated; the next one cuts."""
-    threshold: float = 1e-4
+    threshold: Annotated[float, Limits(at_least=0)] = 1e-4
     """Smallest relative change that counts as an improvement."""
-    min_lr: float = 0.0
-    """The learning rate never goes below this."""
+    min_lr: Annotated[float, Limits(at_least=0)] = 0.0
+    """Lower bound of the learning rate."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule:
-    """A learning rate that depends on the step and the number of all steps, and on nothing else.
+class Schedule(_Part):
+    """A learning rate that depends on the step and the number of all steps only.
 
     It rises to the recipe's learning rate and then falls until the last step.
     """
 
     kind: Literal["one_cycle", "linear"] = "one_cycle"
-    """Course of the rise and of the fall: half a cosine (L. N. Smith's one-cycle as PyTorch has it, without its
-    change of momentum), or a straight line."""
-    warm_up: float = 0.2
-    """Share of the steps in which it rises; 0 begins with the full rate."""
-    start_divisor: float = 25.0
-    """The first step's rate is the recipe's divided by this, where there is a rise."""
-    end_divisor: float | None = None
-    """The rate that the fall ends with is the recipe's divided by this; none lets it end at zero. No step has it:
-    the last one is a step before that."""
-
-    def __post_init__(self) -> None:
-        def require(field: str, holds: bool, wanted: str) -> None:
-            if not holds:
-                raise UsageError(
-                    f"the schedule has {field}={getattr(self, field)!r}, which must be {wanted}."
-                )
-
-        require("kind", self.kind in ("one_cycle", "linear"), "'one_cycle' or 'linear'")
-        require("warm_up", 0 <= self.warm_up < 1, "at least 0 and below 1")
-        require("start_divisor", 1 <= self.start_divisor <= _MOST, f"from 1 to {_MOST:g}")
-        require(
-            "end_divisor",
-            self.end_divisor is None or 1 <= self.end_divisor <= _MOST,
-            f"from 1 to {_MOST:g}, or none",
-        )
+    """Shape of rise and fall: half a cosine (L. N. Smith's one-cycle as in PyTorch, without its change of momentum), or
+    a straight line."""
+    warm_up: Annotated[float, Limits(at_least=0, below=1)] = 0.2
+    """Share of the steps in which it rises; 0 starts at the full learning rate."""
+    # Larger divisors are zero in effect.
+    start_divisor: Annotated[float, Limits(at_least=1, at_most=10**9)] = 25.0
+    """Divisor of the recipe's learning rate at the first step, if there is a rise."""
+    end_divisor: Annotated[float | None, Limits(at_least=1, at_most=10**9)] = None
+    """Divisor of the recipe's learning rate at the end of the fall, one step after the last; None lets it fall to 0."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Averaging:
-    """A moving average of weights and running statistics, which is evaluated, kept and exported in their place.
+class Averaging(_Part):
+    """Moving average of weights and running statistics, which is evaluated, kept and exported in their place.
 
-    After n steps of averaging the average keeps min(decay, (1 + n) / (10 + n)) of itself, so that early steps,
-    the initial weights among them, are soon forgotten.
+    After n averaged steps it keeps min(decay, (1 + n) / (10 + n)) of itself, so early steps, and with them the initial
+    weights, are soon forgotten.
     """
 
-    decay: float = 0.999
-    """What the average keeps of itself at a step."""
-    start_epoch: int = 0
-    """First epochs that are not averaged: the average then is the last step's weights."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise UsageError(f"the averaging has decay={self.decay!r}, which must be at least 0 and below 1.")
-        if self.start_epoch < 0:
-            raise UsageError(f"the averaging has start_epoch={self.start_epoch!r}, which must be at least 0.")
+    decay: Annotated[float, Limits(at_least=0, below=1)] = 0.999
+    """Share of itself that the average keeps at a step."""
+    start_epoch: Annotated[int, Limits(at_least=0)] = 0
+    """Epochs before averaging starts, in which the average equals the last step's weights."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Distillation:
+class Distillation(_Part):
     """Learning from a trained network's scores as well as from labels (Hinton, Vinyals and Dean 2015).
 
-    The teacher sees the images that the step augments. Losses are reported without it.
+    The teacher sees the augmented images. Reported losses leave it out.
     """
 
     teacher: str = ""
-    """Folder of the teacher's run, of which the best epoch's weights are taken."""
-    weight: float = 0.5
+    """Run folder of the teacher, whose best epoch is used."""
+    weight: Annotated[float, Limits(above=0, at_most=1)] = 0.5
     """Share of the teacher in the objective; the labels have the rest."""
-    temperature: float = 4.0
-    """Scores of both networks are divided by it before they become probabilities."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.weight <= 1:
-            raise UsageError(
-                f"the distillation has weight={self.weight!r}, which must be above 0 and at most 1."
-            )
-        if not 0.1 <= self.temperature <= 1000:
-            raise UsageError(
-                f"the distillation has temperature={self.temperature!r}, which must be from 0.1 to 1000."
-            )
-
-
-_MOST = 1e9  # divisors beyond are zero in effect
+    temperature: Annotated[float, Limits(at_least=0.1, at_most=1000)] = 4.0
+    """Divisor of both networks' scores before they become probabilities."""

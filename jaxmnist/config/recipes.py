@@ -1,8 +1,7 @@
-"""Recipes: everything that decides a training run except the arch, the dataset and the seed.
+"""All recipes by name.
 
-A recipe is frozen and plain data, so it prints, hashes, compares and serialises as it stands. The
-published ones follow section 4 of the sources' fact sheet; a value that a source leaves to the device
-(batch 128 on CUDA, 64 elsewhere) is the one of its published log. `flagship` and `fast` are the project's own.
+The published ones follow section 4 of the sources' fact sheet. A value that a source leaves to the device (batch 128
+on CUDA, 64 elsewhere) is the one of its published log. `flagship` and `fast` are the project's own.
 """
 
 import dataclasses
@@ -29,7 +28,7 @@ _PUBLISHED = (
     Recipe(
         "dilated",
         batch_size=128,
-        learning_rate=0.104704,  # what the source's range test picked; `--lr auto` runs such a test
+        learning_rate=0.104704,  # picked by the source's range test; `--lr auto` runs such a test
         plateau=Plateau(factor=0.1, patience=1, threshold=0.01, min_lr=1e-4),
         augmentation=Augmentation(perspective=0.2, rotation=15.0),
         mean=0.130925,  # over all 70,000 images
@@ -61,7 +60,7 @@ _PUBLISHED = (
         augmentation=_challenge.augmentation,
     ),
 )
-# Chosen on held-out training images alone; docs/accuracy.md tells what each part gave.
+# Chosen on held-out training images only; docs/accuracy.md gives the effect of each part.
 _flagship = Recipe(
     "flagship",
     learning_rate=0.1,
@@ -80,16 +79,15 @@ _RECIPES = {recipe.name: recipe for recipe in (*_PUBLISHED, *_OWN)}
 RECIPES: tuple[str, ...] = tuple(_RECIPES)
 """Names of all recipes."""
 
-
 DEFAULT_RECIPE = "third"
-"""Recipe of networks that have none of their own: it needs neither batch normalisation nor many epochs."""
+"""Recipe of networks without one of their own; it needs neither batch normalisation nor many epochs."""
 
 
 def get_recipe(name: str) -> Recipe:
-    """Returns the recipe of a name.
+    """Returns a recipe by its name.
 
     Raises:
-        UsageError: no recipe has that name; the message lists all names.
+        UsageError: there is no such recipe; the message lists all names.
     """
     if name in _RECIPES:
         return _RECIPES[name]
@@ -97,6 +95,6 @@ def get_recipe(name: str) -> Recipe:
 
 
 def recipe_of(arch: str) -> Recipe:
-    """Returns a network's own recipe: the one of its name or of its family's, or else the default."""
+    """Returns the recipe named after a network or its family, or else the default."""
     own = (name for name in RECIPES if arch == name or arch.startswith(f"{name}_"))
     return get_recipe(next(own, DEFAULT_RECIPE))

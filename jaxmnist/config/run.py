@@ -1,70 +1,64 @@
-"""The configuration of a run, and how it is read from JSON and options.
+"""Configuration of a run, read from JSON and options.
 
-A configuration file changes what it names and leaves the rest: objects within objects are merged (RFC 7396),
-so `{"recipe": {"name": "third", "plateau": {"patience": 1}}}` is the recipe `third` with another patience. The
-`config.json` of a run names everything, and so repeats it.
+A configuration file changes the fields it names and leaves the rest. Objects within objects are merged (RFC 7396), so
+`{"recipe": {"name": "third", "plateau": {"patience": 1}}}` is the recipe `third` with another patience. The
+`config.json` of a run names every field, and so repeats the run.
 """
 
 import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Int32
 
+from jaxmnist.config.limits import Limits, check_fields
 from jaxmnist.config.parsing import read_json, shown, updated
 from jaxmnist.config.recipe import Recipe
 from jaxmnist.config.recipes import RECIPES, get_recipe, recipe_of
 from jaxmnist.config.settings import nested
 from jaxmnist.data.splits import LAST_TWELFTH, SelectOn, Split, split_indices
-from jaxmnist.errors import UsageError, shortened, unknown_name
+from jaxmnist.errors import UsageError, unknown_name
 from jaxmnist.models import ARCHS, Model, absolute_arch, create_model, is_custom
 
-_MOST_FOLDS = 100
 _RECIPE_NAME = re.compile(r"[\w.+-]{1,100}")  # becomes part of the run folder's name
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides the outcome of a run besides the data themselves."""
+    """Everything that decides the outcome of a run besides the data."""
 
     arch: str
-    """Name of the network; for a class of the user's own, the place it is loaded from."""
+    """Name of the network, or the place of a class of the user's own."""
     recipe: Recipe
     dataset: str
-    seed: int
+    # A key has 32 bits: larger seeds would be cut, and two of them could have one outcome.
+    seed: Annotated[int, Limits(at_least=0, at_most=2**32 - 1)]
     select_on: SelectOn
-    """Split that drives the schedule and the choice of the best checkpoint; with `last` nothing does, and the
-    last epoch's weights are the run's."""
+    """Split that drives the plateau and picks the best epoch; with `last` no split does, and the last epoch is kept."""
     data_fingerprint: str
     """SHA-256 of the images and labels."""
     norm: Literal["batch", "layer", "group"] | None = None
     """Normalisation in place of the network's own, for networks with a choice."""
-    folds: int | None = None
-    """Number of equal parts that the training images are divided into, one of which is `val`: the last for seed 1, the
-    one before it for seed 2, and so on. Without folds `val` is the last twelfth for every seed."""
+    folds: Annotated[int | None, Limits(at_least=2, at_most=100)] = None
+    """Number of equal parts of the training images, one of which is `val`: the last for seed 1, the one before it for
+    seed 2, and so on. Without folds `val` is the last twelfth for every seed."""
     arch_fingerprint: str = ""
     """SHA-256 of the file that defines the network, for a class of the user's own."""
 
     def __post_init__(self) -> None:
-        if self.folds is not None:
-            if not 2 <= self.folds <= _MOST_FOLDS:
-                raise UsageError(f"folds is {self.folds}, which must be from 2 to {_MOST_FOLDS}.")
-            if self.select_on != "val":
-                raise UsageError(
-                    f"folds hold out training images, and --select-on {self.select_on} holds out none; leave out "
-                    "one of them."
-                )
+        check_fields(self, "the configuration")
+        if self.folds is not None and self.select_on != "val":
+            raise UsageError(
+                f"folds hold out training images, and --select-on {self.select_on} holds out none; leave out one."
+            )
         if self.select_on == "last" and self.recipe.plateau is not None:
             raise UsageError(
-                f"recipe {self.recipe.name!r} cuts its learning rate by a plateau schedule, which has nothing to look "
-                "at with --select-on last; add --schedule one_cycle, linear or constant, or select on val or test."
+                f"recipe {self.recipe.name!r} has a plateau schedule, which watches the selecting split, and "
+                "--select-on last has none; add --schedule one_cycle, linear or constant, or select on val or test."
             )
-        # Those beyond would be cut to 32 bits: two seeds with one outcome.
-        if not 0 <= self.seed < 2**32:
-            raise UsageError(f"seed is {shortened(str(self.seed))}, which must be from 0 to 4294967295.")
 
     @property
     def held_out(self) -> tuple[int, int]:
@@ -81,36 +75,32 @@ class RunConfig:
         Raises:
             UsageError: there is no such arch, or it has no choice of dropout or normalisation.
         """
-        chosen = {"dropout": self.recipe.dropout, "norm": self.norm}
-        return create_model(self.arch, **{key: value for key, value in chosen.items() if value is not None})
+        return create_model(self.arch, **_given({"dropout": self.recipe.dropout, "norm": self.norm}))
 
 
 def read_file(path: Path) -> dict[str, Any]:
     """Reads the JSON object of a configuration file; `run_config` checks its content.
 
     Raises:
-        UsageError: the file cannot be read or is no JSON object.
+        UsageError: the file cannot be read or does not hold a JSON object.
     """
     try:
-        values = read_json(path)
+        return read_json(path)
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read ({error.strerror}); name a JSON file.") from error
     except ValueError as error:
-        raise UsageError(f"--config {path} is not JSON ({error}); correct it there.") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"--config {path} holds no JSON object; begin it with a brace.")
-    return values
+        raise UsageError(f"--config {path} is not a JSON object ({error}); correct the file.") from error
 
 
 def run_config(values: Mapping[str, Any]) -> RunConfig:
-    """Makes the configuration from some of its values, with defaults for the rest.
+    """Makes a configuration from some of its values, with defaults for the rest.
 
     Args:
-        values: fields of `RunConfig`. `recipe` may be a name, or an object that changes fields of the recipe
-            it names, by default the arch's own. `environment`, which a run's `config.json` has, is passed over.
+        values: fields of `RunConfig`. `recipe` may be a name, or an object that changes fields of the recipe it
+            names, by default the arch's own. `environment`, a key of a run's `config.json`, is ignored.
 
     Raises:
-        UsageError: a key is unknown, which is answered with the nearest one, or a value is out of range.
+        UsageError: a key is unknown (the message names the nearest one), or a value is out of range.
     """
     values = {key: value for key, value in values.items() if key != "environment"}
     recipe = values.pop("recipe", {})
@@ -129,34 +119,34 @@ def merge_options(
     recipe_options: Mapping[str, Any],
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Overrules the values of a configuration file by the options that were given.
+    """Merges options into the values of a configuration file, which they overrule.
 
     Args:
-        values: contents of the file.
-        options: fields of a run's configuration; None is not given.
+        values: content of the file.
+        options: fields of a run's configuration; None for an option that is not given.
         recipe: name of a recipe, in place of the file's.
-        recipe_options: fields of the recipe, in the same way.
-        settings: more fields of the recipe, as `jaxmnist.config.settings.parse_settings` gives them; None is a value.
+        recipe_options: fields of the recipe; None for an option that is not given.
+        settings: further fields of the recipe from `jaxmnist.config.settings.parse_settings`; None is a value.
 
     Returns:
         Values for `run_config`.
 
     Raises:
-        UsageError: an option and a setting give the same field.
+        UsageError: an option and a setting set the same field.
     """
-    merged, given, also = dict(values) | _given(options), _given(recipe_options), dict(settings or {})
-    if twice := given.keys() & also.keys():
+    given, settings = _given(recipe_options), settings or {}
+    if twice := given.keys() & settings.keys():
         field = min(twice)
         raise UsageError(
-            f"--set {field} and --{field.replace('_', '-')} give one field; leave out one of them."
+            f"--set {field} and --{field.replace('_', '-')} set the same field; leave out one of them."
         )
-    chosen = merged.get("recipe", {}) if recipe is None else recipe
-    changes = given | also
+    chosen = values.get("recipe", {}) if recipe is None else recipe
+    changes = {**given, **settings}
     if changes and isinstance(chosen, str):
         chosen = {"name": chosen}
-    # Anything else that is no object is left for `run_config` to refuse.
-    merged["recipe"] = _merged(nested(chosen), changes) if isinstance(chosen, Mapping) else chosen
-    return merged
+    # Anything else that is not an object is left for `run_config` to refuse.
+    merged = _merged(nested(chosen), changes) if isinstance(chosen, Mapping) else chosen
+    return {**values, **_given(options), "recipe": merged}
 
 
 def with_schedule(recipe: object, kind: Literal["constant", "one_cycle", "linear"]) -> object:
@@ -168,28 +158,17 @@ def with_schedule(recipe: object, kind: Literal["constant", "one_cycle", "linear
     return _merged(chosen, {"plateau": None, "schedule": schedule})
 
 
-def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Merges the changes into an object, and into the objects within (RFC 7396, but null is a value)."""
-    merged = dict(values)
-    for name, change in changes.items():
-        present = merged.get(name)
-        if isinstance(present, Mapping) and isinstance(change, Mapping):
-            change = _merged(present, change)
-        merged[name] = change
-    return merged
-
-
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
 def changed_recipe(base: Recipe, changes: object) -> Recipe:
-    """Returns a recipe by its name, or with the changes of an object that may name one, by default `base`.
+    """Returns the recipe of a name, or a recipe with changes.
 
-    A recipe that differs from the known one it is named after gets the name `<name>-modified`.
+    A recipe that differs from the known one of its name is renamed to `<name>-modified`.
+
+    Args:
+        base: recipe to change if the changes name none.
+        changes: name of a recipe, or an object of fields to change, which may include `name`.
 
     Raises:
-        UsageError: there is no such recipe or field, or a value is of another type or out of range.
+        UsageError: there is no such recipe or field, or a value has the wrong type or is out of range.
     """
     if isinstance(changes, str):
         return get_recipe(changes)
@@ -205,3 +184,18 @@ def changed_recipe(base: Recipe, changes: object) -> Recipe:
     if name in RECIPES and recipe != known:
         return dataclasses.replace(recipe, name=f"{name}-modified")
     return recipe
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Merges changes into an object and into the objects within (RFC 7396, except that null is a value)."""
+    merged = dict(values)
+    for name, change in changes.items():
+        present = merged.get(name)
+        if isinstance(present, Mapping) and isinstance(change, Mapping):
+            change = _merged(present, change)
+        merged[name] = change
+    return merged
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,17 +1,15 @@
-"""Settings in words, `FIELD=VALUE`, as `--set` and `sweep --over` take them: recipe fields and their values."""
+"""Settings as text, `FIELD=VALUE`: the recipe fields and values of `--set` and `sweep --over`."""
 
 import dataclasses
 import functools
 import json
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jaxmnist.config.parsing import choices_of
 from jaxmnist.config.recipe import Recipe
 from jaxmnist.errors import UsageError, unknown_name
-
-_BY_OTHER_OPTIONS = {"name": "--recipe"}
 
 
 @functools.cache
@@ -20,21 +18,14 @@ def field_types() -> Mapping[str, Any]:
     return dict(_leaves(Recipe, ""))
 
 
-def choices_of(wanted: object) -> tuple[Any, ...]:
-    """Returns the types that a union allows, or the one type."""
-    is_union = typing.get_origin(wanted) in (types.UnionType, typing.Union)
-    return typing.get_args(wanted) if is_union else (wanted,)
-
-
 def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
-    """Parses settings into changes of a recipe, as a configuration file has them: parts are objects.
+    """Parses settings into changes of a recipe, in the form of a configuration file: parts are objects.
 
     Args:
-        texts: such as `epochs=5`, `deskew=false`, `augmentation.rotation=5` or `plateau=null`.
+        texts: settings such as `epochs=5`, `deskew=false`, `augmentation.rotation=5` or `plateau=null`.
 
     Raises:
-        UsageError: a text is no `FIELD=VALUE`, a field is unknown, which is answered with the nearest one, or set
-            twice.
+        UsageError: a text is not `FIELD=VALUE`, or a field is unknown (the message names the nearest one) or set twice.
     """
     changes: dict[str, Any] = {}
     for text in texts:
@@ -52,15 +43,15 @@ def require_field(option: str, field: str, parts: bool = False) -> None:
     """Checks that a recipe has a field.
 
     Args:
-        option: the option that names it, for the message.
-        field: its name.
-        parts: whether a whole part, `augmentation`, counts as a field.
+        option: the option that names the field, for the message.
+        field: name of the field.
+        parts: True to accept a whole part, such as `augmentation`.
 
     Raises:
-        UsageError: it has not; the nearest one is named.
+        UsageError: there is no such field; the message names the nearest one.
     """
-    if field in _BY_OTHER_OPTIONS:
-        raise UsageError(f"{option} {field} is chosen with {_BY_OTHER_OPTIONS[field]}; use that option.")
+    if field == "name":
+        raise UsageError(f"{option} name is chosen with --recipe; use that option.")
     known = field_types()
     inner = [name for name in known if name.startswith(f"{field}.")]
     if inner and not parts:
@@ -70,7 +61,7 @@ def require_field(option: str, field: str, parts: bool = False) -> None:
 
 
 def parse_value(field: str, text: str) -> object:
-    """Parses a value as JSON; text that is not JSON is a string, as is any text for a field that holds strings."""
+    """Parses a value as JSON. Text that is not JSON is a string, as is any text for a field that holds strings."""
     if str in choices_of(field_types().get(field)) and text != "null":
         return text
     try:
@@ -86,9 +77,9 @@ def nested(changes: Mapping[str, Any]) -> dict[str, Any]:
         part, dot, field = name.partition(".")
         inner = nested({field: value}) if dot else value
         present = result.get(part)
-        result[part] = (
-            {**present, **inner} if isinstance(present, dict) and isinstance(inner, dict) else inner
-        )
+        if isinstance(present, dict) and isinstance(inner, dict):
+            inner = {**present, **inner}
+        result[part] = inner
     return result
 
 
@@ -98,6 +89,6 @@ def _leaves(part: object, place: str) -> list[tuple[str, Any]]:
         inner = next((one for one in choices_of(wanted) if dataclasses.is_dataclass(one)), None)
         if inner is not None:
             leaves += _leaves(inner, f"{place}{name}.")
-        elif place or name not in _BY_OTHER_OPTIONS:
+        elif place or name != "name":
             leaves.append((f"{place}{name}", wanted))
     return leaves

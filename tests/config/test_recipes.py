@@ -1,4 +1,4 @@
-"""Recipes: exactly as published, and impossible ones refused."""
+"""Recipes: equal to the published ones; impossible ones are refused."""
 
 import dataclasses
 
@@ -100,7 +100,8 @@ def test_an_impossible_augmentation_is_refused(field, value):
         ("std", float("nan"), "above 0"),
         ("weight_decay", -1e-4, "at least 0"),
         ("label_smoothing", 1.0, "at least 0 and below 1"),
-        ("best_model", 101.0, "a percentage"),
+        ("momentum", float("nan"), "at least 0 and below 1"),
+        ("best_model", 101.0, "from 0 to 100"),
     ],
 )
 def test_a_recipe_with_an_impossible_value_is_refused(field, value, wanted):
@@ -111,10 +112,10 @@ def test_a_recipe_with_an_impossible_value_is_refused(field, value, wanted):
 @pytest.mark.parametrize(
     ("field", "value", "wanted"),
     [
-        ("learning_rate", float("inf"), "finite"),
+        ("learning_rate", float("inf"), "above 0 and finite"),
         ("mean", float("nan"), "finite"),
-        ("epochs", 1_000_001, "at most 1,000,000"),
-        ("batch_size", 65_537, "at most 65,536"),
+        ("epochs", 1_000_001, "above 0 and at most 1,000,000"),
+        ("batch_size", 65_537, "above 0 and at most 65,536"),
     ],
 )
 def test_a_recipe_that_no_machine_could_follow_is_refused(field, value, wanted):
@@ -127,7 +128,7 @@ def test_a_recipe_that_no_machine_could_follow_is_refused(field, value, wanted):
     [
         (
             {"schedule": Schedule()},
-            "'third' has a schedule and a plateau, which both decide the learning rate",
+            "'third' has a schedule and a plateau, which both set the learning rate",
         ),
         (
             {"optimizer": "adam", "nesterov": True},
@@ -139,7 +140,7 @@ def test_a_recipe_that_no_machine_could_follow_is_refused(field, value, wanted):
         ),
         (
             {"averaging": Averaging(start_epoch=15)},
-            "begins to average after 15 epochs, which must be fewer than",
+            "starts averaging after 15 epochs, which must be fewer than",
         ),
     ],
 )

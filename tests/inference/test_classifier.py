@@ -202,12 +202,12 @@ def test_python_asks_for_what_the_command_asks_for(tmp_path, monkeypatch):
 
 
 def test_folds_are_asked_for_in_python_as_on_the_line(monkeypatch, capsys):
-    with pytest.raises(UsageError, match="folds is 1, which must be from 2 to 100"):
+    with pytest.raises(UsageError, match="folds=1, which must be from 2 to 100"):
         jaxmnist.train_run("third", dataset="digits", folds=1)
     monkeypatch.setattr("sys.argv", ["train", "--dataset", "digits", "--folds", "1"])
     with pytest.raises(SystemExit):
         cli.main("train")
-    assert "folds is 1, which must be from 2 to 100" in capsys.readouterr().err
+    assert "folds=1, which must be from 2 to 100" in capsys.readouterr().err
 
 
 def test_the_example_trains_evaluates_and_plots_in_a_fresh_interpreter(tmp_path, tiny_run):
