@@ -2,86 +2,82 @@
 
 import dataclasses
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 from jaxmnist.cli.options import Command, OptionalArch
-from jaxmnist.errors import SelfCheckError, UsageError, shortened, unknown_name
+from jaxmnist.errors import SelfCheckError, UsageError, unknown_name
 
 
 @dataclasses.dataclass(frozen=True)
 class Doctor(Command):
-    """Look at this machine: versions, devices, folders, data, and whether the networks' numbers are right.
+    """Check this machine: versions, devices, folders, data, and the numbers of the networks.
 
     A training step and a prediction of every network are compared with numbers that PyTorch computed in double
-    precision. Where they differ, it looks for what mends it. Nothing is downloaded. The exit code is 1 if any number
-    is wrong.
+    precision. If they differ, a remedy is searched for. Nothing is downloaded. The exit code is 1 if any number is
+    wrong.
     """
 
     quick: bool = False
-    """Check three networks, which have every kind of layer between them."""
+    """Check three networks, which between them have every kind of layer."""
     arch: OptionalArch = None
-    """Check this network only."""
+    """Check only this network, one of the package's."""
     runs: Path = Path("runs")
-    """Folder that runs would go to."""
+    """Folder of runs."""
 
     def run(self) -> None:
+        """Runs the command."""
         from jaxmnist.diagnostics.doctor import survey
+        from jaxmnist.diagnostics.doctor.numerics import check
         from jaxmnist.diagnostics.doctor.remedies import find_remedy
         from jaxmnist.report.terminal import doctor as report
+        from jaxmnist.report.terminal import print_line
 
         archs, console = self._archs(), self.console()
         device = self.start()
-        facts: dict[str, Any] = {"versions": survey.versions(), "machine": survey.machine(device)}
-        facts |= {"folders": survey.folders(self.runs), "data": survey.data()}
+        facts: dict[str, Any] = {
+            "versions": survey.versions(),
+            "machine": survey.machine(device),
+            "folders": survey.folders(self.runs),
+            "data": survey.data(),
+        }
         notes = survey.notes(facts)
         report.print_survey(console, facts, notes)
-        report.print_check_heading(console, archs)
+        several = archs[0] if len(archs) == 1 else f"{len(archs)} networks, some seconds each"
+        print_line(console, f"\nLargest differences from PyTorch's numbers in double precision ({several})")
         checks = []
         for arch in archs:
-            checks.append(_check(arch, device))
+            checks.append(check(arch, device).as_json())
             report.print_check(console, checks[-1])
         wrong = tuple(row["arch"] for row in checks if not row["passed"])
+        remedy = None
         if wrong:
-            report.print_search(console)
-        remedy = find_remedy(device, wrong) if wrong else None
+            print_line(console, "\nSearching for a remedy, each attempt in a process of its own ...")
+            remedy = find_remedy(device, wrong)
         if self.json:
             result = facts | {"notes": notes, "checks": checks, "passed": not wrong}
             print(json.dumps(result | {"remedy": remedy.advice if remedy else None}))
         if wrong:
-            mended = f"it is mended by {remedy.advice}" if remedy else report.NO_REMEDY
-            where = f"on {facts['machine']['device']} ({', '.join(wrong)})"
+            outcome = f"it is fixed by {remedy.advice}" if remedy else report.NO_REMEDY
             raise SelfCheckError(
-                f"{len(wrong)} of {len(archs)} networks compute wrong numbers {where}; {mended}."
+                f"{len(wrong)} of {len(archs)} networks compute wrong numbers on {facts['machine']['device']} "
+                f"({', '.join(wrong)}); {outcome}."
             )
         report.print_passed(console, checks)
 
     def _archs(self) -> tuple[str, ...]:
-        from jaxmnist.diagnostics.doctor import QUICK
-        from jaxmnist.models import ARCHS
+        from jaxmnist.diagnostics.doctor import QUICK, reference
+        from jaxmnist.models import ARCHS, is_custom
 
+        known = reference.archs()
         if self.arch is None:
-            return QUICK if self.quick else ARCHS
+            return QUICK if self.quick else known
         if self.quick:
             raise UsageError(f"--quick has its own networks; leave it out, or --arch {self.arch}.")
-        if self.arch not in ARCHS:
-            raise unknown_name("arch", self.arch, ARCHS)
+        if self.arch not in known:
+            if self.arch in ARCHS or is_custom(self.arch):
+                raise UsageError(
+                    f"doctor has no reference numbers for --arch {self.arch}; choose one of {', '.join(known)}."
+                )
+            raise unknown_name("arch", self.arch, known)
         return (self.arch,)
-
-
-def _check(arch: str, device: Any) -> dict[str, Any]:
-    """A network's check, as in the JSON: an error that is not finite is null; `failure` is why there are none."""
-    from jaxmnist.diagnostics.doctor.numerics import TOLERANCES, check
-
-    began = time.perf_counter()
-    row: dict[str, Any] = {"arch": arch, "passed": False, "errors": {}, "worst": None, "failure": None}
-    try:
-        found = check(arch, device)
-        errors = {kind: error if error < float("inf") else None for kind, error in found.errors.items()}
-        row |= {"passed": found.passed, "errors": errors, "worst": found.worst}
-    # XLA's own errors, and what a setting of JAX makes of types that then do not fit.
-    except (RuntimeError, TypeError, ValueError) as error:
-        row["failure"] = shortened(str(error).strip().split("\n")[0])
-    tolerances = {kind: TOLERANCES[kind] for kind in row["errors"]}
-    return row | {"tolerances": tolerances, "seconds": round(time.perf_counter() - began, 3)}

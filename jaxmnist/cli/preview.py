@@ -9,33 +9,35 @@ import tyro
 
 from jaxmnist.cli.options import Command, OptionalDataset, OptionalFolder, RecipeName
 from jaxmnist.config import RECIPES, get_recipe
-from jaxmnist.errors import UsageError
+from jaxmnist.errors import UsageError, writing
 
 _MOST = 100
 
 
 @dataclasses.dataclass(frozen=True)
 class Preview(Command):
-    """Draw what a recipe's augmentation does to training images."""
+    """Draw training images before and after a recipe's augmentation."""
 
     recipe: RecipeName = "third"
-    """Whose augmentation."""
+    """Recipe with the augmentation."""
     dataset: OptionalDataset = None
-    """Whose images; mnist without this option."""
+    """Dataset with the images; by default mnist."""
     data_dir: OptionalFolder = None
     """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
     seed: int = 1
     """Seed of the random changes."""
     images: int = 10
-    """How many images, from the first one on; a column each."""
+    """Number of images, from the first one on; each is a column."""
     rows: int = 3
-    """Augmented versions of each image, below the original."""
+    """Number of augmented versions of each image, below the original."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("augmentation.png")
     """PNG file to write."""
 
     def run(self) -> None:
+        """Runs the command."""
         from jaxmnist.data import load_dataset
         from jaxmnist.report.plots.preview import changes_in_words, save_preview
+        from jaxmnist.report.terminal import print_files
 
         recipe = get_recipe(self.recipe)
         if not changes_in_words(recipe):
@@ -45,16 +47,13 @@ class Preview(Command):
             if not 1 <= value <= _MOST:
                 raise UsageError(f"--{option} {value} is out of range; choose a number from 1 to {_MOST}.")
         if self.out.suffix.lower() != ".png":
-            raise UsageError(f"--out {self.out} is no PNG file; end its name in .png.")
+            raise UsageError(f"--out {self.out} is not a PNG file; end its name in .png.")
         dataset = load_dataset(self.dataset or "mnist", self.data_dir)
         self.start()
         images = dataset.train_images[: self.images]
-        try:
+        with writing(f"--out {self.out}", "name another file"):
             save_preview(self.out, images, dataset.name, recipe, self.seed, self.rows)
-        except OSError as error:
-            message = f"--out {self.out} cannot be written ({error.strerror}); name another file."
-            raise UsageError(message) from error
         if self.json:
             print(json.dumps({"file": str(self.out)}))
         else:
-            self.console().print(f"Written: {self.out}", highlight=False, markup=False, soft_wrap=True)
+            print_files(self.console(), [self.out])

@@ -17,24 +17,25 @@ OptionalNorm = Annotated[
 
 @dataclasses.dataclass(frozen=True)
 class Summary(Command):
-    """List a network's layers and what they cost; nothing is computed."""
+    """List a network's layers and their costs; nothing is computed."""
 
     arch: Arch = "third"
     """Network."""
     norm: OptionalNorm = None
-    """Normalisation instead of the network's own; evolution_v2 and evolution_v3 have the choice."""
+    """Normalisation in place of the network's own, for evolution_v2 and evolution_v3."""
     budget: int = 8_000
-    """Parameters that the network should not exceed."""
+    """Largest number of parameters wanted."""
     device: tyro.conf.Suppress[Device] = "auto"  # none is started
     no_compile_cache: tyro.conf.Suppress[bool] = True  # nothing is compiled
 
     def run(self) -> None:
+        """Runs the command."""
         from jaxmnist.models import create_model
         from jaxmnist.models.structure import layers, totals
         from jaxmnist.report.terminal.summary import print_summary
 
         if self.budget < 1:
-            raise UsageError(f"--budget {self.budget} is no number of parameters; it must be above 0.")
+            raise UsageError(f"--budget {self.budget} is out of range; give at least 1 parameter.")
         network = layers(create_model(self.arch, **({"norm": self.norm} if self.norm else {})))
         sums = totals(network)
         if self.json:

@@ -1,0 +1,1 @@
+"""Measurements of speed and of numerical correctness on the machine at hand."""

@@ -1,4 +1,4 @@
-"""The preview: what it draws, how it describes a recipe, and what it refuses."""
+"""Tests of the preview: its picture, its description of a recipe, and refused options."""
 
 import dataclasses
 import json
@@ -33,7 +33,7 @@ def call(monkeypatch, capsys):
 
 @pytest.fixture
 def figures(monkeypatch):
-    """The figures that are saved, as they are saved."""
+    """Collects the figures that are saved."""
     saved, save_figure = [], preview.save_figure
 
     def save_and_keep(figure, path):
@@ -58,12 +58,12 @@ def test_every_change_is_described_and_no_other():
         "shear ±10°",
         "elastic with alpha 10 and sigma 3",
     ]
-    assert changes_in_words(get_recipe("flagship"))[3:] == ["pixels read between others", "made upright"]
+    assert changes_in_words(get_recipe("flagship"))[3:] == ["bilinear interpolation", "deskewed"]
     assert changes_in_words(get_recipe("step1")) == []
 
 
 @pytest.mark.parametrize("name", ["third", "evolution", "flagship"])
-def test_originals_stand_above_what_augmentation_makes_of_them(tmp_path, figures, name):
+def test_originals_stand_above_their_augmented_versions(tmp_path, figures, name):
     images, recipe = load_dataset("digits").train_images[:5], get_recipe(name)
     file = save_preview(tmp_path / "a.png", images, "digits", recipe, seed=3, versions=2)
     (axes,) = figures[0].axes
@@ -92,7 +92,7 @@ def test_the_title_fits_into_the_narrowest_picture(tmp_path, figures):
     assert title.y0 >= axes.y1
 
 
-def test_the_command_says_where_the_picture_is(call, tmp_path):
+def test_the_command_prints_the_place_of_the_picture(call, tmp_path):
     out = tmp_path / "preview.png"
     options = ("--dataset", "digits", "--images", "2", "--rows", "1", "--out", out)
     code, text, error = call(*options, "--json")
@@ -114,11 +114,11 @@ def test_the_command_says_where_the_picture_is(call, tmp_path):
         (("--recipe", "thrid"), "did you mean 'third'"),
         (("--images", "0"), "--images 0 is out of range; choose a number from 1 to 100"),
         (("--rows", "101"), "--rows 101 is out of range"),
-        (("--out", "a.jpg"), "--out a.jpg is no PNG file"),
+        (("--out", "a.jpg"), "--out a.jpg is not a PNG file"),
         (("--dataset", "digits", "--out", "no/such/folder/a.png"), "cannot be written (No such file"),
     ],
 )
-def test_what_cannot_be_drawn_is_wrong_usage(call, arguments, message):
+def test_options_that_cannot_be_drawn_are_wrong_usage(call, arguments, message):
     code, _, error = call(*arguments)
     assert code == 2
     assert message in error

@@ -1,4 +1,4 @@
-"""Summaries: every published figure, and the table as a user meets it."""
+"""Tests of summaries: every published figure, and the printed table."""
 
 import functools
 import io
@@ -107,8 +107,8 @@ def test_memory_is_the_published_one_where_layers_with_parameters_were_counted(a
 
 @pytest.mark.parametrize(("arch", "published"), [("evolution_v1", "2.47"), ("evolution_v2", "2.38")])
 def test_the_mult_adds_of_tree_summaries_are_ours_and_parameter_counts(arch, published):
-    # Their source adds the parameters of normalisations, and those of every block that contains layers; each
-    # layer of these networks is in one block, so that the blocks add all parameters once.
+    # The source adds the parameters of norms, and those of every block of layers; each layer of these networks
+    # is in one block, so the blocks add all parameters once.
     norms = sum(layer.parameters for layer in network(arch) if layer.kind == "BatchNorm")
     sums = totals(network(arch))
     assert f"{(sums.multiply_adds + norms + sums.parameters) / 1e6:.2f}" == published
@@ -189,7 +189,7 @@ def test_the_command_prints_layers_and_sums(summary):
     assert "activations 0.70 MiB for one image, forward and backward" in lines
 
 
-def test_a_network_over_the_budget_is_said_to_be(summary):
+def test_a_network_over_the_budget_is_marked(summary):
     assert "over the budget: 3,217 % of 8,000" in summary("--arch", "step1")[1]
     assert "over the budget: 100.0 % of 7,901" in summary("--arch", "third", "--budget", "7901")[1]
     assert "budget           100.0 % of 7,902" in summary("--arch", "third", "--budget", "7902")[1]
@@ -217,7 +217,7 @@ def test_wrong_usage_is_exit_code_2_with_a_remedy(summary):
 
 
 def test_no_device_is_started():
-    # A platform that is not there: JAX would fail as soon as it computed anything.
+    # A missing platform: JAX would fail as soon as it computed anything.
     environment = os.environ | {"JAX_PLATFORMS": "tpu", "COLUMNS": "80"}
     command = [sys.executable, str(SCRIPT), "--arch", "third"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)

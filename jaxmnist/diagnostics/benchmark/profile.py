@@ -1,23 +1,22 @@
-"""Where the time of a training step goes, from XLA's own trace of a chunk on the CPU."""
+"""Profile of a training step by kind of operation and by layer, from XLA's own trace of a chunk on the CPU."""
 
 import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxmnist import ops, train
+from jaxmnist import train
 from jaxmnist.config import Recipe
 from jaxmnist.diagnostics.benchmark.training import IMAGES, random_dataset, shuffled
 from jaxmnist.errors import UsageError
 from jaxmnist.models import create_model
-from jaxmnist.optim import make_optimizer
 from jaxmnist.runtime.devices import Device
+from jaxmnist.train.jit import build_programs
 
 KINDS = {
     "products": {"dot", "convolution"},
@@ -26,7 +25,7 @@ KINDS = {
     "padding": {"pad"},
     "gathering": {"gather", "scatter"},
 }
-"""Kinds of operations by what stands in their fusion, the first that fits; all else are `loops`."""
+"""Kinds of operations by the opcodes in their fusion, the first that fits; all others are `loops`."""
 
 
 class _Operation(NamedTuple):
@@ -37,42 +36,53 @@ class _Operation(NamedTuple):
 
 
 def profile(arch: str, recipe: Recipe, device: Device, *, steps: int = 20) -> dict[str, Any]:
-    """Traces training steps in a chunk, on random images.
+    """Traces the training steps of a chunk on random images.
 
     Args:
         arch: name of the network.
         recipe: batch size, augmentation and optimizer.
         device: a CPU.
-        steps: steps to trace, after as many to warm up.
+        steps: number of steps to trace, after as many to warm up.
 
     Returns:
-        Plain JSON values: `milliseconds` of a step while it was traced; `kinds`, milliseconds of each kind of
-        operation forward, backward and otherwise; `layers`, milliseconds of each layer. Operations that run
-        at the same time count fully, so their sum may exceed the step.
+        JSON values: `milliseconds` of a step while it was traced; `kinds`, milliseconds of each kind of operation
+        forward, backward and otherwise; `layers`, milliseconds of each layer. Operations that run at the same time
+        count fully, so their sum may exceed the step.
 
     Raises:
-        UsageError: the device is no CPU, or its XLA has no such trace.
+        UsageError: the device is not a CPU, or XLA records no such trace.
     """
     if device.platform != "cpu":
         raise UsageError(f"--profile reads XLA's trace of a CPU, not of {device.platform}; add --device cpu.")
-    program, arguments = _compiled(arch, recipe, device, steps)
+    programs = build_programs(create_model(arch), recipe, device, recipe.total_steps(IMAGES))
+    keys = jax.device_put(train.Keys.from_seed(0), device)
+    order = jax.device_put(shuffled(steps * recipe.batch_size), device)
+    data = train.EpochData(*random_dataset(device), order)
+
+    def arguments() -> tuple[object, ...]:
+        state, metrics = jax.device_put((programs.create_state(keys.init), train.no_metrics()), device)
+        return state, metrics, data, np.int32(0), np.int32(steps), keys.step
+
+    try:
+        lowered = programs.train_chunk.lower(*arguments())
+        program = lowered.compile({"xla_cpu_enable_xprof_traceme": True})
+    except jax.errors.JaxRuntimeError as error:
+        raise UsageError(f"--profile needs a newer JAX than {jax.__version__}: {error}.") from error
     operations = _operations(program.as_text() or "")
-    state, metrics = jax.block_until_ready(program(*arguments()))
-    del state, metrics
+    jax.block_until_ready(program(*arguments()))
+    values = arguments()
     with tempfile.TemporaryDirectory() as folder:
-        values = arguments()
         with jax.profiler.trace(folder):
             jax.block_until_ready(program(*values))
         [file] = Path(folder).rglob("*.xplane.pb")
-        times, whole = _times(jax.profiler.ProfileData.from_file(str(file)), operations)
-    kinds: dict[str, dict[str, float]] = defaultdict(
-        lambda: dict.fromkeys(("forward", "backward", "other"), 0.0)
-    )
+        times, whole = _times(file, operations)
+    kinds: dict[str, dict[str, float]] = {}
     by_layer: dict[str, float] = defaultdict(float)
     for name, nanoseconds in times.items():
-        operation = operations[name]
-        kinds[operation.kind][operation.when] += nanoseconds / steps / 1e6
-        by_layer[operation.layer] += nanoseconds / steps / 1e6
+        kind, when, layer = operations[name]
+        kinds.setdefault(kind, dict.fromkeys(("forward", "backward", "other"), 0.0))
+        kinds[kind][when] += nanoseconds / steps / 1e6
+        by_layer[layer] += nanoseconds / steps / 1e6
     return {
         "arch": arch,
         "recipe": recipe.name,
@@ -84,35 +94,11 @@ def profile(arch: str, recipe: Recipe, device: Device, *, steps: int = 20) -> di
     }
 
 
-def _compiled(arch: str, recipe: Recipe, device: Device, steps: int) -> tuple[Any, Any]:
-    total_steps = recipe.total_steps(IMAGES)
-    model, optimizer = create_model(arch), make_optimizer(recipe, total_steps=total_steps)
-    keys = jax.device_put(train.Keys.from_seed(0), device)
-    images, labels = random_dataset(device)
-    order = jax.device_put(shuffled(steps * recipe.batch_size), device)
-
-    def arguments() -> tuple[Any, ...]:
-        state = jax.jit(partial(train.create_state, model=model, optimizer=optimizer, recipe=recipe))(
-            keys.init
-        )
-        state, metrics = jax.device_put((state, train.no_metrics()), device)
-        return state, metrics, train.EpochData(images, labels, order), np.int32(0), np.int32(steps), keys.step
-
-    options = ops.compiler_options(device) | {"xla_cpu_enable_xprof_traceme": True}
-    chunk = partial(
-        train.train_chunk, model=model, optimizer=optimizer, recipe=recipe, total_steps=total_steps
-    )
-    try:
-        return jax.jit(chunk, compiler_options=options).lower(*arguments()).compile(), arguments
-    except jax.errors.JaxRuntimeError as error:
-        raise UsageError(f"--profile needs a newer JAX than {jax.__version__}: {error}.") from error
-
-
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = .*? ([\w\-]+)\(.*$", re.MULTILINE)
 
 
 def _operations(program: str) -> dict[str, _Operation]:
-    """What each operation of a compiled program is, by its name."""
+    """Operations of a compiled program by name."""
     bodies = {
         match[1]: set(re.findall(r" ([a-z\-]+)\(", match[2]))
         for match in re.finditer(r"^%?([\w.\-]+) \([^\n]*\{\n(.*?)^\}", program, re.MULTILINE | re.DOTALL)
@@ -129,17 +115,17 @@ def _operations(program: str) -> dict[str, _Operation]:
 
 
 def _place(path: str) -> tuple[str, str]:
-    """When an operation runs, and the layer it belongs to, from the path of names it was traced under."""
-    layer = re.search(r"\.classify/([\w]+)/", path)
-    if "transpose(jvp" in path:
-        return "backward", layer[1] if layer else "other"
-    if "jvp" in path:
-        return "forward", layer[1] if layer else "other"
-    return "other", "augmentation, update, counting"
+    """Phase and layer of an operation, from the path of names under which it was traced."""
+    if "jvp" not in path:
+        return "other", "augmentation, update, counting"
+    # ... jvp(Network)/Network.method/layer/operation
+    layer = re.search(r"jvp\((\w+)\)+/(?:\1\.\w+/)?(\w+)/", path)
+    return "backward" if "transpose(jvp" in path else "forward", layer[2] if layer else "other"
 
 
-def _times(data: Any, operations: Mapping[str, Any]) -> tuple[dict[str, float], float]:
-    """Nanoseconds that each operation took in all, and from the first's beginning to the last's end."""
+def _times(trace: Path, operations: Mapping[str, object]) -> tuple[dict[str, float], float]:
+    """Nanoseconds of each operation in total, and from the start of the first to the end of the last."""
+    data = jax.profiler.ProfileData.from_file(str(trace))
     events = [
         event
         for plane in data.planes
@@ -148,9 +134,9 @@ def _times(data: Any, operations: Mapping[str, Any]) -> tuple[dict[str, float], 
         for event in line.events
         if event.name in operations
     ]
+    if not events:
+        raise UsageError("--profile found no operation in XLA's trace; this JAX does not record them.")
     times: dict[str, float] = defaultdict(float)
     for event in events:
         times[event.name] += event.duration_ns
-    if not events:
-        raise UsageError("--profile found no operation in XLA's trace; this JAX does not record them.")
     return times, max(event.end_ns for event in events) - min(event.start_ns for event in events)

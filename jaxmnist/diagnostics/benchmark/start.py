@@ -1,4 +1,4 @@
-"""How long `train` takes to its first line of progress, and how much memory it needs: in processes of its own."""
+"""Time from the start of `train` to its first line of progress, and the memory of an epoch, in subprocesses."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from jaxmnist.diagnostics.benchmark.turns import MAXRSS_BYTES, summary
 from jaxmnist.errors import UsageError
 
 IMAGES = {"train": 60_000, "t10k": 10_000}
-"""Images of the training files and of the test files, as many as MNIST's have."""
+"""Number of training and test images, as many as MNIST has."""
 
 _TRAIN = "from jaxmnist.cli.main import main; main('train')"
 _PROGRESS = "Epoch 1/1 "
@@ -32,22 +32,22 @@ def starts(
     repeats: int,
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, dict[str, Any]]:
-    """Trains one epoch at a time, first with an empty compile cache, then with the one which that filled.
+    """Trains one epoch in a process, first with an empty compile cache (`cold`), then with the filled one (`warm`).
 
     Args:
         arch: name of the network.
-        recipe: what is trained with.
-        platform: JAX's; "cpu", or whatever JAX prefers.
-        repeats: times that both are measured, in turn.
-        report: told in one line what has been done.
+        recipe: recipe of the training.
+        platform: "cpu" trains there, any other platform on the device that JAX prefers.
+        repeats: number of measurements of each.
+        report: receives a line about progress.
 
     Returns:
-        For `cold` and `warm`, each with one number a repeat: `seconds` from the start of Python to the first line
-        of progress, and `peak_memory_bytes`, the largest resident size until the process ended, plots and all.
-        From them, as `median`, `min` and `max`, `first_progress_seconds` and `peak_megabytes`.
+        For `cold` and `warm`, with one number a repeat: `seconds` from the start of Python to the first line of
+        progress, and `peak_memory_bytes`, the largest resident size until the process ends, plots included. From
+        these the `median`, `min` and `max` of `first_progress_seconds` and `peak_megabytes`.
 
     Raises:
-        UsageError: the training failed; its last line is in the message.
+        UsageError: the training failed; the message has its last line.
     """
     rows: dict[str, dict[str, Any]] = {
         name: {"seconds": [], "peak_memory_bytes": []} for name in ("cold", "warm")
@@ -55,8 +55,7 @@ def starts(
     with tempfile.TemporaryDirectory() as folder:
         data, config = Path(folder, "data"), Path(folder, "config.json")
         _write_images(data)
-        values = {"arch": arch, "recipe": dataclasses.asdict(recipe) | {"epochs": 1}}
-        config.write_text(json.dumps(values))
+        config.write_text(json.dumps({"arch": arch, "recipe": dataclasses.asdict(recipe) | {"epochs": 1}}))
         command = [sys.executable, "-P", "-c", _TRAIN, "--config", str(config), "--data-dir", str(data)]
         command += ["--device", "cpu" if platform == "cpu" else "auto"]
         for repeat in range(1, repeats + 1):
@@ -77,13 +76,13 @@ def starts(
 
 
 def _measure(command: list[str], place: Path) -> tuple[float, int]:
-    # The process that measures may have taken most of an accelerator's memory.
-    there = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache"), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    # This process may have taken most of an accelerator's memory.
+    settings = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache"), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     with tempfile.TemporaryFile() as errors:
         began = time.perf_counter()
         process = subprocess.Popen(
             [*command, "--runs", str(place / "runs")],
-            env=os.environ | there,
+            env=os.environ | settings,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -101,18 +100,18 @@ def _measure(command: list[str], place: Path) -> tuple[float, int]:
             raise
         finally:
             process.stdout.close()
-        # Not Popen.wait, which does not tell what the process has used.
+        # Not Popen.wait, which does not report the memory of the process.
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode or seconds is None:
             raise UsageError(
-                f"the training whose start was to be measured failed ({last_line(errors)}); repair that first."
+                f"the training to be measured failed ({last_line(errors)}); run it by itself with jaxmnist train."
             )
         return seconds, usage.ru_maxrss * MAXRSS_BYTES
 
 
 def _write_images(folder: Path) -> None:
-    """MNIST's four files with random images and labels."""
+    """Writes the four files of MNIST with random images and labels."""
     random = np.random.default_rng(0)
     folder.mkdir()
     for split, count in IMAGES.items():

@@ -1,6 +1,6 @@
-"""The process of `jaxmnist.diagnostics.pytorch`, which does with PyTorch what JAX is measured at.
+"""Process of `jaxmnist.diagnostics.pytorch`, which performs with PyTorch the tasks that are measured with JAX.
 
-Two thread pools in one process would fight for the cores; this one waits for a line while JAX computes.
+Two thread pools in one process would compete for the cores; this process waits for a line while JAX computes.
 """
 
 import contextlib
@@ -11,57 +11,58 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from typing import IO, Any
 
 from jaxmnist.config import Recipe
+from jaxmnist.diagnostics.benchmark.turns import Measurement, Variant
 from jaxmnist.errors import UsageError
 
 TORCH_ARCHS = ("first", "second", "third", "dilated")
-"""Networks that `jaxmnist.diagnostics.pytorch` has."""
+"""Names of the networks of `jaxmnist.diagnostics.pytorch`."""
 
-SETTLE_SECONDS = 0.2
-"""Pause after PyTorch's turn: OpenMP's threads spin for a while before they sleep, on JAX's cores by then."""
+_SETTLE_SECONDS = 0.2
+"""Pause after PyTorch's turn: the threads of OpenMP spin for a while before they sleep, on cores that JAX needs."""
+
+_FIELDS = ("batch_size", "optimizer", "learning_rate", "momentum", "weight_decay", "mean", "std")
 
 
 class TorchProcess:
-    """Starts the process; as a context manager, ends it.
+    """PyTorch's process, as a context manager that ends it.
 
     Args:
         arch: name of the network.
-        recipe: batch size, optimizer, augmentation, mean and standard deviation.
+        recipe: batch size, optimizer, augmentation and normalisation.
         images: number of images that batches are taken from.
-        platform: JAX's; the comparison is one of CPUs.
+        platform: JAX's platform, which must be the CPU.
 
     Raises:
-        UsageError: PyTorch is missing or broken, it has no such network here, or JAX does not use the CPU.
+        UsageError: PyTorch or torchvision is missing or broken, the network is not in `TORCH_ARCHS`, or JAX does
+            not use the CPU.
     """
 
     facts: dict[str, Any]
-    """What answers: `version`, `threads`, `parameters`, `transforms` (torchvision where it is installed, else
-    Pillow), and what it found to be fastest, as far as it has been asked: `workers` of the DataLoader,
-    `evaluation_workers` of the one without augmentation, and the `evaluation_batch`."""
+    """`version`, `threads`, `parameters`, and `workers`, the fastest number of DataLoader processes, once known."""
 
     def __init__(self, arch: str, recipe: Recipe, images: int, platform: str) -> None:
-        if importlib.util.find_spec("torch") is None:
+        if any(importlib.util.find_spec(package) is None for package in ("torch", "torchvision")):
             raise UsageError(
-                f"--torch needs PyTorch, which {sys.executable} does not have; "
-                "install it with pip install torch, or leave out --torch."
+                f"--torch needs PyTorch and torchvision, which {sys.executable} does not have; "
+                "install them with pip install torch torchvision, or leave out --torch."
             )
         if arch not in TORCH_ARCHS:
             raise UsageError(f"--torch knows only the archs {', '.join(TORCH_ARCHS)}, not {arch!r}.")
         if platform != "cpu":
             raise UsageError(f"--torch compares on the CPU, not on {platform}; add --device cpu.")
-        fields = ("batch_size", "optimizer", "learning_rate", "momentum", "weight_decay", "mean", "std")
         setup = {
             "arch": arch,
             "images": images,
             "augmentation": dataclasses.asdict(recipe.augmentation),
-            **{field: getattr(recipe, field) for field in fields},
+            **{field: getattr(recipe, field) for field in _FIELDS},
         }
-        self.peak_memory = 0
-        # A file, as a pipe that nobody reads would fill up and stop the process.
+        # A file, as a pipe that nobody reads would fill up and block the process.
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        # With -P: files of the folder that this runs in must not shadow modules.
+        # With -P: files of the current folder must not shadow modules.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "jaxmnist.diagnostics.pytorch.program", json.dumps(setup)],
             stdin=subprocess.PIPE,
@@ -81,25 +82,23 @@ class TorchProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def task(self, name: str) -> "TorchTask":
-        """One of the tasks of `jaxmnist.diagnostics.pytorch.program` as something to measure."""
-        return TorchTask(self, name)
-
-    def measure(self, task: str, count: int, untimed: int) -> float:
-        """Seconds that a task takes with that count, by the clock of that process, once it was done `untimed` times."""
-        with contextlib.suppress(BrokenPipeError):  # the process is gone: what it said last is raised below
-            print(json.dumps([task, count, untimed]), file=self._process.stdin, flush=True)
-        answer = self._answer()
-        self.peak_memory = answer["peak_memory_bytes"]
-        self.facts |= answer["choices"]
-        time.sleep(SETTLE_SECONDS)
-        return answer["seconds"]
+    def task(self, name: str) -> Variant:
+        """Returns one of the tasks of `jaxmnist.diagnostics.pytorch.program` as a variant to measure."""
+        return partial(self._measure, name)
 
     def close(self) -> None:
         """Ends the process."""
         self._process.kill()
         self._process.communicate()
         self._errors.close()
+
+    def _measure(self, task: str, count: int, untimed: int) -> Measurement:
+        with contextlib.suppress(BrokenPipeError):  # the process has ended: `_answer` raises its last message
+            print(json.dumps([task, count, untimed]), file=self._process.stdin, flush=True)
+        answer = self._answer()
+        self.facts["workers"] = answer["workers"]
+        time.sleep(_SETTLE_SECONDS)
+        return Measurement(answer["seconds"], answer["peak_memory_bytes"])
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -112,23 +111,8 @@ class TorchProcess:
         return json.loads(line)
 
 
-class TorchTask:
-    """A task of that process, to be measured in turn with others."""
-
-    def __init__(self, process: TorchProcess, name: str) -> None:
-        self._process, self._name = process, name
-
-    def measure(self, count: int, untimed: int = 0) -> float:
-        """Seconds that the task takes with that count, once it was done `untimed` times."""
-        return self._process.measure(self._name, count, untimed)
-
-    def peak_memory(self) -> int:
-        """Largest resident size of the process in bytes, as of its last turn."""
-        return self._process.peak_memory
-
-
 def last_line(errors: IO[bytes]) -> str:
-    """What a process that failed said last, from the file that took its standard error."""
+    """Returns the last line of a failed process's standard error, from the file it was written to."""
     errors.seek(0)
     lines = errors.read().decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else "no message"

@@ -1,75 +1,83 @@
-"""The ways to take training steps. A step is all that training does with a batch, from gather to update."""
+"""Variants of training steps. A step is everything that training does with a batch, from gather to update."""
 
 import dataclasses
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int32, UInt8
 
 from jaxmnist import ops, train
 from jaxmnist.config import Augmentation, Recipe
-from jaxmnist.diagnostics.benchmark.turns import Timed
+from jaxmnist.diagnostics.benchmark.turns import Measurement, timed
 from jaxmnist.models import create_model
 from jaxmnist.runtime.devices import Device
 from jaxmnist.train import vmapped
 from jaxmnist.train.jit import build_programs
 
+if TYPE_CHECKING:
+    from jax.stages import Compiled, Wrapped
+
 IMAGES = 6_400
 """Images that batches are gathered from: 5 MB, more than a processor's inner caches hold."""
 
+_VARIANTS = ("unjitted", "jitted", "chunked", "unaugmented")
 
-class Training(Timed):
-    """A training; every call goes on from the state that the last one left.
 
-    Args:
-        advance: takes steps: (state, metrics, count) -> (state, metrics).
-        state, metrics: where it begins.
-        trace_seconds, compile_seconds: what making its program cost, where one is made of the whole step.
-    """
+@dataclasses.dataclass
+class Training:
+    """A training as a `Variant`; each call continues from the state that the last one left."""
 
-    def __init__(
-        self,
-        advance: Callable[[train.TrainState, train.Metrics, int], tuple[train.TrainState, train.Metrics]],
-        state: train.TrainState,
-        metrics: train.Metrics,
-        trace_seconds: float | None = None,
-        compile_seconds: float | None = None,
-    ) -> None:
-        super().__init__(self._go_on)
-        self._advance = advance
-        self.state, self.metrics = state, metrics
-        self.trace_seconds, self.compile_seconds = trace_seconds, compile_seconds
+    advance: Callable[[train.TrainState, train.Metrics, int], tuple[train.TrainState, train.Metrics]]
+    """Takes steps: (state, metrics, count) -> (state, metrics)."""
+    state: train.TrainState
+    metrics: train.Metrics
+    trace_seconds: float | None = None
+    """Time of tracing the program of the whole step; None if there is none."""
+    compile_seconds: float | None = None
+    """Time of compiling it."""
 
-    def _go_on(self, steps: int) -> Any:
-        self.state, self.metrics = self._advance(self.state, self.metrics, steps)
+    def __call__(self, count: int, untimed: int) -> Measurement:
+        """Takes steps; see `Variant`."""
+        return timed(self._continue)(count, untimed)
+
+    def _continue(self, steps: int) -> tuple[train.TrainState, train.Metrics]:
+        self.state, self.metrics = self.advance(self.state, self.metrics, steps)
         return self.state, self.metrics
 
 
-def random_dataset(device: Device, images: int = IMAGES) -> tuple[Any, Any]:
-    """Images and labels on the device: what images show does not change the time a step takes."""
+def random_dataset(
+    device: Device, images: int = IMAGES
+) -> tuple[UInt8[jax.Array, "images 28 28"], Int32[jax.Array, " images"]]:
+    """Puts random images and labels on a device; the content of images does not affect the time of a step."""
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (images, 28, 28), np.uint8)
     return jax.device_put((pixels, random.integers(0, 10, images, np.int32)), device)
 
 
-def trainings(
-    arch: str, recipe: Recipe, device: Device, steps: int, names: tuple[str, ...] | None = None
-) -> dict[str, Training]:
-    """Trainings in equal initial states, compiled afresh.
+def shuffled(count: int) -> Int32[np.ndarray, " count"]:
+    """Returns a number of image indices; each image appears once before any appears again."""
+    return np.resize(np.random.default_rng(1).permutation(IMAGES).astype(np.int32), count)
 
-    `unjitted` calls primitive after primitive, `jitted` a program for each step, `chunked` one for all of
-    them, as `train` does; `unaugmented`, where the recipe augments, is `chunked` without that.
+
+def trainings(
+    arch: str, recipe: Recipe, device: Device, steps: int, unjitted: bool = True
+) -> dict[str, Training]:
+    """Compiles trainings with equal initial states.
+
+    `unjitted` runs primitive after primitive, `jitted` a program for each step, `chunked` one for all steps, as `train`
+    does. `unaugmented` is `chunked` without the augmentation of the recipe, if it has one.
 
     Args:
         arch: name of the network.
         recipe: batch size, augmentation and optimizer.
-        device: where to compute.
-        steps: the most that one call of `measure` will be asked for.
-        names: those wanted; all without it.
+        device: device to compute on.
+        steps: largest number of steps in a call.
+        unjitted: False leaves that variant out.
 
     Raises:
         UsageError: no network has that name.
@@ -81,6 +89,7 @@ def trainings(
     keys = put(train.Keys.from_seed(0))
     data = train.EpochData(*random_dataset(device), put(shuffled(steps * recipe.batch_size)))
     indices = list(put(np.arange(steps, dtype=np.int32)))
+    first, chunk = np.int32(0), (np.int32(0), np.int32(steps))
 
     def start() -> tuple[train.TrainState, train.Metrics]:
         return put(programs.create_state(keys.init)), put(train.no_metrics())
@@ -91,44 +100,34 @@ def trainings(
         return state, metrics
 
     def at_once(function, state, metrics, steps):
-        return function(state, metrics, data, np.int32(0), np.int32(steps), keys.step)
+        return function(state, metrics, data, first, np.int32(steps), keys.step)
 
     def compiled(jitted, loop, *counts):
         state, metrics = start()
         program, *seconds = _compile(jitted, state, metrics, data, *counts, keys.step)
         return Training(partial(loop, program), state, metrics, *seconds)
 
-    def unjitted():
+    # The chunk before the step: it then traces everything, as in a training, and the step finds parts traced.
+    made = {"chunked": compiled(programs.train_chunk, at_once, *chunk)}
+    made["jitted"] = compiled(programs.epoch_step, one_by_one, first)
+    if unjitted:
         # Not `jax.disable_jit()`: it drops the compile cache of single primitives and is 100 times slower.
-        return Training(partial(one_by_one, programs.epoch_step.__wrapped__), *start())
-
-    def unaugmented():
-        unchanged = dataclasses.replace(recipe, augmentation=Augmentation())
-        plain = build_programs(model, unchanged, device, total_steps)
-        return compiled(plain.train_chunk, at_once, np.int32(0), np.int32(steps))
-
-    # The chunk before the step, as its is the time that a training pays; the step then finds parts traced.
-    makers: dict[str, Callable[[], Training]] = {
-        "chunked": lambda: compiled(programs.train_chunk, at_once, np.int32(0), np.int32(steps)),
-        "jitted": lambda: compiled(programs.epoch_step, one_by_one, np.int32(0)),
-        "unjitted": unjitted,
-    }
+        made["unjitted"] = Training(partial(one_by_one, programs.epoch_step.__wrapped__), *start())
     if recipe.augmentation != Augmentation():
-        makers["unaugmented"] = unaugmented
-    wanted = [name for name in makers if names is None or name in names]
-    made = {name: makers[name]() for name in wanted}
-    return {name: made[name] for name in ("unjitted", "jitted", "chunked", "unaugmented") if name in made}
+        plain = dataclasses.replace(recipe, augmentation=Augmentation())
+        train_chunk = build_programs(model, plain, device, total_steps).train_chunk
+        made["unaugmented"] = compiled(train_chunk, at_once, *chunk)
+    return {name: made[name] for name in _VARIANTS if name in made}
 
 
 def seeds_together(arch: str, recipe: Recipe, device: Device, steps: int, seeds: int) -> dict[str, Training]:
-    """Trainings of several seeds in one program: `at_once` side by side, `in_a_row` one after the other.
+    """Compiles trainings of several seeds in one program: `at_once` side by side, `in_a_row` one after the other.
 
-    A step is one of each seed; arguments otherwise as for `trainings`.
+    A step is one of each seed; for the other arguments see `trainings`.
     """
-    images, labels = random_dataset(device)
     varied = jax.device_put(vmapped.Varied(jnp.arange(seeds, dtype=jnp.int32)), device)
     orders = jax.device_put(np.tile(shuffled(steps * recipe.batch_size), (seeds, 1)), device)
-    data = train.EpochData(images, labels, orders)
+    data = train.EpochData(*random_dataset(device), orders)
     first, made = np.int32(0), {}
     for name, loop in (("at_once", vmapped.at_once), ("in_a_row", vmapped.in_a_row)):
         setup = {"arch": arch, "recipe": recipe, "loop": loop}
@@ -138,8 +137,7 @@ def seeds_together(arch: str, recipe: Recipe, device: Device, steps: int, seeds:
             donate_argnums=(0, 1),
             compiler_options=ops.compiler_options(device),
         )
-        arguments = states, metrics, data, first, np.int32(steps), varied
-        program, *seconds = _compile(jitted, *arguments)
+        program, *seconds = _compile(jitted, states, metrics, data, first, np.int32(steps), varied)
 
         def advance(states, metrics, steps, program=program):
             return program(states, metrics, data, first, np.int32(steps), varied)
@@ -148,15 +146,10 @@ def seeds_together(arch: str, recipe: Recipe, device: Device, steps: int, seeds:
     return made
 
 
-def _compile(jitted: Any, *arguments: Any) -> tuple[Any, float, float]:
-    """A program, and the seconds of tracing and compiling it; made this way nothing can compile again."""
+def _compile(jitted: "Wrapped", *arguments: object) -> "tuple[Compiled, float, float]":
+    """Program, and the seconds of tracing and compiling it; such a program cannot compile again."""
     began = time.perf_counter()
     lowered = jitted.lower(*arguments)
     traced = time.perf_counter()
     program = lowered.compile()
     return program, traced - began, time.perf_counter() - traced
-
-
-def shuffled(count: int) -> np.ndarray:
-    """So many indices of images, each image once before any comes again."""
-    return np.resize(np.random.default_rng(1).permutation(IMAGES).astype(np.int32), count)

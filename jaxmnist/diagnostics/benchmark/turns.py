@@ -1,4 +1,4 @@
-"""Measuring in turn (A B C A B C ...), so that whatever else the machine does falls on all variants alike."""
+"""Measurements in turn (A B C A B C ...), so that disturbances of the machine affect all variants alike."""
 
 import contextlib
 import dataclasses
@@ -8,124 +8,124 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
-"""In what the system counts the resident memory of a process."""
+"""Unit in which the system counts the resident memory of a process."""
+
+RUN_IN_SECONDS = 0.5
+"""Time of untimed work before each measurement. Cores that have been idle, during the turn of another process or for a
+fifth of a second, take up to twice as long for the first tenths of a second; in training they are never idle."""
 
 
-@runtime_checkable
-class Variant(Protocol):
-    """One way to do some work."""
+class Measurement(NamedTuple):
+    """Time of some work, and the memory of the process that did it."""
 
-    def measure(self, count: int, untimed: int = 0) -> float:
-        """Does the work so many times, waits for the last result and returns the seconds it took.
-
-        Before that, without a pause, it does all of it `untimed` times over.
-        """
-        ...
-
-    def peak_memory(self) -> int:
-        """Largest resident size in bytes that the process which does the work has had."""
-        ...
+    seconds: float
+    peak_memory_bytes: int
+    """Largest resident size of the process so far."""
 
 
-class Timed:
-    """A variant that calls a function of the count in this process, and waits for what it returns."""
+Variant = Callable[[int, int], Measurement]
+"""One way to do some work: (count, untimed) -> measurement. It does `count` units of the work `untimed` times, then,
+without a pause, once more and measures that."""
 
-    def __init__(self, work: Callable[[int], Any]) -> None:
-        self._work = work
 
-    def measure(self, count: int, untimed: int = 0) -> float:
+def timed(work: Callable[[int], object]) -> Variant:
+    """Returns a variant that calls `work(count)` in this process and waits for the arrays it returns."""
+
+    def measure(count: int, untimed: int) -> Measurement:
         for _ in range(untimed):
-            jax.block_until_ready(self._work(count))
+            jax.block_until_ready(work(count))
         began = time.perf_counter()
-        jax.block_until_ready(self._work(count))
-        return time.perf_counter() - began
+        jax.block_until_ready(work(count))
+        seconds = time.perf_counter() - began
+        return Measurement(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES)
 
-    def peak_memory(self) -> int:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES
+    return measure
 
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """A variant and what it does in a repeat."""
+    """A variant and its work in one repeat."""
 
     variant: Variant
     count: int
+    """Number of units."""
     images: int = 1
-    """Images in one of the counted units: those of a batch for a step."""
+    """Images in a unit: those of a batch for a step."""
 
 
 Row = dict[str, Any]
-
-RUN_IN_SECONDS = 0.5
-"""How long a variant works before it is measured. Cores that have been idle, while another process had its turn or a
-fifth of a second in between, take up to twice as long for the first tenths of a second; a training never idles."""
 
 
 def measure_in_turn(
     turns: Mapping[str, Turn], repeats: int, report: Callable[[str], None] = lambda line: None
 ) -> dict[str, Row]:
-    """Warms every variant up and measures it so many times, each time after `RUN_IN_SECONDS` of the same work.
+    """Warms every variant up, then measures all in turn, each time after `RUN_IN_SECONDS` of the same work.
+
+    Args:
+        turns: variants by name.
+        repeats: number of measurements of each variant.
+        report: receives a line about progress.
 
     Returns:
-        For each variant `count`, `images` (in one unit), `first_seconds` (the very first unit),
-        `peak_memory_bytes` (until it was warm), `seconds` (one number a repeat), and from them, each as
-        `median`, `min` and `max`, `images_per_second` and `milliseconds` for one unit.
+        For each variant `count`, `images` (in a unit), `first_seconds` (of the very first unit),
+        `peak_memory_bytes` (after the warm-up) and `seconds` (one number a repeat), and from these the `median`,
+        `min` and `max` of `images_per_second` and of the `milliseconds` of a unit.
     """
     rows: dict[str, Row] = {}
     untimed: dict[str, int] = {}
-    # In reverse: the un-jitted variant stands first, and its hundreds of little programs take most of the
-    # memory. Peaks never fall, so it is warmed up last.
+    # In reverse: the un-jitted variant comes first, and its hundreds of small programs take most of the memory.
+    # Peaks never fall, so it is warmed up last.
     for name, turn in reversed(list(turns.items())):
-        first = turn.variant.measure(1)
-        untimed[name] = math.ceil(RUN_IN_SECONDS / turn.variant.measure(turn.count))
-        peak = turn.variant.peak_memory()
+        first = turn.variant(1, 0)
+        warm = turn.variant(turn.count, 0)
+        untimed[name] = math.ceil(RUN_IN_SECONDS / warm.seconds)
         rows[name] = {
             "count": turn.count,
             "images": turn.images,
-            "first_seconds": first,
-            "peak_memory_bytes": peak,
+            "first_seconds": first.seconds,
+            "peak_memory_bytes": warm.peak_memory_bytes,
             "seconds": [],
         }
         report(f"{name} is warm")
     for repeat in range(1, repeats + 1):
         for name, turn in turns.items():
-            rows[name]["seconds"].append(turn.variant.measure(turn.count, untimed[name]))
+            rows[name]["seconds"].append(turn.variant(turn.count, untimed[name]).seconds)
         last = (f"{name} {rows[name]['seconds'][-1] / turn.count * 1e3:,.2f}" for name, turn in turns.items())
         report(f"repeat {repeat}/{repeats}: {', '.join(last)} ms")
-    for name, turn in turns.items():
-        units = [seconds / turn.count for seconds in rows[name]["seconds"]]
-        rows[name]["images_per_second"] = summary([turn.images / unit for unit in units])
-        rows[name]["milliseconds"] = summary([1e3 * unit for unit in units])
+    for row in rows.values():
+        units = [seconds / row["count"] for seconds in row["seconds"]]
+        row["images_per_second"] = summary([row["images"] / unit for unit in units])
+        row["milliseconds"] = summary([1e3 * unit for unit in units])
     return {name: rows[name] for name in turns}
 
 
-def speed_ratio(row: Row, other: Row, images: float = 1.0) -> dict[str, float]:
-    """How many times faster one row is than another, repeat by repeat: neighbours had the same machine.
+def speed_ratio(row: Row, other: Row) -> dict[str, float]:
+    """Computes how many times faster a row processes images than another, repeat by repeat.
 
-    `images` is how many times more images a unit of the one has than one of the other.
+    Neighbouring turns had the machine in the same state.
     """
+    share = row["images"] * row["count"] / (other["images"] * other["count"])
     pairs = zip(row["seconds"], other["seconds"], strict=True)
-    share = images * row["count"] / other["count"]
     return summary([share * theirs / ours for ours, theirs in pairs])
 
 
 def summary(values: list[float]) -> dict[str, float]:
-    """Median and range."""
+    """Returns median and range."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 @contextlib.contextmanager
 def no_compile_cache() -> Iterator[None]:
-    """Without the persistent cache of compiled programs, whose hits would pass for compile times."""
+    """Disables the persistent cache of compiled programs, whose hits would pass for compile times."""
     before = jax.config.values["jax_enable_compilation_cache"]
     jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()  # JAX decides once whether there is a cache; this makes it decide anew
+    compilation_cache.reset_cache()  # JAX decides once whether to use the cache; this makes it decide again
     try:
         yield
     finally:

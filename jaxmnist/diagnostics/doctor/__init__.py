@@ -1,4 +1,4 @@
-"""Is this machine fit to run the package? What is installed, where things lie, and whether the numbers are right."""
+"""Check of a machine: versions, devices, folders and data, and whether networks compute the right numbers."""
 
 QUICK = ("third", "dilated", "challenge_ll")
-"""Networks that have every kind of layer between them, but for biases."""
+"""Networks that between them have every kind of layer except biases."""

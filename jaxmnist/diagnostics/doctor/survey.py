@@ -1,4 +1,4 @@
-"""What the package finds around it: versions, devices, folders, data. Nothing is downloaded or changed."""
+"""Facts about the machine: versions, devices, folders, data. Nothing is downloaded or changed."""
 
 import importlib.metadata
 import os
@@ -18,19 +18,24 @@ from jaxmnist.runtime.devices import Device, compile_cache_folder
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy", "pillow")
 
 FREE_BYTES = 10**9
-"""Less free space than this is worth a word: a run takes a few megabytes, the compile cache a hundred or two."""
+"""Free space below which there is a note: a run takes a few megabytes, the compile cache one or two hundred."""
 
 _VARIABLES = re.compile(
     r"(XLA|JAX|JAXLIB|JAXMNIST|LIBTPU)_.*|TFDS_DATA_DIR|XDG_CACHE_HOME|CUDA_VISIBLE_DEVICES"
 )
+_CONSEQUENCES = {
+    "compile cache": "every start compiles anew; set JAX_COMPILATION_CACHE_DIR to another folder",
+    "TensorFlow Datasets": "nothing can be downloaded; set TFDS_DATA_DIR to another folder",
+    "runs": "name another one with --runs",
+}
 
 
 def versions() -> dict[str, Any]:
-    """Python and the packages that decide numbers; `outdated` says which are older than this package supports."""
+    """Returns the versions of Python and the packages that affect numbers; `outdated` has a phrase for each too old."""
     found = {name: _version(name) for name in PACKAGES}
     lowest = _lowest_versions()
     outdated = [
-        f"{name} is {version or 'missing'} where {lowest[name]} is the lowest supported version"
+        f"{name} is {version or 'missing'}, below the lowest supported version {lowest[name]}"
         for name, version in found.items()
         if name in lowest and (version is None or _numbers(version) < _numbers(lowest[name]))
     ]
@@ -43,13 +48,17 @@ def versions() -> dict[str, Any]:
 
 
 def machine(device: Device) -> dict[str, Any]:
-    """Processor, memory, and the devices that JAX sees; `device` is the one that would be used."""
+    """Returns processor, memory and devices; `device` is the selected one."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        memory = None
     return {
         "platform": platform.platform(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory": _memory(),
-        "devices": [_name(each) for each in jax.devices()],
-        "device": _name(device),
+        "memory": memory,
+        "devices": [f"{each.platform}: {each.device_kind}" for each in jax.devices()],
+        "device": f"{device.platform}: {device.device_kind}",
         "executable": sys.executable,
         "environment": {
             name: value for name, value in sorted(os.environ.items()) if _VARIABLES.fullmatch(name)
@@ -58,7 +67,10 @@ def machine(device: Device) -> dict[str, Any]:
 
 
 def folders(runs: Path) -> dict[str, dict[str, Any]]:
-    """The compile cache, the cache of TensorFlow Datasets, and where runs go; see `_folder`."""
+    """Returns the state of the compile cache, the cache of TensorFlow Datasets, and the folder of runs.
+
+    Each has `path`, `there`, `writable` (or creatable), and in bytes `size` and `free`, None if unknown.
+    """
     try:
         datasets = tfds.cache_root()
     except DataUnavailableError:
@@ -68,7 +80,7 @@ def folders(runs: Path) -> dict[str, dict[str, Any]]:
 
 
 def data() -> dict[str, Any]:
-    """Where MNIST is: `source`, or with None the `reason`; `damaged` where it is there and no good."""
+    """Returns the `source` of MNIST, or None with the `reason`; `damaged` is True if its files are unusable."""
     try:
         return {"source": load_dataset("mnist", download=False).source, "reason": None, "damaged": False}
     except DataError as error:
@@ -77,31 +89,19 @@ def data() -> dict[str, Any]:
 
 
 def notes(facts: dict[str, Any]) -> list[str]:
-    """What in these facts, of the functions above by their names, is worth a word: a sentence each."""
+    """Returns a sentence about each problem among the facts, the results of the functions above by their names."""
     found = [f"{line}; install the versions of constraints.txt." for line in facts["versions"]["outdated"]]
     for name, folder in facts["folders"].items():
         if not folder["writable"]:
-            found.append(f"the folder for {name} cannot be written to; {_WITHOUT[name]}.")
+            found.append(f"the folder for {name} is not writable; {_CONSEQUENCES[name]}.")
         if folder["free"] is not None and folder["free"] < FREE_BYTES:
-            found.append(
-                f"the disk of {folder['path']} has {folder['free'] / 1e6:,.0f} MB left; make room there."
-            )
-    if facts["data"]["damaged"]:
-        found.append(facts["data"]["reason"])
-    return found
-
-
-_WITHOUT = {
-    "compile cache": "every start compiles anew, unless JAX_COMPILATION_CACHE_DIR names another one",
-    "TensorFlow Datasets": "nothing can be downloaded, unless TFDS_DATA_DIR names another one",
-    "runs": "name another one with --runs",
-}
+            space = f"{folder['free'] / 1e6:,.0f} MB"
+            found.append(f"the disk of {folder['path']} has {space} left; make room there.")
+    return [*found, facts["data"]["reason"]] if facts["data"]["damaged"] else found
 
 
 def _folder(path: Path | None) -> dict[str, Any]:
-    """`path` (None: there is no home folder to have it in), whether it is `there` and `writable` (or could be
-    made), the `size` of what is in it and the `free` space, in bytes; None where that cannot be told."""
-    if path is None:
+    if path is None:  # there is no home folder
         return {"path": None, "there": False, "writable": False, "size": None, "free": None}
     path = path.expanduser().absolute()
     nearest = next(place for place in (path, *path.parents) if os.path.lexists(place))
@@ -115,7 +115,7 @@ def _folder(path: Path | None) -> dict[str, Any]:
 
 
 def _lowest_versions() -> dict[str, str]:
-    """Of the requirements `name>=version` of the installed package; empty where it runs from its sources."""
+    """Lower bounds `name>=version` of the installed package's requirements; empty for a source tree."""
     try:
         requirements = importlib.metadata.requires("jaxmnist") or []
     except importlib.metadata.PackageNotFoundError:
@@ -133,14 +133,3 @@ def _version(package: str) -> str | None:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-
-
-def _memory() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return None
-
-
-def _name(device: Device) -> str:
-    return f"{device.platform}: {device.device_kind}"

@@ -1,5 +1,5 @@
-"""The other side of `jaxmnist benchmark --torch`: PyTorch, eager, on the CPU, in a process of its own.
+"""PyTorch's side of `jaxmnist benchmark --torch`: eager, on the CPU, in its own process.
 
-The only package that imports PyTorch. It needs nothing of the rest of jaxmnist, so that its process has no
-second thread pool: it is told what to do in words and numbers.
+The only package that imports PyTorch. It imports nothing else of jaxmnist, so its process has no second thread pool;
+its tasks arrive as words and numbers.
 """

@@ -1,6 +1,6 @@
-"""The networks that PyTorch's speed is measured with, written as their sources write them.
+"""Networks of the comparison with PyTorch, as their sources write them.
 
-Layers have the sources' names, so that a `state_dict` fits `jaxmnist.interop`.
+Layers have the sources' names, so a `state_dict` fits `jaxmnist.interop`.
 """
 
 import torch  # pyright: ignore[reportMissingImports]
@@ -9,18 +9,26 @@ from torch import nn  # pyright: ignore[reportMissingImports]
 
 
 class _Network(nn.Module):
-    """What `first`, `second` and `third` share: blocks of `conv<i>`, activation, `bn<i>`, dropout."""
+    """Base of all networks: convolutions without bias, and blocks of convolution, norm, activation and dropout."""
 
     activation = staticmethod(F.relu)
+    norm_first = False
+    """False applies the activation before the norm."""
     dropout = 0.03
 
-    def add_block(self, index: int, c_in: int, c_out: int, padding: int = 0) -> None:
-        setattr(self, f"conv{index}", _conv(c_in, c_out, 3, padding))
-        setattr(self, f"bn{index}", nn.BatchNorm2d(c_out))
+    def add_conv(self, name: str, c_in: int, c_out: int, size: int = 1, **options: int) -> None:
+        setattr(self, name, nn.Conv2d(c_in, c_out, size, bias=False, **options))
 
-    def block(self, index: int, x: torch.Tensor) -> torch.Tensor:
-        x = self.activation(getattr(self, f"conv{index}")(x))
-        return F.dropout(getattr(self, f"bn{index}")(x), self.dropout, self.training)
+    def add_block(self, name: str, c_in: int, c_out: int, size: int = 3, **options: int) -> None:
+        self.add_conv(name, c_in, c_out, size, **options)
+        setattr(self, _norm_name(name), nn.BatchNorm2d(c_out))
+
+    def blocks(self, x: torch.Tensor, *names: str) -> torch.Tensor:
+        for name in names:
+            x, norm = getattr(self, name)(x), getattr(self, _norm_name(name))
+            x = self.activation(norm(x)) if self.norm_first else norm(self.activation(x))
+            x = F.dropout(x, self.dropout, self.training)
+        return x
 
 
 class First(_Network):
@@ -28,20 +36,19 @@ class First(_Network):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_block(1, 1, 16)
-        self.add_block(2, 16, 32)
-        self.trans1 = _conv(32, 10, 1)
-        self.add_block(3, 10, 16)
-        self.add_block(4, 16, 16)
-        self.add_block(5, 16, 16)
-        self.add_block(6, 16, 16, padding=1)
-        self.head = _conv(16, 10, 1)
+        self.add_block("conv1", 1, 16)
+        self.add_block("conv2", 16, 32)
+        self.add_conv("trans1", 32, 10)
+        self.add_block("conv3", 10, 16)
+        self.add_block("conv4", 16, 16)
+        self.add_block("conv5", 16, 16)
+        self.add_block("conv6", 16, 16, padding=1)
+        self.add_conv("head", 16, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.block(2, self.block(1, x))
-        x = F.max_pool2d(self.trans1(x), 2)
-        for index in (3, 4, 5, 6):
-            x = self.block(index, x)
+        """Maps images to log-probabilities."""
+        x = F.max_pool2d(self.trans1(self.blocks(x, "conv1", "conv2")), 2)
+        x = self.blocks(x, "conv3", "conv4", "conv5", "conv6")
         return _log_probs(self.head(F.avg_pool2d(x, 6)))
 
 
@@ -52,19 +59,18 @@ class Second(_Network):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_block(1, 1, 8)
-        self.add_block(2, 8, 16)
-        self.trans1 = _conv(16, 8, 1)
-        self.add_block(3, 8, 12)
-        self.add_block(4, 12, 12)
-        self.add_block(5, 12, 12, padding=1)
-        self.head = _conv(12, 10, 1)
+        self.add_block("conv1", 1, 8)
+        self.add_block("conv2", 8, 16)
+        self.add_conv("trans1", 16, 8)
+        self.add_block("conv3", 8, 12)
+        self.add_block("conv4", 12, 12)
+        self.add_block("conv5", 12, 12, padding=1)
+        self.add_conv("head", 12, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.block(2, self.block(1, x))
-        x = F.max_pool2d(self.trans1(x), 2)
-        for index in (3, 4, 5):
-            x = self.block(index, x)
+        """Maps images to log-probabilities."""
+        x = F.max_pool2d(self.trans1(self.blocks(x, "conv1", "conv2")), 2)
+        x = self.blocks(x, "conv3", "conv4", "conv5")
         return _log_probs(self.head(F.avg_pool2d(x, 8)))
 
 
@@ -75,61 +81,47 @@ class Third(_Network):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_block(1, 1, 10)
-        self.add_block(2, 10, 14)
-        self.trans1 = _conv(14, 10, 1)
-        self.add_block(3, 10, 14)
-        self.skip1 = _conv(10, 14, 1)
-        self.add_block(4, 14, 14)
-        self.add_block(5, 14, 12)
-        self.skip2 = _conv(14, 12, 1)
-        self.add_block(6, 12, 12, padding=1)
-        self.head = _conv(12, 10, 1)
+        self.add_block("conv1", 1, 10)
+        self.add_block("conv2", 10, 14)
+        self.add_conv("trans1", 14, 10)
+        self.add_block("conv3", 10, 14)
+        self.add_conv("skip1", 10, 14)
+        self.add_block("conv4", 14, 14)
+        self.add_block("conv5", 14, 12)
+        self.add_conv("skip2", 14, 12)
+        self.add_block("conv6", 12, 12, padding=1)
+        self.add_conv("head", 12, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.block(2, self.block(1, x))
-        pooled = F.max_pool2d(self.trans1(x), 2)
-        x = self.block(3, pooled)
+        """Maps images to log-probabilities."""
+        pooled = F.max_pool2d(self.trans1(self.blocks(x, "conv1", "conv2")), 2)
+        x = self.blocks(pooled, "conv3")
         joined = x + self.skip1(F.interpolate(pooled, size=x.shape[2:], mode="nearest"))
-        x = self.block(5, self.block(4, joined))
+        x = self.blocks(joined, "conv4", "conv5")
         x = x + self.skip2(F.interpolate(joined, size=x.shape[2:], mode="nearest"))
-        x = self.block(6, x)
+        x = self.blocks(x, "conv6")
         x = x * torch.sigmoid(x.mean((2, 3), keepdim=True))
         return _log_probs(self.head(F.avg_pool2d(x, 6)))
 
 
-class Dilated(nn.Module):
+class Dilated(_Network):
     """5,340 parameters."""
 
-    dropout = 0.03
+    norm_first = True
 
     def __init__(self) -> None:
         super().__init__()
-        self.add("conv1", 1, 10, 3)
-        self.add("conv2", 10, 10, 3)
-        self.add("conv3", 10, 15, 3)
-        self.add("trans1", 15, 10, 1)
-        for index in (4, 5, 6):
-            self.add(f"conv{index}", 10, 10, 3, padding=1, dilation=2)
-
-    def add(
-        self, name: str, c_in: int, c_out: int, kernel_size: int, padding: int = 0, dilation: int = 1
-    ) -> None:
-        conv = nn.Conv2d(c_in, c_out, kernel_size, padding=padding, dilation=dilation, bias=False)
-        setattr(self, name, conv)
-        setattr(self, _norm_name(name), nn.BatchNorm2d(c_out))
-
-    def block(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu(getattr(self, _norm_name(name))(getattr(self, name)(x)))
-        return F.dropout(x, self.dropout, self.training)
+        self.add_block("conv1", 1, 10)
+        self.add_block("conv2", 10, 10)
+        self.add_block("conv3", 10, 15)
+        self.add_block("trans1", 15, 10, size=1)
+        for name in ("conv4", "conv5", "conv6"):
+            self.add_block(name, 10, 10, padding=1, dilation=2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for name in ("conv1", "conv2", "conv3"):
-            x = self.block(name, x)
-        x = F.max_pool2d(x, 2)
-        for name in ("trans1", "conv4", "conv5", "conv6"):
-            x = self.block(name, x)
-        return _log_probs(x.mean((2, 3)))
+        """Maps images to log-probabilities."""
+        x = F.max_pool2d(self.blocks(x, "conv1", "conv2", "conv3"), 2)
+        return _log_probs(self.blocks(x, "trans1", "conv4", "conv5", "conv6").mean((2, 3)))
 
 
 NETWORKS = {"first": First, "second": Second, "third": Third, "dilated": Dilated}
@@ -137,10 +129,6 @@ NETWORKS = {"first": First, "second": Second, "third": Third, "dilated": Dilated
 
 def _norm_name(name: str) -> str:
     return f"bn{name.removeprefix('conv')}" if name.startswith("conv") else f"{name}_bn"
-
-
-def _conv(c_in: int, c_out: int, kernel_size: int, padding: int = 0) -> nn.Conv2d:
-    return nn.Conv2d(c_in, c_out, kernel_size, padding=padding, bias=False)
 
 
 def _log_probs(x: torch.Tensor) -> torch.Tensor:

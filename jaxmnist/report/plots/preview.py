@@ -1,4 +1,4 @@
-"""A picture of what augmentation does: originals, and below them random versions of each."""
+"""Picture of an augmentation: images, and below them random versions of each."""
 
 import textwrap
 from pathlib import Path
@@ -15,33 +15,33 @@ from jaxmnist.config import Recipe
 from jaxmnist.runs.curves import save_figure
 
 _GAP = 2
-"""Pixels of an image that lie between two images."""
+"""Distance of two images in pixels."""
 _INCHES = 0.8
 """Side of an image with its gap."""
 _NARROWEST = 5.0
-"""Inches that the title needs."""
+"""Least width in inches, for the title."""
 
 
 def save_preview(
     path: Path, images: UInt8[np.ndarray, "n 28 28"], dataset: str, recipe: Recipe, seed: int, versions: int
 ) -> Path:
-    """Draws the images in a row and, in a row each, versions of them as training may see them.
+    """Draws the images in a row, and below it rows of versions that training may see.
 
     Args:
         path: PNG file to write.
-        images: one or more.
-        dataset: where they come from, for the title.
-        recipe: its augmentation is applied.
-        seed: of the random changes.
-        versions: of each image.
+        images: at least one image.
+        dataset: name of the dataset, for the title.
+        recipe: recipe with the augmentation.
+        seed: seed of the random changes.
+        versions: number of versions of each image.
 
     Returns:
-        The file written.
+        The path.
     """
     changed = augmented_versions(images, recipe, seed, versions)
     rows = np.concatenate([images[None].astype(np.float32), changed])
     side = images.shape[1] + _GAP
-    # White between the images, and none after the last ones.
+    # White gaps between the images, and none after the last ones.
     tiles = np.pad(rows, ((0, 0), (0, 0), (0, _GAP), (0, _GAP)), constant_values=255)
     mosaic = tiles.transpose(0, 2, 1, 3).reshape(len(rows) * side, -1)[:-_GAP, :-_GAP]
     width = max(_NARROWEST, _INCHES * len(images) + 1.1)
@@ -62,7 +62,7 @@ def save_preview(
 def augmented_versions(
     images: UInt8[np.ndarray, "n 28 28"], recipe: Recipe, seed: int, versions: int
 ) -> Float32[np.ndarray, "versions n 28 28"]:
-    """Versions of each image as the network may see them in training, grey values from 0 to 255."""
+    """Makes versions of each image that the network may see in training, with grey values from 0 to 255."""
     originals = jnp.asarray(images)
 
     def version(key: PRNGKeyArray) -> Float32[Array, "n 28 28"]:
@@ -74,7 +74,7 @@ def augmented_versions(
 
 
 def changes_in_words(recipe: Recipe) -> list[str]:
-    """A phrase for each kind of change to training images, in their order; none where they stay as they are."""
+    """Returns a phrase for each kind of change to training images, in order of application."""
     a = recipe.augmentation
     fill = f" (filled with grey {a.rotation_fill})" if a.rotation_fill else ""
     phrases = {
@@ -87,7 +87,7 @@ def changes_in_words(recipe: Recipe) -> list[str]:
     }
     chosen = [phrase for field, phrase in phrases.items() if getattr(a, field)]
     if chosen and a.interpolation == "bilinear":
-        chosen.append("pixels read between others")
+        chosen.append("bilinear interpolation")
     if chosen and a.fade:
         chosen.append(f"fading to {100 * a.fade_to:g} % in the last {100 * a.fade:g} % of the training")
-    return [*chosen, "made upright"] if recipe.deskew else chosen
+    return [*chosen, "deskewed"] if recipe.deskew else chosen

@@ -1,4 +1,4 @@
-"""A network in the terminal: its layers and what they cost; 80 columns do."""
+"""Layers of a network and their costs in the terminal, in 80 columns."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxmnist.models.structure import Layer, Totals
+from jaxmnist.report.terminal import print_line
 
 _Columns = dict[str, Callable[[Layer], str]]
 _SIZES: _Columns = {
@@ -24,17 +25,18 @@ _COSTS: _Columns = {
 
 
 def print_network(console: Console, name: str, layers: Sequence[Layer], totals: Totals) -> None:
-    """The layers with parameters, and how many parameters there are."""
+    """Prints the layers with parameters, and the number of parameters."""
     console.print(_table(name, [layer for layer in layers if layer.parameters], totals, _SIZES))
-    line = f"{totals.parameters:,} trainable parameters, {totals.statistics:,} running statistics\n"
-    console.print(line, highlight=False)
+    print_line(
+        console, f"{totals.parameters:,} trainable parameters, {totals.statistics:,} running statistics\n"
+    )
 
 
 def print_summary(console: Console, name: str, layers: Sequence[Layer], totals: Totals, budget: int) -> None:
-    """Every layer with its costs, and the sums; `budget` is the number of parameters not to exceed."""
+    """Prints every layer with its costs, and the sums; `budget` is the largest number of parameters wanted."""
     console.print(_table(name, layers, totals, _SIZES | _COSTS))
     for label, value in _lines(totals, budget):
-        console.print(f"{label:<17}{value}", highlight=False, markup=False, soft_wrap=True)
+        print_line(console, f"{label:<17}{value}")
 
 
 def _table(name: str, layers: Sequence[Layer], totals: Totals, columns: _Columns) -> Table:
@@ -49,7 +51,7 @@ def _table(name: str, layers: Sequence[Layer], totals: Totals, columns: _Columns
     for heading in columns:
         table.add_column(heading, justify="left" if heading in ("layer", "kind") else "right", no_wrap=True)
     for layer in layers:
-        # Layers without parameters recede, so that the eye runs down those that have some.
+        # Layers without parameters are dim, so that the others stand out.
         table.add_row(*(cell(layer) for cell in columns.values()), style=None if layer.parameters else "dim")
     table.add_section()
     sums = {
