@@ -320,6 +320,19 @@ def test_the_command_trains_in_processes_as_in_one_and_goes_on_after_a_kill(tmp_
     assert (tmp_path / "two" / "plots" / "curves.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
+def test_on_a_mesh_of_seeds_and_data_the_command_trains_the_same_seeds(tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "study.py"), "--arch", "second", "--dataset", "digits"]
+    command += ["--epochs", "1", "--seeds", "3", "--device", "cpu", "--out"]
+    for folder, options in (("alone", ["--processes", "1"]), ("mesh", ["--mesh", "seed=2,data=2"])):
+        subprocess.run([*command, str(tmp_path / folder), *options], check=True, capture_output=True)
+    alone, mesh = (
+        [read_metrics(tmp_path / folder / f"s{seed}")[0]["train_loss"] for seed in (1, 2, 3)]
+        for folder in ("alone", "mesh")
+    )
+    assert mesh == pytest.approx(alone, rel=1e-3)
+
+
 def test_a_study_in_the_terminal_has_its_statistics_and_no_test_figure_with_val(whole):
     results = read_seeds(whole)
     console = Console(width=100, file=io.StringIO(), highlight=False)

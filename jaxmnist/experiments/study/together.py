@@ -28,7 +28,7 @@ from jaxmnist.runs.epoch import begin, close_epoch, finish, require_converging
 from jaxmnist.runs.folder import open_run
 from jaxmnist.runs.loop import CHUNK_SECONDS, SECONDS_TO_STOP, TEAM_SECONDS_TO_STOP, train_epoch
 from jaxmnist.runs.progress import Callback
-from jaxmnist.runs.session import Session, place
+from jaxmnist.runs.session import Data, Session, place
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.files import locked
 from jaxmnist.runtime.mesh import (
@@ -40,7 +40,6 @@ from jaxmnist.runtime.mesh import (
     first_device,
     mesh_shape,
     put,
-    put_divided,
 )
 from jaxmnist.runtime.signals import StopSignals
 from jaxmnist.runtime.team import ALONE, Team
@@ -98,9 +97,7 @@ def train_together(
     # Evaluation, and an epoch that a seed began alone, go seed by seed, each on all devices.
     single = all_on_data(where)
     data = place(dataset, study.config, single)
-    images = data.images
-    if single != where:
-        images = put_divided(np.concatenate([dataset.train_images, dataset.test_images]), where)
+    group_data = data if single == where else place(dataset, study.config, where)
     recipe, model, teacher = study.config.recipe, study.config.create_model(), open_teacher(study.config)
     total_steps = recipe.total_steps(len(data.train_split))
     programs = build_programs(model, recipe, single, total_steps, teacher)
@@ -130,31 +127,29 @@ def train_together(
                 )
                 members.append(_Member(session))
             try:
-                _train_group(members, group_programs, where, images)
+                _train_group(members, group_programs, where, group_data)
             except InterruptedRunError as error:
                 raise InterruptedRunError(error.signum, study.folder, RESUME) from error
         for seed in group if team.is_leader else ():
             finish_job(Job(study, seed, callbacks), dataset, first_device(where))
 
 
-def _train_group(members: list[_Member], programs: "_Programs", where: Where, images: jax.Array) -> None:
+def _train_group(members: list[_Member], programs: "_Programs", where: Where, data: Data) -> None:
     for one in members:
         if int(one.snapshot.metrics.examples) > 0:  # interrupted within an epoch while it trained alone
             one.close(train_epoch(one.session, one.snapshot, one.rows))
     # The seeds of a group that was interrupted between them are at different epochs.
     while (epoch := min(len(one.rows) for one in members)) < members[0].session.config.recipe.epochs:
         at_epoch = [one for one in members if len(one.rows) == epoch]
-        _train_epoch(at_epoch, epoch, programs, where, images)
+        _train_epoch(at_epoch, epoch, programs, where, data)
     for one in members:
         finish(one.session, one.snapshot, one.rows)
 
 
-def _train_epoch(
-    members: list[_Member], epoch: int, programs: "_Programs", where: Where, images: jax.Array
-) -> None:
+def _train_epoch(members: list[_Member], epoch: int, programs: "_Programs", where: Where, data: Data) -> None:
     """Trains members that have completed `epoch` epochs for one more."""
     session = members[0].session
-    data, team = session.data, session.team
+    team = session.team
     train_runs, epoch_orders = programs
     # Padded with copies of the last run to a multiple of the mesh's axis.
     runs_of = [*members, *members[-1:] * (-len(members) % mesh_shape(where).seed)]
@@ -165,17 +160,17 @@ def _train_epoch(
     # Stacked on the host, which needs no program for each number of runs and shape.
     parts = jax.device_get([(one.snapshot.state, one.snapshot.metrics) for one in runs_of])
     states, metrics = put(jax.tree.map(lambda *leaves: np.stack(leaves), *parts), by_seed)
-    orders = epoch_orders(varied, session.placed(np.int32(epoch)), data.train_split)
+    orders = epoch_orders(varied, put(np.int32(epoch), everywhere(where)), data.train_split)
+    epoch_data = train.EpochData(data.images, data.labels, orders)
     if team.size > 1:
-        chunk = train.EpochData(images, data.labels, orders), np.int32(0), np.int32(1)
-        train_runs.lower(states, metrics, *chunk, varied).compile()
+        train_runs.lower(states, metrics, epoch_data, np.int32(0), np.int32(1), varied).compile()
         team.barrier()
     began = time.perf_counter()
     steps, done = 1, 0
     while done < session.batches:
         chunk_began = time.perf_counter()
         steps = min(steps, session.batches - done)
-        chunk = train.EpochData(images, data.labels, orders), np.int32(done), np.int32(steps)
+        chunk = epoch_data, np.int32(done), np.int32(steps)
         states, metrics = train_runs(states, metrics, *chunk, varied)
         sums = _fetch(metrics, where)
         done += steps
