@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from rich.console import Console
+
     from jaxmnist.config.run import RunConfig
     from jaxmnist.data import Dataset
     from jaxmnist.experiments.study.folder import Study as StudyFolder
@@ -99,31 +101,13 @@ class Study(MultiDeviceCommand):
         with locked(folder):
             finished = [result.seed for result in studies.read_seeds(study)]
             report.print_study_setup(console, study, dataset, where_text(where, team.size), finished)
-            for seed in finished:  # one killed in between has kept its own
+            for seed in finished:  # left there if the study was killed just before
                 delete_checkpoints(study, seed)
-            todo = [
-                seed for seed in range(self.first_seed, self.first_seed + self.seeds) if seed not in finished
-            ]
+            wanted = range(self.first_seed, self.first_seed + self.seeds)
+            todo = [seed for seed in wanted if seed not in finished]
             with report.progress_bars(console) as bars:
-                show = report.seed_bars(bars, config.recipe.epochs)
-
-                def record(progress: "Progress") -> None:
-                    show(progress)
-                    if progress.kind != "finished":
-                        return
-                    results = studies.read_seeds(study)
-                    figures = studies.summary(study, results, self.threshold)
-                    try:
-                        studies.write_results(study, results, figures)
-                    except OSError as error:
-                        message = (
-                            f"the results of {folder} cannot be written ({error.strerror}); training goes on."
-                        )
-                        warnings.warn(message, JaxmnistWarning, stacklevel=2)
-                    result = next(result for result in results if result.seed == progress.seed)
-                    report.print_seed(console, result, figures)
-
-                self._train_seeds(study, todo, [record], dataset, where, place, team)
+                callbacks = [report.seed_bars(bars, config.recipe.epochs), self._recorder(study, console)]
+                self._train_seeds(study, todo, callbacks, dataset, where, place, team)
             results = studies.read_seeds(study)
             figures = studies.summary(study, results, self.threshold)
             with writing(folder, "make room and give the same command again"):
@@ -133,6 +117,26 @@ class Study(MultiDeviceCommand):
             print(json.dumps(figures | {"study": str(folder)}))
         else:
             report.print_study(console, figures, [folder / studies.SUMMARY, *files])
+
+    def _recorder(self, study: "StudyFolder", console: "Console") -> "Callback":
+        """Makes a callback that keeps the results up to date and prints a line for each finished seed."""
+        from jaxmnist.experiments.study.folder import read_seeds, summary, write_results
+        from jaxmnist.report.terminal.study import print_seed
+
+        def record(progress: "Progress") -> None:
+            if progress.kind != "finished":
+                return
+            results = read_seeds(study)
+            figures = summary(study, results, self.threshold)
+            try:
+                write_results(study, results, figures)
+            except OSError as error:
+                reason = f"the results of {study.folder} cannot be written ({error.strerror})"
+                warnings.warn(f"{reason}; training goes on.", JaxmnistWarning, stacklevel=2)
+            result = next(result for result in results if result.seed == progress.seed)
+            print_seed(console, result, figures)
+
+        return record
 
     def _check_devices(self, config: "RunConfig", where: "Where") -> None:
         from jaxmnist.runtime.mesh import first_device

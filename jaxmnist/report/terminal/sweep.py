@@ -178,7 +178,7 @@ def print_sweep(
         study, out = folder / best["study"] / "study.json", folder / f"{best['member']}-again"
         print_line(
             console,
-            f"The best of {len(rows)} owes some of its lead to chance. To measure it without, train other seeds:\n"
+            f"The best of {len(rows)} owes some of its lead to chance. For a fair figure train other seeds:\n"
             f"  study --config {study} --first-seed 1001 --seeds 10 --out {out}",
         )
     warn_of_digits(console, figures["dataset"])
