@@ -1,4 +1,4 @@
-"""Models in and out: PyTorch weights today."""
+"""Networks in and out of other programs: PyTorch's weights, ONNX, StableHLO, a page for the browser."""
 
 from jaxmnist.interop.torch import from_torch, to_torch
 

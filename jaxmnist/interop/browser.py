@@ -1,4 +1,4 @@
-"""The browser page: one file with the network inside, to draw on and to look into. Its parts are in `page/`."""
+"""The browser page: one file that holds the network, to draw on and to look into. Its parts are in `page/`."""
 
 import base64
 import html
@@ -23,24 +23,26 @@ class Sample(NamedTuple):
     """A test image on the page, to look at and to check the page's arithmetic with."""
 
     label: int
+    """The true class."""
     pixels: UInt8[np.ndarray, "28 28"]
-    probabilities: Float32[np.ndarray, "10"]
-    """What JAX gives."""
+    """The image."""
+    probabilities: Float32[np.ndarray, " classes"]
+    """The probabilities that JAX computes."""
 
 
 def to_html(
     program: Program, layers: Sequence[Layer], about: Mapping[str, Any], samples: Sequence[Sample]
 ) -> str:
-    """The page.
+    """Returns the page.
 
     Args:
         program: the network.
-        layers: of the network, those of the program.
-        about: what `jaxmnist.inference.description` says of the network; plain JSON values.
+        layers: its layers, those of the program.
+        about: its description as JSON, see `jaxmnist.inference.description`.
         samples: test images.
     """
-    data = {
-        "about": dict(about),
+    data = program._asdict() | {
+        "about": about,
         "samples": [
             {
                 "label": sample.label,
@@ -55,13 +57,17 @@ def to_html(
             for value, layer in zip(program.layers, layers, strict=True)
             if layer.kind != "Dropout"  # does nothing in use
         ],
-        **_program_json(program),
+        "steps": [step._asdict() for step in program.steps],
+        "constants": {
+            number: {"shape": array.shape, "values": _base64(array.astype("<f4"))}
+            for number, array in program.constants.items()
+        },
     }
     scripts = "\n".join(_part(name) for name in _SCRIPTS)
     parts = {
         "title": html.escape(f"{about['arch']}: a small neural network at work"),
         "style": _part("page.css"),
-        # A text in it must not end the element.
+        # A text within must not end the element.
         "data": f"{_DATA}{json.dumps(data).replace('<', chr(92) + 'u003c')}{_END}",
         "script": f"<script>\n{scripts}{_END}",
     }
@@ -72,46 +78,21 @@ def to_html(
 
 
 def read_program(page: str) -> Program:
-    """The network in a page.
+    """Reads the network in a page, without its layers.
 
     Raises:
         CheckpointError: the page has none.
     """
     try:
         data = json.loads(page.split(_DATA, 1)[1].split(_END, 1)[0])
-        weights = np.frombuffer(base64.b64decode(data["weights"]), "<f4")
-        steps = [
-            Step(step["op"], tuple(step["inputs"]), step["output"], tuple(step["shape"]), step)
-            for step in data["steps"]
-        ]
         constants = {
-            constant["value"]: weights[constant["start"] :][: int(np.prod(constant["shape"]))].reshape(
-                constant["shape"]
-            )
-            for constant in data["constants"]
+            int(number): np.frombuffer(base64.b64decode(array["values"]), "<f4").reshape(array["shape"])
+            for number, array in data["constants"].items()
         }
-        return Program(tuple(steps), constants, data["seen"], (), data["output"])
-    except (IndexError, KeyError, ValueError) as error:
+        steps = tuple(Step(**step | {"inputs": tuple(step["inputs"])}) for step in data["steps"])
+        return Program(steps, constants, data["seen"], (), data["output"])
+    except (IndexError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"this page holds no network ({error!r}); export it again.") from error
-
-
-def _program_json(program: Program) -> dict[str, Any]:
-    arrays = list(program.constants.values())
-    starts = np.cumsum([0, *(array.size for array in arrays)]).tolist()
-    return {
-        "steps": [
-            {"op": step.op, "inputs": step.inputs, "output": step.output, "shape": step.shape}
-            | dict(step.attributes)
-            for step in program.steps
-        ],
-        "constants": [
-            {"value": value, "shape": array.shape, "start": start}
-            for (value, array), start in zip(program.constants.items(), starts, strict=False)
-        ],
-        "seen": program.seen,
-        "output": program.output,
-        "weights": _base64(np.concatenate([array.ravel() for array in arrays]).astype("<f4")),
-    }
 
 
 def _base64(array: np.ndarray) -> str:

@@ -1,7 +1,7 @@
 """A network as a short list of array operations that any language can carry out.
 
-`jaxmnist.interop.trace` makes it; the browser page (`jaxmnist.interop.browser`) and ONNX (`jaxmnist.interop.onnx`) are
-made from it. Feature maps are `[channels, height, width, batch]`, as in `jaxmnist.ops`.
+The operations are those of ONNX. `jaxmnist.interop.trace` makes a program; the browser page
+(`jaxmnist.interop.browser`) and ONNX files (`jaxmnist.interop.onnx`) are made from it.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,45 +11,26 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from scipy import special
 
-BATCH = -1
-"""The number of images, in a shape."""
+END = 2**31 - 1
+"""The end of an axis, in the `ends` of a `Slice`."""
 
 INPUT = 0
 """Number of the value that is the images."""
-
-ELEMENTWISE: dict[str, Callable[..., Any]] = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "div": np.divide,
-    "max": np.maximum,
-    "min": np.minimum,
-    "abs": np.abs,
-    "exp": np.exp,
-    "log": np.log,
-    "erf": special.erf,
-    "logistic": special.expit,
-    "rsqrt": lambda x: 1 / np.sqrt(x),
-}
-"""Operations on the elements at one place, as functions of NumPy; sides of length 1 are stretched."""
 
 
 class Step(NamedTuple):
     """One operation."""
 
     op: str
-    """One of `ELEMENTWISE`, or `conv`, `dot`, `reduce_sum`, `reduce_max`, `slice`, `pad`, `concatenate`, `reshape`,
-    `transpose`, `float` (bytes to floats)."""
+    """Name of the operation in ONNX, one of `OPERATIONS`."""
     inputs: tuple[int, ...]
     """Numbers of the inputs."""
     output: int
     """Number of the result."""
     shape: tuple[int, ...]
-    """Shape of the result."""
+    """Shape of the result for one image."""
     attributes: Mapping[str, Any]
-    """Plain numbers and lists: `padding` and `dilation` of `conv`, which has stride 1; `axes` of a reduction; `axis` of
-    `concatenate`; `starts`, `limits` (None for the end) and `strides` of `slice`; `before` and `after`, the widths
-    that `pad` adds; `permutation` of `transpose`."""
+    """Plain numbers and lists under the names of ONNX, or of its inputs that are constant integers."""
 
 
 class Program(NamedTuple):
@@ -70,47 +51,66 @@ class Program(NamedTuple):
 def run(
     program: Program, images: UInt8[np.ndarray, "batch 28 28"] | Float32[np.ndarray, "batch 28 28"]
 ) -> Float32[np.ndarray, "batch classes"]:
-    """Runs a program in NumPy, which is slow and defines the meaning of each operation."""
+    """Runs a program in NumPy, which is slow."""
     values: dict[int, Any] = {INPUT: images, **program.constants}
     for step in program.steps:
-        values[step.output] = _result(step, *(values[number] for number in step.inputs))
+        inputs = (values[number] for number in step.inputs)
+        values[step.output] = OPERATIONS[step.op](*inputs, **step.attributes)
     return values[program.output]
 
 
-def _result(step: Step, x: np.ndarray, *others: np.ndarray) -> np.ndarray:
-    attributes = step.attributes
-    match step.op:
-        case "conv":
-            return _conv(step, x, *others)
-        case "dot":
-            return x @ others[0]
-        case "reduce_sum":
-            return x.sum(tuple(attributes["axes"]))
-        case "reduce_max":
-            return x.max(tuple(attributes["axes"]))
-        case "slice":
-            bounds = zip(*(attributes[name] for name in ("starts", "limits", "strides")), strict=True)
-            return x[tuple(slice(*bound) for bound in bounds)]
-        case "pad":
-            widths = list(zip(attributes["before"], attributes["after"], strict=True))
-            return np.pad(x, widths, constant_values=others[0])
-        case "concatenate":
-            return np.concatenate([x, *others], attributes["axis"])
-        case "reshape":
-            return x.reshape(step.shape)
-        case "transpose":
-            return x.transpose(attributes["permutation"])
-        case "float":
-            return x.astype(np.float32)
-    return ELEMENTWISE[step.op](x, *others)
+def _conv(x: np.ndarray, kernel: np.ndarray, pads: list[int], dilations: list[int]) -> np.ndarray:
+    """Convolution of `[batch, channels, height, width]` with a kernel OIHW, stride 1."""
+    padded = np.pad(x, ((0, 0), (0, 0), pads[::2], pads[1::2]))
+    rows, columns = (
+        padded.shape[axis] - dilation * (kernel.shape[axis] - 1)
+        for axis, dilation in zip((2, 3), dilations, strict=True)
+    )
+    y = np.zeros((kernel.shape[0], len(x), rows, columns), np.float32)
+    for i, j in np.ndindex(kernel.shape[2:]):
+        top, left = i * dilations[0], j * dilations[1]
+        part = padded[:, :, top : top + rows, left : left + columns]
+        y += np.tensordot(kernel[:, :, i, j], part, ([1], [1]))
+    return y.swapaxes(0, 1)
 
 
-def _conv(step: Step, x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    padding, dilation = step.attributes["padding"], step.attributes["dilation"]
-    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    rows, columns = step.shape[1:3]
-    y = np.zeros((kernel.shape[3], rows, columns, x.shape[3]), np.float32)
-    for i, j in np.ndindex(kernel.shape[:2]):
-        top, left = i * dilation, j * dilation
-        y += np.tensordot(kernel[i, j], padded[:, top : top + rows, left : left + columns], ([0], [0]))
-    return y
+def _slice(
+    x: np.ndarray, starts: list[int], ends: list[int], axes: list[int], steps: list[int]
+) -> np.ndarray:
+    slices = [slice(None)] * x.ndim
+    for axis, *bounds in zip(axes, starts, ends, steps, strict=True):
+        slices[axis] = slice(*bounds)
+    return x[tuple(slices)]
+
+
+def _pad(x: np.ndarray, value: np.ndarray, pads: list[int]) -> np.ndarray:
+    return np.pad(x, list(zip(pads[: x.ndim], pads[x.ndim :], strict=True)), constant_values=value)
+
+
+OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Div": np.divide,
+    "Max": np.maximum,
+    "Min": np.minimum,
+    "Abs": np.abs,
+    "Neg": np.negative,
+    "Exp": np.exp,
+    "Log": np.log,
+    "Sqrt": np.sqrt,
+    "Tanh": np.tanh,
+    "Erf": special.erf,
+    "Sigmoid": special.expit,
+    "MatMul": np.matmul,
+    "Conv": _conv,
+    "ReduceSum": lambda x, axes, keepdims: x.sum(tuple(axes)),
+    "ReduceMax": lambda x, axes, keepdims: x.max(tuple(axes)),
+    "Slice": _slice,
+    "Pad": _pad,
+    "Concat": lambda *arrays, axis: np.concatenate(arrays, axis),
+    "Reshape": lambda x, shape: x.reshape(shape),
+    "Transpose": lambda x, perm: x.transpose(perm),
+    "Cast": lambda x, to: x.astype(np.float32),
+}
+"""The operations, as functions of NumPy. Elementwise ones stretch sides of length 1; `Cast` makes floats of bytes."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from jaxmnist.errors import CheckpointError
 from jaxmnist.models import IMAGE_SHAPE, arch_title, create_model, is_custom
@@ -98,11 +99,11 @@ class _Leaf(NamedTuple):
     axes_from_torch: tuple[int, ...]
 
 
-def _leaves(arch: str, variables: Any) -> tuple[list[_Leaf], Any]:
-    """The arrays of a tree of variables, and the structure of the tree."""
+def _leaves(arch: str, variables: PyTree) -> tuple[list[_Leaf], Any]:
+    """Returns the arrays of a tree of variables, and the structure of the tree."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(variables)
 
-    def described(path: tuple[str, ...], value: Any) -> _Leaf:
+    def described(path: tuple[str, ...], value: np.ndarray | jax.Array | jax.ShapeDtypeStruct) -> _Leaf:
         same = tuple(range(value.ndim))
         if is_custom(arch):
             return _Leaf(path, "/".join(path), value, same, same)
@@ -114,12 +115,12 @@ def _leaves(arch: str, variables: Any) -> tuple[list[_Leaf], Any]:
     return [described(tuple(entry.key for entry in path), value) for path, value in leaves], structure
 
 
-def _variable_shapes(arch: str) -> Any:
+def _variable_shapes(arch: str) -> PyTree:
     # A class of the user's own may have changed in the meantime.
     return _trace(arch) if is_custom(arch) else _cached_trace(arch)
 
 
-def _trace(arch: str) -> Any:
+def _trace(arch: str) -> PyTree:
     images = jax.ShapeDtypeStruct((1, *IMAGE_SHAPE), np.float32)
     return jax.eval_shape(create_model(arch).init, jax.random.key(0), images)
 

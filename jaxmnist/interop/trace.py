@@ -20,13 +20,33 @@ from jaxtyping import PyTree
 
 from jaxmnist.config import Recipe
 from jaxmnist.errors import UsageError
-from jaxmnist.interop.program import BATCH, ELEMENTWISE, INPUT, Program, Step
+from jaxmnist.interop.program import END, INPUT, OPERATIONS, Program, Step
 from jaxmnist.interop.stablehlo import predictor
 from jaxmnist.models import IMAGE_SHAPE, Model
 from jaxmnist.models.structure import apply_labelled
 
 _SEEN = "seen"  # a name among those of the layers, which are their positions
-_IDENTITIES = ("optimization_barrier", "stop_gradient", "copy")
+_FLOAT = 1  # ONNX's number of float32
+
+_IDENTITIES = ("optimization_barrier", "stop_gradient", "copy", "name")
+_ELEMENTWISE = {
+    "add": "Add",
+    "sub": "Sub",
+    "mul": "Mul",
+    "div": "Div",
+    "max": "Max",
+    "min": "Min",
+    "abs": "Abs",
+    "neg": "Neg",
+    "exp": "Exp",
+    "log": "Log",
+    "sqrt": "Sqrt",
+    "tanh": "Tanh",
+    "erf": "Erf",
+    "logistic": "Sigmoid",
+}
+_REDUCTIONS = {"reduce_sum": "ReduceSum", "reduce_max": "ReduceMax"}
+_POOLINGS = {"reduce_window_sum": ("Add", 0.0), "reduce_window_max": ("Max", -np.inf)}
 
 
 def trace(model: Model, variables: PyTree, recipe: Recipe) -> Program:
@@ -45,25 +65,30 @@ def trace(model: Model, variables: PyTree, recipe: Recipe) -> Program:
         lambda images: apply_labelled(model, variables, checkpoint_name(images, _SEEN)), recipe
     )
     images = jax.ShapeDtypeStruct((*symbolic_shape("batch"), *IMAGE_SHAPE[:2]), jnp.uint8)
-    (result,) = tracer.replay(jax.make_jaxpr(function)(images), [_Value(INPUT, _shape(images.shape))])
+    blank = _Value(INPUT, np.zeros((1, *IMAGE_SHAPE[:2]), np.uint8))
+    (result,) = tracer.replay(jax.make_jaxpr(function)(images), [blank])
     layers = (tracer.named[str(position)] for position in range(len(tracer.named) - 1))
     steps, constants = tuple(tracer.steps), tracer.constants
-    return Program(steps, constants, tracer.named[_SEEN], tuple(layers), result.number)
+    return Program(steps, constants, tracer.named[_SEEN], tuple(layers), tracer.number(result))
 
 
 class _Value(NamedTuple):
     """A value that depends on the images."""
 
     number: int
-    shape: tuple[int, ...]
+    example: np.ndarray
+    """The value for one blank image, which gives the shape."""
 
     @property
-    def ndim(self) -> int:
-        return len(self.shape)
+    def shape(self) -> tuple[int, ...]:
+        return self.example.shape
+
+
+_Operand = _Value | np.ndarray
 
 
 class _Tracer:
-    """A program in the making. Values are `_Value` or constant arrays."""
+    """A program in the making."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
@@ -71,194 +96,162 @@ class _Tracer:
         self.named: dict[str, int] = {}
         self._numbers = itertools.count(INPUT + 1)
 
-    def replay(self, closed: jex.ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
+    def replay(self, closed: jex.ClosedJaxpr, arguments: Sequence[_Operand]) -> list[_Operand]:
         """Adds the steps of a traced function, those of the functions it calls included; returns its results."""
-        jaxpr = closed.jaxpr
-        values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*closed.consts, *arguments), strict=True))
+        jaxpr, constants = closed.jaxpr, map(np.asarray, closed.consts)
+        values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *arguments), strict=True))
 
-        def read(atoms: Sequence[Any]) -> list[Any]:
-            return [atom.val if isinstance(atom, jex.Literal) else values[atom] for atom in atoms]
+        def read(atoms: Sequence[Any]) -> list[_Operand]:
+            return [np.asarray(atom.val) if isinstance(atom, jex.Literal) else values[atom] for atom in atoms]
 
         for equation in jaxpr.eqns:
             results = self._evaluate(equation, read(equation.invars))
             values.update(zip(equation.outvars, results, strict=True))
         return read(jaxpr.outvars)
 
-    def _evaluate(self, equation: jex.JaxprEqn, inputs: list[Any]) -> list[Any]:
-        name, params = equation.primitive.name, equation.params
-        if name == "name":
-            self._name(params["name"], inputs[0])
-        if name in ("name", *_IDENTITIES):
-            return inputs
-        if name == "platform_index":
-            return [None]
-        if name == "cond" and params.get("branches_platforms"):
-            return self.replay(params["branches"][params["branches_platforms"].index(None)], inputs[1:])
-        called = params.get("jaxpr", params.get("call_jaxpr"))
-        if isinstance(called, jex.ClosedJaxpr) and name != "scan":
-            return self.replay(called, inputs)
-        if not any(isinstance(value, _Value) for value in inputs):
-            if "shape" in params:  # one image stands for all of them
-                params = params | {"shape": tuple(abs(side) for side in _shape(params["shape"]))}
-            results = equation.primitive.bind(*map(jnp.asarray, inputs), **params)
-            return results if equation.primitive.multiple_results else [results]
-        shape = _shape(equation.outvars[0].aval.shape)
-        return [self._operation(name, params, inputs, shape)]
-
-    def _name(self, name: str, value: Any) -> None:
-        """Records the value of a layer, as `[channels, height, width, batch]`."""
-        if name != _SEEN and not name.isdigit():
-            return  # a name of the user's own
-        if name != _SEEN and value.ndim == 4 and value.shape[0] == BATCH:
-            value = self._transpose(value, (3, 1, 2, 0))
-        self.named[name] = self._number(value)
-
-    def _number(self, value: Any) -> int:
+    def number(self, value: _Operand) -> int:
+        """Returns the number of a value; an array becomes a constant."""
         if isinstance(value, _Value):
             return value.number
         number = next(self._numbers)
         self.constants[number] = np.asarray(value, np.float32)
         return number
 
-    def _add(self, op: str, inputs: Sequence[Any], shape: Sequence[int], **attributes: Any) -> _Value:
-        numbers, value = tuple(map(self._number, inputs)), _Value(next(self._numbers), tuple(shape))
+    def _evaluate(self, equation: jex.JaxprEqn, inputs: list[_Operand]) -> list[_Operand]:
+        name, params = equation.primitive.name, equation.params
+        if name == "name" and (params["name"] == _SEEN or params["name"].isdigit()):
+            self._name(params["name"], inputs[0])
+        if name in _IDENTITIES:
+            return inputs
+        if name == "platform_index":
+            return [np.array(0)]  # selects the branch below
+        if name == "cond" and params.get("branches_platforms"):
+            return self.replay(params["branches"][params["branches_platforms"].index(None)], inputs[1:])
+        called = params.get("jaxpr", params.get("call_jaxpr"))
+        if isinstance(called, jex.ClosedJaxpr) and name != "scan":
+            return self.replay(called, inputs)
+        if any(isinstance(value, _Value) for value in inputs):
+            aval: Any = equation.outvars[0].aval
+            return [self._operation(name, params, inputs, aval.shape)]
+        if "shape" in params:  # one image stands for all of them
+            params = params | {"shape": tuple(_sides(params["shape"], 1))}
+        results = equation.primitive.bind(*map(jnp.asarray, inputs), **params)
+        return list(map(np.asarray, results if equation.primitive.multiple_results else [results]))
+
+    def _name(self, name: str, value: _Operand) -> None:
+        """Records the value of a layer, as `[channels, height, width, batch]`."""
+        if name != _SEEN and len(value.shape) == 4 and value.shape[3] > 1:
+            value = self._add("Transpose", [value], perm=[3, 1, 2, 0])  # a layer of Flax, batch first
+        self.named[name] = self.number(value)
+
+    def _add(self, op: str, inputs: Sequence[_Operand], **attributes: object) -> _Value:
+        examples = (value.example if isinstance(value, _Value) else value for value in inputs)
+        with np.errstate(all="ignore"):
+            example = OPERATIONS[op](*examples, **attributes)
+        numbers, value = tuple(map(self.number, inputs)), _Value(next(self._numbers), example)
         self.steps.append(Step(op, numbers, value.number, value.shape, attributes))
         return value
 
     def _operation(
-        self, name: str, params: Mapping[str, Any], inputs: list[Any], shape: tuple[int, ...]
-    ) -> _Value:
+        self, name: str, params: Mapping[str, Any], inputs: list[_Operand], shape: Sequence[Any]
+    ) -> _Operand:
         """Adds the steps of a primitive of JAX; returns its result."""
         match name:
-            case _ if name in ELEMENTWISE:
-                return self._add(name, inputs, shape)
-            case "neg":
-                return self._add("mul", [*inputs, -1.0], shape)
+            case _ if name in _ELEMENTWISE:
+                return self._add(_ELEMENTWISE[name], inputs)
+            case "rsqrt":
+                return self._add("Div", [np.array(1, np.float32), self._add("Sqrt", inputs)])
             case "square":
-                return self._add("mul", inputs * 2, shape)
+                return self._add("Mul", inputs * 2)
             case "integer_pow" if params["y"] > 0:
-                result = inputs[0]
-                for _ in range(params["y"] - 1):
-                    result = self._add("mul", [result, *inputs], shape)
-                return result
-            case "tanh":  # 2 / (1 + exp(-2 x)) - 1
-                half = self._add("logistic", [self._add("mul", [*inputs, 2.0], shape)], shape)
-                return self._add("sub", [self._add("mul", [half, 2.0], shape), 1.0], shape)
+                return functools.reduce(lambda x, y: self._add("Mul", [x, y]), inputs * params["y"])
             case "squeeze" | "reshape":
-                return self._add("reshape", inputs, shape)
+                return self._add("Reshape", inputs, shape=_sides(shape, -1))
             case "broadcast_in_dim":
-                sides = [1] * len(shape)
-                for axis, side in zip(params["broadcast_dimensions"], inputs[0].shape, strict=True):
-                    sides[axis] = side
-                result = self._add("reshape", inputs, sides)
-                zeros = np.zeros(np.abs(shape), np.float32)
-                return result if sides == list(shape) else self._add("add", [result, zeros], shape)
+                sides: list[Any] = [1] * len(shape)
+                for axis in params["broadcast_dimensions"]:
+                    sides[axis] = shape[axis]
+                result = self._add("Reshape", inputs, shape=_sides(sides, -1))
+                zeros = np.zeros(_sides(shape, 1), np.float32)
+                return result if result.shape == zeros.shape else self._add("Add", [result, zeros])
             case "convert_element_type" if params["new_dtype"] == jnp.float32:
-                return self._add("float", inputs, shape)
+                return self._add("Cast", inputs, to=_FLOAT)
             case "transpose":
-                return self._transpose(inputs[0], params["permutation"])
-            case "reduce_sum" | "reduce_max":
-                return self._add(name, inputs, shape, axes=list(params["axes"]))
+                return self._add("Transpose", inputs, perm=_sides(params["permutation"], 0))
+            case _ if name in _REDUCTIONS:
+                return self._add(_REDUCTIONS[name], inputs, axes=list(params["axes"]), keepdims=0)
             case "concatenate":
-                return self._add(name, inputs, shape, axis=params["dimension"])
+                return self._add("Concat", inputs, axis=params["dimension"])
             case "slice":
-                return self._slice(
-                    inputs[0], params["start_indices"], params["limit_indices"], params["strides"]
-                )
+                starts, steps = params["start_indices"], params["strides"] or [1] * len(shape)
+                return self._slice(inputs[0], starts, _sides(params["limit_indices"], END), steps)
             case "pad" if all(inside == 0 <= min(sides) for *sides, inside in params["padding_config"]):
-                sides = [(int(before), int(after)) for before, after, _ in params["padding_config"]]
-                return self._pad(inputs[0], sides, inputs[1])
+                return self._pad(inputs[0], np.array(params["padding_config"])[:, :2], inputs[1])
             case "dot_general" if _is_product_with_matrix(params, *inputs):
-                return self._add("dot", inputs, shape)
+                return self._add("MatMul", inputs)
             case "conv_general_dilated" if _is_known_convolution(params):
-                return self._convolution(params, *inputs)
-            case "reduce_window_max" | "reduce_window_sum" if set(params["base_dilation"]) == {1}:
-                return self._reduce_window(name, params, inputs[0], shape)
+                x, kernel = inputs
+                if isinstance(kernel, np.ndarray):
+                    return self._convolution(params, x, kernel)
+            case _ if name in _POOLINGS and set(params["base_dilation"]) == {1}:
+                return self._pool(*_POOLINGS[name], params, inputs[0], shape)
         _refuse(name)
 
-    def _transpose(self, x: Any, permutation: Sequence[int]) -> Any:
-        if not isinstance(x, _Value):
-            return np.transpose(x, permutation)
-        if list(permutation) == sorted(permutation):
-            return x
-        shape = [x.shape[axis] for axis in permutation]
-        return self._add("transpose", [x], shape, permutation=[int(axis) for axis in permutation])
+    def _pad(self, x: _Operand, sides: np.ndarray, value: _Operand) -> _Operand:
+        return self._add("Pad", [x, value], pads=sides.T.ravel().tolist()) if sides.any() else x
 
-    def _pad(self, x: _Value, sides: Sequence[tuple[int, int]], value: Any) -> _Value:
-        if not any(itertools.chain(*sides)):
-            return x
-        before, after = ([int(side[end]) for side in sides] for end in (0, 1))
-        shape = [
-            side if side == BATCH else side + sum(ends) for side, ends in zip(x.shape, sides, strict=True)
-        ]
-        return self._add("pad", [x, value], shape, before=before, after=after)
+    def _slice(self, x: _Operand, starts: Sequence[int], ends: Sequence[int], steps: Sequence[int]) -> _Value:
+        bounds = {"starts": list(starts), "ends": list(ends), "steps": list(steps)}
+        return self._add("Slice", [x], axes=list(range(len(starts))), **bounds)
 
-    def _slice(
-        self, x: _Value, starts: Sequence[int], limits: Sequence[Any], strides: Sequence[int] | None
-    ) -> _Value:
-        ends = [None if limit == BATCH else limit for limit in _shape(limits)]
-        strides = list(strides or [1] * len(ends))
-        shape = [
-            BATCH if end is None else -(-(end - start) // stride)
-            for start, end, stride in zip(starts, ends, strides, strict=True)
-        ]
-        return self._add("slice", [x], shape, starts=list(starts), limits=ends, strides=strides)
-
-    def _convolution(self, params: Mapping[str, Any], x: _Value, kernel: Any) -> _Value:
-        """Adds a convolution: of maps `[channels, height, width, batch]`, with stride 1, the kernel HWIO."""
-        numbers, dilation = params["dimension_numbers"], int(params["rhs_dilation"][0])
-        (n, c, h, w), (o, i, y, z) = numbers.lhs_spec, numbers.rhs_spec
-        x, kernel = self._transpose(x, (c, h, w, n)), self._transpose(kernel, (y, z, i, o))
-        padding = 0
-        if len(set(itertools.chain(*params["padding"]))) == 1:
-            padding = int(params["padding"][0][0])
-        else:
-            x = self._pad(x, [(0, 0), *params["padding"], (0, 0)], 0.0)
-        rows, columns = (
-            x.shape[1 + axis] + 2 * padding - dilation * (kernel.shape[axis] - 1) for axis in (0, 1)
-        )
-        shape = (kernel.shape[3], rows, columns, BATCH)
-        result = self._add("conv", [x, kernel], shape, padding=padding, dilation=dilation)
+    def _convolution(self, params: Mapping[str, Any], x: _Operand, kernel: np.ndarray) -> _Operand:
+        """Adds a convolution with stride 1, batch and channels first, and a slice for other strides."""
+        numbers, dilations = params["dimension_numbers"], list(params["rhs_dilation"])
+        x = self._add("Transpose", [x], perm=list(numbers.lhs_spec))
+        pads = np.array(params["padding"]).T.ravel().tolist()
+        kernel = kernel.transpose(numbers.rhs_spec)
+        result = self._add("Conv", [x, kernel], pads=pads, dilations=dilations)
         if set(params["window_strides"]) != {1}:
-            result = self._slice(result, [0] * 4, shape, [1, *params["window_strides"], 1])
-        n, c, h, w = numbers.out_spec
-        return self._transpose(result, np.argsort((c, h, w, n)).tolist())
+            result = self._slice(result, [0] * 4, [END] * 4, (1, 1, *params["window_strides"]))
+        return self._add("Transpose", [result], perm=np.argsort(numbers.out_spec).tolist())
 
-    def _reduce_window(
-        self, name: str, params: Mapping[str, Any], x: _Value, shape: tuple[int, ...]
-    ) -> _Value:
-        """Adds a pooling: the largest or the sum of one strided slice for each position in the window."""
-        op, empty = ("max", -np.inf) if name == "reduce_window_max" else ("add", 0.0)
-        x = self._pad(x, params["padding"], empty)
-        strides, parts = params["window_strides"], []
+    def _pool(
+        self, op: str, padding: float, params: Mapping[str, Any], x: _Operand, shape: Sequence[Any]
+    ) -> _Operand:
+        """Adds a strided slice for each position in the window, and combines them."""
+        x, strides = (
+            self._pad(x, np.array(params["padding"]), np.array(padding, np.float32)),
+            params["window_strides"],
+        )
+        parts = []
         for offset in np.ndindex(*params["window_dimensions"]):
-            starts = [place * step for place, step in zip(offset, params["window_dilation"], strict=True)]
-            limits = [
-                BATCH if side == BATCH else start + (side - 1) * stride + 1
+            starts = np.multiply(offset, params["window_dilation"]).tolist()
+            ends = [
+                END if is_symbolic_dim(side) else start + (side - 1) * stride + 1
                 for start, side, stride in zip(starts, shape, strides, strict=True)
             ]
-            parts.append(self._slice(x, starts, limits, strides))
-        return functools.reduce(lambda one, other: self._add(op, [one, other], shape), parts)
+            parts.append(self._slice(x, starts, ends, strides))
+        return functools.reduce(lambda x, y: self._add(op, [x, y]), parts)
 
 
-def _is_product_with_matrix(params: Mapping[str, Any], x: Any, y: Any) -> bool:
-    return params["dimension_numbers"] == (((x.ndim - 1,), (0,)), ((), ())) and y.ndim == 2
+def _is_product_with_matrix(params: Mapping[str, Any], x: _Operand, y: _Operand) -> bool:
+    return params["dimension_numbers"] == (((len(x.shape) - 1,), (0,)), ((), ())) and len(y.shape) == 2
 
 
 def _is_known_convolution(params: Mapping[str, Any]) -> bool:
     return (
         len(params["window_strides"]) == 2
-        and len(set(params["rhs_dilation"])) == 1
         and set(params["lhs_dilation"]) == {1}
         and min(itertools.chain(*params["padding"])) >= 0
         and params["feature_group_count"] == params["batch_group_count"] == 1
     )
 
 
-def _shape(sides: Sequence[Any]) -> tuple[int, ...]:
-    if any(is_symbolic_dim(side) and str(side) != "batch" for side in sides):
-        _refuse("reshape across images")
-    return tuple(BATCH if is_symbolic_dim(side) else int(side) for side in sides)
+def _sides(shape: Sequence[Any], batch: int) -> list[int]:
+    """Returns a shape with an integer in place of the number of images."""
+    if any(is_symbolic_dim(side) and str(side) != "batch" for side in shape):
+        _refuse("a shape that mixes images")
+    return [batch if is_symbolic_dim(side) else int(side) for side in shape]
 
 
 def _refuse(name: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Files of weights under PyTorch's names, with a text beside them that says what they are."""
+"""Weights files: arrays under PyTorch's names, with metadata."""
 
 import io
 import json
@@ -9,21 +9,21 @@ import numpy as np
 from jaxmnist.errors import CheckpointError
 
 METADATA = "metadata"
-"""Name in a `.npz` file of a text beside the weights: a JSON object of texts."""
+"""Name of the metadata in a `.npz` file: a JSON object of texts."""
 
 
 def to_safetensors(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """The contents of a safetensors file; the metadata are in its header."""
+    """Returns the contents of a safetensors file; the metadata are in its header."""
     from safetensors.numpy import save
 
     return save(dict(arrays), dict(metadata))
 
 
 def from_safetensors(file: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file.
+    """Reads the arrays of a safetensors file.
 
     Raises:
-        CheckpointError: it is damaged.
+        CheckpointError: the file is damaged.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -31,11 +31,11 @@ def from_safetensors(file: bytes) -> dict[str, np.ndarray]:
     try:
         return load(file)
     except SafetensorError as error:
-        raise CheckpointError(f"this is no safetensors file ({error}); export it again.") from error
+        raise CheckpointError(f"this is not a safetensors file ({error}); export it again.") from error
 
 
 def to_npz(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """The contents of a `.npz` file that `jaxmnist.runs.weights.read_weights` takes; `metadata` in it is JSON."""
+    """Returns the contents of a `.npz` file; `jaxmnist.runs.weights.read_weights` reads it."""
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **arrays, **{METADATA: np.array(json.dumps(dict(metadata)))})
     return file.getvalue()

@@ -85,7 +85,7 @@ def test_weights_come_back_exactly_with_their_normalisation(exported):
 
 def test_damaged_safetensors_are_a_checkpoint_error(exported):
     out, *_ = exported
-    with pytest.raises(CheckpointError, match="no safetensors file"):
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
         from_safetensors((out / "second.safetensors").read_bytes()[:100])
 
 

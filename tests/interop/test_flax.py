@@ -13,7 +13,7 @@ from jaxmnist.data import load_dataset
 from jaxmnist.errors import UsageError
 from jaxmnist.inference.export import FORMATS, export
 from jaxmnist.interop.onnx import run_onnx, to_onnx
-from jaxmnist.interop.program import BATCH, run
+from jaxmnist.interop.program import run
 from jaxmnist.interop.trace import trace
 from jaxmnist.models import create_model
 from jaxmnist.models.structure import layers
@@ -86,7 +86,7 @@ def test_the_maps_of_a_plain_flax_network_have_channels_first(flax_network):
     shapes = {step.output: step.shape for step in program.steps}
     found = [layer for layer in layers(network.model) if layer.output_shape[1] > 1]
     assert [shapes[value] for value in program.layers[: len(found)]] == [
-        (*layer.output_shape, BATCH) for layer in found
+        (*layer.output_shape, 1) for layer in found
     ]
 
 

@@ -77,9 +77,9 @@ def test_the_page_knows_what_the_network_is_given(arch, tmp_path):
     data = data_of(write_page(arch, tmp_path))
     assert data["about"]["deskew"] == (arch == "flagship")
     steps = {step.output: step for step in made(arch).program.steps}
-    convolution = next(step for step in steps.values() if step.op == "conv")
-    to_maps = steps[convolution.inputs[0]]
-    assert (to_maps.op, to_maps.inputs) == ("transpose", (data["seen"],))
+    convolution = next(step for step in steps.values() if step.op == "Conv")
+    to_maps = steps[steps[convolution.inputs[0]].inputs[0]]
+    assert (to_maps.op, to_maps.inputs) == ("Transpose", (data["seen"],))
 
 
 @needs_node
