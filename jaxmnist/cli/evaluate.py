@@ -35,7 +35,7 @@ class Evaluate(DatasetCommand):
     def run(self) -> None:
         """Evaluates the splits, writes the files and prints the figures."""
         from jaxmnist.inference import evaluate
-        from jaxmnist.report.plots.mistakes import save_evaluation_pictures
+        from jaxmnist.report.plots.mistakes import save_evaluation_plots
         from jaxmnist.report.terminal.evaluation import describe_network, file_suffix, print_evaluations
         from jaxmnist.runs.folder import write_json
 
@@ -62,7 +62,7 @@ class Evaluate(DatasetCommand):
             results[split] = self.origin() | evaluation.as_json()
             files.append(out / f"evaluation{file_suffix(evaluation)}.json")
             with writing(out, "name another folder with --out"):
-                pictures = save_evaluation_pictures(out, evaluation, name, images)
+                pictures = save_evaluation_plots(out, evaluation, name, images)
                 write_json(files[-1], results[split])
             files += pictures
         if self.json:

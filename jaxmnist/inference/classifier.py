@@ -27,7 +27,7 @@ from jaxmnist.train.network import Network
 
 Checkpoint = Literal["best", "latest"]
 
-Images = ArrayLike | str | os.PathLike[str] | Image.Image | Sequence[object]
+Images = ArrayLike | str | os.PathLike[str] | Image.Image | Sequence[Any]
 """Images in any form that `Classifier.predict` takes."""
 
 
@@ -167,7 +167,7 @@ def open_network(
         return read_weights(path, device, arch, recipe)
     if recipe is not None:
         raise UsageError(f"{path} is a run, which has its own recipe; leave out --recipe.")
-    return restore_run(path, checkpoint, device, arch).network
+    return restore_run(path, checkpoint, device, arch)
 
 
 def is_weights(path: Path) -> bool:

@@ -180,29 +180,27 @@ def predict_shifted(
 
 
 def wilson_interval(correct: int, examples: int) -> tuple[float, float]:
-    """95 % interval of an accuracy, in percent (Wilson 1927): what it leaves open by the number of images alone."""
-    z = 1.959964
-    share = correct / examples
-    middle = share + z * z / (2 * examples)
-    half = z * ((share * (1 - share) + z * z / (4 * examples)) / examples) ** 0.5
-    low, high = ((middle + side) / (1 + z * z / examples) for side in (-half, half))
-    return 100 * max(0.0, low), 100 * min(1.0, high)
+    """Returns the 95 % confidence interval of an accuracy over that many images, in percent (Wilson 1927)."""
+    from scipy.stats import binomtest  # takes a second to import
+
+    interval = binomtest(correct, examples).proportion_ci(method="wilson")
+    return 100 * float(interval.low), 100 * float(interval.high)
 
 
 def splits_of(network: Network, dataset: Dataset) -> list[Split]:
-    """The splits that have images: `train`, `val` where the network's run held out some, `test`."""
+    """Returns the splits that have images: `train`, `val` if the network's run held out some, `test`."""
     return [split for split, indices in _indices(network, dataset).items() if len(indices)]
 
 
 def images_of(dataset: Dataset, split: Split) -> UInt8[np.ndarray, "n 28 28"]:
-    """The images that a split is part of."""
+    """Returns the images that a split is part of."""
     return dataset.test_images if split == "test" else dataset.train_images
 
 
 def augmented(
     images: UInt8[np.ndarray, "n 28 28"], augmentation: Augmentation, seed: int
 ) -> UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"]:
-    """Images changed as in training. What is drawn for one depends on the seed and its position alone."""
+    """Returns images augmented as in training; the changes to an image depend on the seed and its position alone."""
     padded = np.pad(images, ((0, -len(images) % EVAL_BATCH), (0, 0), (0, 0)))
     batches = padded.reshape(-1, EVAL_BATCH, *images.shape[1:])
     keys = jax.random.split(jax.random.key(seed), len(batches))

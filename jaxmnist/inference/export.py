@@ -4,9 +4,8 @@ import hashlib
 import importlib.metadata
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -18,7 +17,7 @@ from jaxmnist.inference.evaluate import evaluate_split
 from jaxmnist.inference.model_card import Exported, model_card
 from jaxmnist.interop.browser import Sample, read_program, to_html
 from jaxmnist.interop.onnx import run_onnx, to_onnx
-from jaxmnist.interop.program import Program, run
+from jaxmnist.interop.program import run
 from jaxmnist.interop.stablehlo import run_stablehlo, to_stablehlo
 from jaxmnist.interop.torch import from_torch, to_torch
 from jaxmnist.interop.trace import trace
@@ -29,8 +28,12 @@ from jaxmnist.runs.folder import write_json
 from jaxmnist.runs.weights import ARCH, DESKEW, read_weights
 from jaxmnist.train.network import Network
 
+FORMATS = ("html", "onnx", "stablehlo", "safetensors", "npz")
+"""Names of all formats."""
+
 CHECKED_IMAGES = 100
 """Number of test images that every file is verified on."""
+
 LARGEST_DIFFERENCE = 1e-4
 """Largest difference in any probability at which an export is accepted."""
 
@@ -77,8 +80,8 @@ def export(
             written = []
             for name, file_name in names.items():
                 made, file = Path(folder, file_name), out / file_name
-                made.write_bytes(_FORMATS[name].make(about, dataset))
-                given = _FORMATS[name].run(network, made, images)
+                made.write_bytes(_make(name, about, dataset))
+                given = _run(name, made, network, images)
                 written.append(Exported(name, file, _require_same(file, given, expected)))
             Path(folder, CARD).write_text(model_card(about, written, len(images)))
             digests = {file.name: _digest(file) for file in sorted(Path(folder).iterdir())}
@@ -125,41 +128,14 @@ def _require_same(file: Path, given: np.ndarray, expected: np.ndarray) -> float:
     return difference
 
 
-class _Format(NamedTuple):
-    make: Callable[[Description, Dataset], bytes]
-    """Returns the contents of the file."""
-    run: Callable[[Network, Path, np.ndarray], np.ndarray]
-    """Returns the probabilities that the file gives for images."""
-
-
 def _probabilities(network: Network, images: np.ndarray) -> np.ndarray:
     return np.exp(network.predict(images)[1])
 
 
-def _program(network: Network) -> Program:
-    return trace(network.model, network.variables, network.recipe)
-
-
-def _make_html(about: Description, dataset: Dataset) -> bytes:
-    network = about.network
-    indices = np.unique(dataset.test_labels, return_index=True)[1]
-    images, labels = dataset.test_images[indices], dataset.test_labels[indices].tolist()
-    samples = [Sample(*parts) for parts in zip(labels, images, _probabilities(network, images), strict=True)]
-    return to_html(_program(network), layers(network.model), about.as_json(), samples).encode()
-
-
-def _weights(network: Network) -> dict[str, np.ndarray]:
-    if network.config and network.config.norm not in (None, "batch"):
-        raise UsageError(
-            f"{network.arch} with {network.config.norm} normalisation has no weights under PyTorch's names, which "
-            "stand for batch normalisation; leave out the formats safetensors and npz."
-        )
-    return to_torch(network.arch, jax.device_get(network.variables))
-
-
-def _metadata(about: Description) -> dict[str, str]:
-    recipe = about.network.recipe
-    return {
+def _make(name: str, about: Description, dataset: Dataset) -> bytes:
+    """Returns the contents of a file in a format."""
+    network, recipe = about.network, about.network.recipe
+    metadata = {
         ARCH: about.title,
         "classes": ", ".join(about.classes),
         "input": "28x28 grey pixels, 0 ground, 255 ink",
@@ -169,33 +145,43 @@ def _metadata(about: Description) -> dict[str, str]:
         "training": about.training_text,
         "made_by": f"jaxmnist {importlib.metadata.version('jaxmnist')}",
     }
+    match name:
+        case "html":
+            program = trace(network.model, network.variables, recipe)
+            samples = _samples(network, dataset)
+            return to_html(program, layers(network.model), about.as_json(), samples).encode()
+        case "onnx":
+            program = trace(network.model, network.variables, recipe)
+            return to_onnx(program, arch_word(network.arch), metadata)
+        case "stablehlo":
+            return to_stablehlo(network.model, network.variables, recipe)
+    if network.config and network.config.norm not in (None, "batch"):
+        raise UsageError(
+            f"{network.arch} with {network.config.norm} normalisation has no weights under PyTorch's names, which "
+            "stand for batch normalisation; leave out the formats safetensors and npz."
+        )
+    arrays = to_torch(network.arch, jax.device_get(network.variables))
+    return to_npz(arrays, metadata) if name == "npz" else to_safetensors(arrays, metadata)
 
 
-def _run_safetensors(network: Network, file: Path, images: np.ndarray) -> np.ndarray:
-    variables = from_torch(network.arch, from_safetensors(file.read_bytes()))
+def _samples(network: Network, dataset: Dataset) -> list[Sample]:
+    """Returns the first test image of each class."""
+    indices = np.unique(dataset.test_labels, return_index=True)[1]
+    images, labels = dataset.test_images[indices], dataset.test_labels[indices].tolist()
+    return [Sample(*parts) for parts in zip(labels, images, _probabilities(network, images), strict=True)]
+
+
+def _run(name: str, file: Path, network: Network, images: np.ndarray) -> np.ndarray:
+    """Returns the probabilities that a file gives for images."""
+    match name:
+        case "html":
+            return run(read_program(file.read_text()), images)
+        case "onnx":
+            return run_onnx(file.read_bytes(), images)
+        case "stablehlo":
+            return run_stablehlo(file.read_bytes(), images)
+        case "npz":
+            variables = read_weights(file, network.device, network.arch).variables
+        case _:
+            variables = from_torch(network.arch, from_safetensors(file.read_bytes()))
     return _probabilities(network._replace(variables=jax.device_put(variables, network.device)), images)
-
-
-def _run_npz(network: Network, file: Path, images: np.ndarray) -> np.ndarray:
-    read = read_weights(file, network.device, network.arch)
-    return _probabilities(network._replace(variables=read.variables), images)
-
-
-_FORMATS = {
-    "html": _Format(_make_html, lambda _, file, images: run(read_program(file.read_text()), images)),
-    "onnx": _Format(
-        lambda about, _: to_onnx(_program(about.network), arch_word(about.network.arch), _metadata(about)),
-        lambda _, file, images: run_onnx(file.read_bytes(), images),
-    ),
-    "stablehlo": _Format(
-        lambda about, _: to_stablehlo(about.network.model, about.network.variables, about.network.recipe),
-        lambda _, file, images: run_stablehlo(file.read_bytes(), images),
-    ),
-    "safetensors": _Format(
-        lambda about, _: to_safetensors(_weights(about.network), _metadata(about)), _run_safetensors
-    ),
-    "npz": _Format(lambda about, _: to_npz(_weights(about.network), _metadata(about)), _run_npz),
-}
-
-FORMATS: tuple[str, ...] = tuple(_FORMATS)
-"""Names of all formats."""

@@ -36,7 +36,7 @@ def classifier(tiny_run):
 
 @pytest.fixture(scope="module")
 def expected(tiny_run, digits):
-    network = restore_run(tiny_run, "best", jax.devices("cpu")[0]).network
+    network = restore_run(tiny_run, "best", jax.devices("cpu")[0])
     predictions, log_probs = network.predict(digits.test_images[:6])
     return Prediction(predictions, np.exp(log_probs))
 
@@ -107,7 +107,7 @@ def test_arrays_that_are_no_images_are_refused_in_a_sentence(classifier, tmp_pat
 
 
 def test_evaluating_gives_what_the_command_writes(classifier, tiny_run, digits):
-    network = restore_run(tiny_run, "best", jax.devices("cpu")[0]).network
+    network = restore_run(tiny_run, "best", jax.devices("cpu")[0])
     for split in ("test", "val"):
         assert classifier.evaluate(split) == evaluate_split(network, digits, split)
     figures = classifier.evaluate()
@@ -121,6 +121,7 @@ def test_results_metrics_and_plots_are_those_of_the_run(tiny_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     classifier = jaxmnist.load(run, device="cpu")
+    assert classifier.results is not None
     assert dataclasses.asdict(classifier.results) == json.loads((run / "results.json").read_text())
     assert [row["epoch"] for row in classifier.metrics] == [1, 2]
     names = ("loss", "accuracy", "learning_rate")
@@ -238,5 +239,6 @@ def test_without_progress_nothing_is_printed(tmp_path, capfd):
         "second", recipe=recipe, dataset="digits", runs=tmp_path, device="cpu", progress=False
     )
     assert capfd.readouterr() == ("", "")
+    assert classifier.results is not None
     assert classifier.results.recipe == "second-modified"
     assert classifier.results.epochs == 1

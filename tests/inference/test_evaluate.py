@@ -27,7 +27,8 @@ from jaxmnist.inference.evaluate import (
     predict_shifted,
     splits_of,
 )
-from jaxmnist.report.plots.mistakes import save_evaluation_pictures
+from jaxmnist.models import create_model
+from jaxmnist.report.plots.mistakes import save_evaluation_plots
 from jaxmnist.report.terminal.evaluation import print_evaluations
 from jaxmnist.runs.folder import read_metrics, require_data_of_run
 from jaxmnist.runs.restore import restore_run
@@ -44,7 +45,7 @@ def digits():
 
 @pytest.fixture(scope="session")
 def network(tiny_run):
-    return restore_run(tiny_run, "best", CPU).network
+    return restore_run(tiny_run, "best", CPU)
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +61,7 @@ def by_hand(predictions, confidences, labels) -> Evaluation:
     with pytest.MonkeyPatch.context() as patch:
         outputs = np.array(predictions, np.int32), np.log(probabilities)
         patch.setattr(Network, "predict", lambda self, images: outputs)
-        network = Network("second", None, get_recipe("second"), {}, CPU)
+        network = Network("second", create_model("second"), get_recipe("second"), {}, CPU)
         return evaluate_split(
             network, Dataset("mnist", images, labels, images.copy(), labels.copy(), "here"), "test"
         )
@@ -69,7 +70,7 @@ def by_hand(predictions, confidences, labels) -> Evaluation:
 @pytest.mark.parametrize("which", ["best", "latest"])
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_figures_are_those_that_training_wrote_for_that_epoch(tiny_run, digits, which, split):
-    network = restore_run(tiny_run, which, CPU).network
+    network = restore_run(tiny_run, which, CPU)
     rows = read_metrics(tiny_run)
     row = max(rows, key=lambda row: row["val_accuracy"]) if which == "best" else rows[-1]
     figures = evaluate_split(network, digits, split)
@@ -143,12 +144,12 @@ def test_a_class_without_images_has_no_accuracy():
 
 def test_without_mistakes_the_picture_of_an_earlier_evaluation_goes(figures, digits, tmp_path):
     one = dataclasses.replace(figures, mistakes=figures.mistakes[:1])
-    written = save_evaluation_pictures(tmp_path, one, "a network", digits.test_images)
+    written = save_evaluation_plots(tmp_path, one, "a network", digits.test_images)
     assert [file.name for file in written] == ["confusion.png", "mistakes.png"]
     confusion = np.diag(np.full(10, 30)).tolist()
     shares = [100.0] * 9 + [None]
     perfect = dataclasses.replace(figures, mistakes=[], confusion=confusion, class_accuracies=shares)
-    written = save_evaluation_pictures(tmp_path, perfect, "a network", digits.test_images)
+    written = save_evaluation_plots(tmp_path, perfect, "a network", digits.test_images)
     assert [file.name for file in (tmp_path / "plots").iterdir()] == ["confusion.png"]
     assert [file.name for file in written] == ["confusion.png"]
 
@@ -268,8 +269,8 @@ def test_what_is_not_a_run_or_has_no_checkpoint_is_named(tiny_run, tmp_path):
 @pytest.mark.parametrize(
     ("arch", "message"),
     [
-        ("first", r"is one of arch 'second', not of 'first'"),
-        ("later", r"is a run of arch 'later', which this version does not have, only first, second"),
+        ("first", r"is of arch 'second', not 'first'"),
+        ("later", r"is a run of arch 'later', which this version does not have \(it has first, second"),
     ],
 )
 def test_a_checkpoint_of_another_arch_is_refused_with_both_names(tiny_run, tmp_path, arch, message):

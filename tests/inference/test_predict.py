@@ -248,7 +248,7 @@ def test_what_is_no_file_is_named(tmp_path, digit):
 
 
 def test_files_are_predicted_as_the_arrays_are(tiny_run, tmp_path, digits):
-    network = restore_run(tiny_run, "best", jax.devices("cpu")[0]).network
+    network = restore_run(tiny_run, "best", jax.devices("cpu")[0])
     images = digits.test_images[:5]
     paths = [tmp_path / f"{i}.png" for i in range(5)]
     for i, (path, image) in enumerate(zip(paths, images, strict=True)):
@@ -451,7 +451,7 @@ def test_a_single_name_that_comes_to_nothing_is_one_sentence(tiny_run, tmp_path,
 
 
 def test_of_a_long_list_a_batch_is_read_at_a_time_and_all_have_one_program(tiny_run, tmp_path, digit):
-    network = restore_run(tiny_run, "best", jax.devices("cpu")[0]).network
+    network = restore_run(tiny_run, "best", jax.devices("cpu")[0])
     Image.fromarray(digit).save(tmp_path / "digit.png")
     asked = 0
 

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: what was mistaken for what."""
+"""Plots of an evaluation: confusion matrix and mistakes."""
 
 from pathlib import Path
 
@@ -15,56 +15,50 @@ _SHOWN = 60
 _COLUMNS = 8
 
 
-def save_evaluation_pictures(
+def save_evaluation_plots(
     folder: Path,
     evaluation: Evaluation,
     network: str,
     images: UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"],
 ) -> list[Path]:
-    """Draws `plots/confusion.png` and, where there are mistakes, `plots/mistakes.png` below a folder.
+    """Draws `plots/confusion.png` and, if there are mistakes, `plots/mistakes.png` below a folder.
 
-    The names of pictures of other splits than `test` end in `file_suffix`.
+    The names end in `file_suffix`. Without mistakes an older `mistakes.png`, of another evaluation, is deleted.
 
     Args:
-        folder: gets the subfolder if it has none.
+        folder: folder to draw into.
         evaluation: the evaluation.
         network: the network's description, for the titles.
-        images: what the indices of the mistakes point into, as they were classified.
+        images: images as they were predicted, which the indices of the mistakes point into.
 
     Returns:
-        The files written. Without mistakes an older `mistakes.png` is removed: it shows another evaluation.
+        The files written.
     """
     plots = folder / PLOTS
     plots.mkdir(parents=True, exist_ok=True)
-    confusion, mistakes = (
-        plots / f"{name}{file_suffix(evaluation)}.png" for name in ("confusion", "mistakes")
-    )
-    files = [save_figure(confusion_figure(evaluation, network), confusion)]
-    if evaluation.mistakes:
-        return [*files, save_figure(_mistakes(evaluation, network, images), mistakes)]
-    mistakes.unlink(missing_ok=True)
-    return files
+    suffix = f"{file_suffix(evaluation)}.png"
+    files = [save_figure(confusion_figure(evaluation, network), plots / f"confusion{suffix}")]
+    if not evaluation.mistakes:
+        (plots / f"mistakes{suffix}").unlink(missing_ok=True)
+        return files
+    return [*files, save_figure(_mistakes_figure(evaluation, network, images), plots / f"mistakes{suffix}")]
 
 
 def confusion_figure(evaluation: Evaluation, network: str) -> Figure:
-    """The confusion matrix of the contents of an evaluation file."""
+    """Draws the confusion matrix of an evaluation."""
     matrix = np.array(evaluation.confusion)
-    right = np.eye(len(matrix), dtype=bool)
     figure = Figure(figsize=(7.6, 7.2), layout="constrained")
     axes = figure.subplots()
     # The diagonal holds nearly everything: only without it do the mistakes differ in colour.
-    wrong = np.ma.masked_array(matrix, right)
+    wrong = np.ma.masked_array(matrix, np.eye(len(matrix), dtype=bool))
     axes.imshow(wrong, cmap="Reds", vmin=0, vmax=max(1, wrong.max()))
     axes.set_facecolor("#dcebdc")
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            dark = row != column and count > 0.6 * wrong.max()
-            colour = "white" if dark else "black"
+            colour = "white" if row != column and count > 0.6 * wrong.max() else "black"
             axes.text(column, row, str(count), ha="center", va="center", fontsize=9, color=colour)
-    axes.set_xticks(range(len(matrix)))
-    axes.set_yticks(range(len(matrix)))
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
+    ticks = range(len(matrix))
+    axes.set(xticks=ticks, yticks=ticks, xlabel="predicted class", ylabel="true class")
     axes.set_title(_title("Confusion matrix", evaluation, network), fontsize=10)
     # A second axis would shrink the matrix's own; labels beside the rows do not.
     for row, share in enumerate(evaluation.class_accuracies):
@@ -74,8 +68,9 @@ def confusion_figure(evaluation: Evaluation, network: str) -> Figure:
     return figure
 
 
-def _mistakes(evaluation: Evaluation, network: str, images: np.ndarray) -> Figure:
-    shown = evaluation.mistakes[:_SHOWN]
+def _mistakes_figure(evaluation: Evaluation, network: str, images: np.ndarray) -> Figure:
+    mistakes = evaluation.mistakes
+    shown = mistakes[:_SHOWN]
     rows = -(-len(shown) // _COLUMNS)
     # Room between the rows, so that a caption is seen to belong to the image below it.
     layout = ConstrainedLayoutEngine(hspace=0.08)
@@ -85,13 +80,10 @@ def _mistakes(evaluation: Evaluation, network: str, images: np.ndarray) -> Figur
         axes.set_axis_off()
     for axes, mistake in zip(grid.flat, shown, strict=False):
         axes.imshow(images[mistake.index], cmap="gray", vmin=0, vmax=255)
-        axes.set_title(
-            f"{mistake.label} taken for {mistake.prediction}\n"
-            f"{100 * mistake.confidence:.2f} %, #{mistake.index}",
-            fontsize=9,
-        )
-    count = f"The {len(shown)} most confident of" if len(shown) < len(evaluation.mistakes) else "All"
-    heading = f"{count} {len(evaluation.mistakes):,} mistakes: true class, prediction, its confidence, #index"
+        taken = f"{mistake.label} taken for {mistake.prediction}"
+        axes.set_title(f"{taken}\n{100 * mistake.confidence:.2f} %, #{mistake.index}", fontsize=9)
+    count = f"The {len(shown)} most confident of" if len(shown) < len(mistakes) else "All"
+    heading = f"{count} {len(mistakes):,} mistakes: true class, prediction, its confidence, #index"
     figure.suptitle(_title(heading, evaluation, network), fontsize=10)
     return figure
 

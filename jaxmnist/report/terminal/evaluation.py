@@ -53,16 +53,7 @@ def print_evaluations(
 
 
 def describe_network(network: Network, path: Path, checkpoint: str) -> str:
-    """Describes a network in a phrase.
-
-    Args:
-        network: the network.
-        path: its run folder or weights file.
-        checkpoint: the checkpoint of the run.
-
-    Returns:
-        Arch and recipe; then dataset, seed and epoch of its run, or the name of its weights file.
-    """
+    """Describes a network in a phrase: arch, recipe, and its run or the name of its weights file."""
     phrase = f"{arch_title(network.arch)}, recipe {network.recipe.name}"
     if network.config is None:
         return f"{phrase}, weights of {path.name}"
