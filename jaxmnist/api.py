@@ -1,4 +1,4 @@
-"""Training from its configuration to a finished run folder, as the command does it and Python can."""
+"""Training from a configuration to a complete run folder, for Python and the commands."""
 
 import dataclasses
 import warnings
@@ -20,7 +20,6 @@ from jaxmnist.optim import make_optimizer
 from jaxmnist.report.terminal.training import TrainingDisplay, print_setup
 from jaxmnist.runs.folder import config_of, create_run, environment
 from jaxmnist.runs.loop import fit
-from jaxmnist.runs.progress import Callback
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.selection import Results
 from jaxmnist.runs.teacher import open_teacher
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
     from jaxmnist.runs.tensorboard import EventWriter
 
 RUN_OPTIONS = ("arch", "dataset", "seed", "norm", "select_on", "folds")
-"""Options that are fields of a run's configuration."""
+"""Options that set fields of a run's configuration."""
 RECIPE_OPTIONS = ("epochs", "batch_size", "learning_rate", "weight_decay", "dropout")
-"""Options that are fields of its recipe, besides `schedule`, which takes the place of the plateau as well."""
+"""Options that set fields of its recipe; `schedule` is separate, as it replaces the plateau as well."""
 
 
 def train_run(
@@ -57,43 +56,47 @@ def train_run(
     device: DeviceChoice = "auto",
     progress: bool = True,
 ) -> Classifier:
-    """Trains a network, as `scripts/train.py` does, and keeps metrics, checkpoints and plots in a run folder.
+    """Trains a network and keeps metrics, checkpoints and plots in a run folder.
 
-    The same values give the same bytes as the command.
+    The results are those of the command `train` with the same values, byte for byte.
 
     Args:
         arch: name of the network; or a `flax.linen.Module` class of your own, as `file.py:Class`,
             `package.module:Class` or the class itself.
-        recipe: a name, a `Recipe`, or a mapping that changes fields of one, as `--set` does:
+        recipe: a name, a `Recipe`, or a mapping that changes fields of a recipe, as `--set` does:
             `{"epochs": 5, "augmentation.rotation": 5, "plateau": None}`, with the recipe's name under `name`.
             By default the network's own recipe.
         dataset: name of the dataset.
         data_dir: folder with the four IDX files, or with a subfolder named after the dataset.
         seed: seed of weights, order, augmentation and dropout; by default the recipe's own.
-        epochs: replaces the recipe's.
-        batch_size: replaces the recipe's.
-        learning_rate: replaces the recipe's; "auto" takes the suggestion of a range test.
+        epochs: replaces the recipe's number of epochs.
+        batch_size: replaces the recipe's batch size.
+        learning_rate: replaces the recipe's learning rate; "auto" takes the suggestion of a range test.
         schedule: course of the learning rate, in place of the recipe's schedule or plateau; see `Schedule`.
-        weight_decay: replaces the recipe's.
-        dropout: replaces the recipe's and the network's own rates; 0 turns dropout off.
+        weight_decay: replaces the recipe's weight decay.
+        dropout: replaces the rates of the recipe and the network; 0 turns dropout off.
         norm: normalisation of evolution_v2 and evolution_v3.
-        select_on: what drives the plateau and picks the best checkpoint. With "last" nothing does: all training
-            images are trained on and the last epoch is kept.
+        select_on: split that drives the plateau and picks the best epoch. With "last" no split does: training uses all
+            training images and keeps the last epoch.
         folds: number of parts of the training images, one of which, by the seed, is held out; see `RunConfig`.
-        runs: folder in which the run folder is made.
-        device: device to compute on; auto prefers any accelerator.
-        progress: whether to show progress on standard error.
+        runs: folder in which the run folder is created.
+        device: device to compute on; auto prefers an accelerator.
+        progress: True to show progress on standard error.
 
     Returns:
-        The network of the kept epoch; its `path` is the run folder, `results` and `metrics` are the run's.
+        The network of the kept epoch, with the run folder as its `path` and the run's `results` and `metrics`.
 
     Raises:
-        UsageError: a name is unknown or a value out of range; the run folder cannot be written.
+        UsageError: a name is unknown, a value is out of range, or the run folder cannot be written.
         DataError: the dataset is missing or damaged.
-        DivergedError, InterruptedRunError, StorageError: see `jaxmnist.runs.loop.fit`.
+        DivergedError, InterruptedRunError, StorageError: as for `jaxmnist.runs.loop.fit`.
     """
+    if not isinstance(arch, str):
+        from jaxmnist.models.custom import arch_of
+
+        arch = arch_of(arch)
     options = {
-        "arch": arch if isinstance(arch, str) else _arch_of(arch),
+        "arch": arch,
         "seed": seed,
         "epochs": epochs,
         "batch_size": batch_size,
@@ -106,11 +109,11 @@ def train_run(
         "folds": folds,
     }
     chosen = dataclasses.asdict(recipe) if isinstance(recipe, Recipe) else recipe
-    config = checked_config({} if chosen is None else {"recipe": chosen}, options)
+    config = checked_config({"recipe": {} if chosen is None else chosen}, options)
     data = load_dataset(dataset, data_dir)
     where = select_device(device)
     use_compile_cache()
-    # Not a terminal where nothing is shown: a display that draws nothing would still catch what others print.
+    # Not a terminal if nothing is shown: an invisible display would still capture the output of others.
     console = Console(stderr=True) if progress else Console(quiet=True, force_terminal=False)
     run, config = start_run(
         with_data(config, data), data, where, Path(runs), console, learning_rate == "auto"
@@ -123,13 +126,13 @@ def train_run(
 def checked_config(
     values: Mapping[str, Any], options: Mapping[str, Any], settings: Mapping[str, Any] | None = None
 ) -> RunConfig:
-    """Makes a configuration and checks that its network and its optimizer can be made.
+    """Makes a configuration and checks that its network and its optimizer can be created.
 
     Args:
-        values: values as for `jaxmnist.config.run.run_config`, of a configuration file for instance.
-        options: values that overrule these, under the names of the command's options; None is not given.
-            `schedule` is a kind. The rate `"auto"`, found later, leaves the rate that there is.
-        settings: further fields of the recipe, as `jaxmnist.config.settings.parse_settings` gives them.
+        values: values for `jaxmnist.config.run.run_config`, such as the content of a configuration file.
+        options: values that overrule them, under the names of the command's options; None for an option that is not
+            given. The learning rate `"auto"`, which is found later, changes nothing here.
+        settings: further fields of the recipe from `jaxmnist.config.settings.parse_settings`.
 
     Raises:
         UsageError: a value is wrong.
@@ -149,20 +152,14 @@ def checked_config(
 
         config = dataclasses.replace(config, arch_fingerprint=fingerprint(config.arch))
     if (distillation := config.recipe.distillation) is not None:
-        # The run may be resumed from another folder.
+        # Absolute, as the run may be resumed from another folder.
         found = dataclasses.replace(distillation, teacher=str(Path(distillation.teacher).resolve()))
         config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, distillation=found))
     return config
 
 
-def _arch_of(network: type) -> str:
-    from jaxmnist.models.custom import arch_of
-
-    return arch_of(network)
-
-
 def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
-    """The configuration of a run on that data."""
+    """Returns the configuration with the name and fingerprint of a dataset."""
     return dataclasses.replace(config, dataset=dataset.name, data_fingerprint=dataset.fingerprint)
 
 
@@ -174,20 +171,20 @@ def start_run(
     console: Console,
     find_rate: bool = False,
 ) -> tuple[Path, RunConfig]:
-    """Makes the run folder.
+    """Creates the run folder, on request after a learning-rate range test.
 
     Args:
-        config: what to train.
-        dataset: on what.
-        where: a device, or a mesh of several, of which a range test takes one.
-        root: the folder that gets the run folder.
-        console: where messages go.
-        find_rate: take the learning rate that a range test suggests, and keep its picture with the run.
+        config: configuration of the run.
+        dataset: the data.
+        where: a device, or a mesh of several; a range test uses one.
+        root: folder in which the run folder is created.
+        console: console for messages.
+        find_rate: True to take the learning rate that a range test suggests and to keep its plot in the run folder.
 
     Returns:
-        The run folder, and the configuration with that rate.
+        The run folder, and the configuration with the final learning rate.
     """
-    open_teacher(config)  # before there is a folder
+    open_teacher(config)  # a teacher that cannot be used must not leave a run folder
     if not find_rate:
         return create_run(root, config, environment(where)), config
     from jaxmnist.experiments.lr_range import RangeTest, find_learning_rate
@@ -199,7 +196,7 @@ def start_run(
     with range_progress(console, settings.steps) as show:
         result = find_learning_rate(config, dataset, first_device(where), settings, show)
     if result.suggestion is None:
-        message = f"the range test suggests no rate: {result.reason}; {rate:g} stays."
+        message = f"the range test suggests no learning rate: {result.reason}; {rate:g} is kept."
         warnings.warn(message, JaxmnistWarning, stacklevel=2)
     else:
         console.print(f"The range test suggests the learning rate {result.suggestion:.6g}.", highlight=False)
@@ -212,7 +209,7 @@ def start_run(
 
 
 def agree_on_run(team: Team, choose: Callable[[], tuple[Path, RunConfig]]) -> tuple[Path, RunConfig]:
-    """Returns the run folder and the configuration that the leader of a team chooses."""
+    """Returns in every process of a team the run folder and configuration that the leader chooses."""
     if team.size == 1:
         return choose()
     chosen = choose() if team.is_leader else None
@@ -230,25 +227,30 @@ def train_in(
     tensorboard: bool = False,
     team: Team = ALONE,
 ) -> Results:
-    """Trains in a run folder to the last epoch, showing progress, and draws the curves.
+    """Trains in a run folder to the last epoch, shows progress, and draws the curves.
 
     Args:
-        run: the folder.
-        config: what to train.
-        dataset: on what.
+        run: the run folder.
+        config: configuration of the run.
+        dataset: the data.
         where: a device, or a mesh of several.
-        console: where progress is shown.
-        tensorboard: write events for TensorBoard, too; see `jaxmnist.runs.tensorboard`.
-        team: the processes that train it together; see `jaxmnist.runs.loop.fit`.
+        console: console for progress.
+        tensorboard: True to write TensorBoard events; see `jaxmnist.runs.tensorboard`.
+        team: the processes that train together; see `jaxmnist.runs.loop.fit`.
 
     Returns:
-        The contents of `results.json`; errors are those of `jaxmnist.runs.loop.fit`.
+        The contents of `results.json`.
+
+    Raises:
+        JaxmnistError: as for `jaxmnist.runs.loop.fit`.
     """
-    events = _event_writer(run) if tensorboard and team.is_leader else None
+    events = None
+    if tensorboard and team.is_leader:
+        from jaxmnist.runs.tensorboard import EventWriter
+
+        events = EventWriter(run)
     with TrainingDisplay(console, config.recipe.epochs) as display:
-        callbacks: list[Callback] = [display]
-        if events is not None:
-            callbacks.append(events)
+        callbacks = [display] if events is None else [display, events]
         results = fit(config, dataset, run, where, callbacks, team)
     if not team.is_leader:
         return results
@@ -257,26 +259,20 @@ def train_in(
     try:
         save_curves(run)
     except OSError as error:
-        message = f"the curves could not be drawn in {run} ({error.strerror})."
+        message = f"the curves cannot be written to {run} ({error.strerror})."
         warnings.warn(message, JaxmnistWarning, stacklevel=2)
     if events is not None:
         _add_confusion(events, run, dataset, first_device(where))
     return results
 
 
-def _event_writer(run: Path) -> "EventWriter":
-    from jaxmnist.runs.tensorboard import EventWriter
-
-    return EventWriter(run)
-
-
 def _add_confusion(events: "EventWriter", run: Path, dataset: Dataset, device: Device) -> None:
-    """What the best epoch takes for what, among the events: evaluated once, at the end, in some seconds."""
+    """Adds the confusion matrix of the best epoch on the test images to the events."""
     from jaxmnist.report.plots.mistakes import confusion_figure
     from jaxmnist.report.terminal.evaluation import describe_network
     from jaxmnist.runs.curves import as_png
 
-    network = restore_run(run, "best", device).network
+    network = restore_run(run, "best", device)
     evaluation = evaluate_split(network, dataset, "test")
     figure = confusion_figure(evaluation, describe_network(network, run, "best"))
     events.add_picture("confusion", *as_png(figure), evaluation.epoch or 0)

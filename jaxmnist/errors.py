@@ -63,7 +63,7 @@ class InterruptedRunError(JaxmnistError):
     """The end of a run by SIGINT or SIGTERM, after its state was saved; exit code 130 or 143."""
 
     def __init__(self, signum: int, run: Path, remedy: str | None = None) -> None:
-        super().__init__(f"interrupted; the state is saved, {remedy or f'go on with --resume {run}'}")
+        super().__init__(f"interrupted, the state is saved; {remedy or f'resume with --resume {run}'}")
         self.signum = signum
         self.exit_code = 128 + signum
 

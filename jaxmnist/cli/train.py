@@ -27,20 +27,21 @@ class Train(MultiDeviceCommand):
     seed: OptionalInt = None
     """Seed of weights, order, augmentation and dropout; by default the recipe's own."""
     learning_rate: LearningRate = None
-    """Instead of the recipe's; auto takes what a range test suggests, see find_lr."""
+    """Replaces the recipe's learning rate; auto takes the suggestion of a range test, see find_lr."""
     target_acc: OptionalFloat = None
     """Test accuracy in percent that the selected epoch must reach; below it the exit code is 6."""
     runs: Path = Path("runs")
-    """Folder that the run folder is made in."""
+    """Folder in which the run folder is created."""
     resume: OptionalFolder = None
-    """Run folder to go on with, under its own configuration."""
+    """Run folder to resume, with its own configuration."""
     tensorboard: bool = False
-    """Write TensorBoard events into the run folder as well, in tensorboard/ (needs the extra tensorboard)."""
+    """Also write TensorBoard events, to tensorboard/ in the run folder (needs the extra tensorboard)."""
 
     def run(self) -> None:
+        """Trains or resumes a run."""
         from jaxmnist.runtime.signals import StopSignals
 
-        # Around what has nothing to save; `fit` has its own.
+        # For the time before training; `fit` has its own, which save the state.
         with StopSignals():
             team = self.join()
             with team.together():
@@ -60,7 +61,9 @@ class Train(MultiDeviceCommand):
 
         console = self.console() if team.is_leader else self.no_console()
         if self.mesh is not None and parse_mesh(self.mesh).seed > 1:
-            raise UsageError(f"--mesh {self.mesh}: train has one seed; give data=N only, or use study.")
+            raise UsageError(
+                f"--mesh {self.mesh} divides seeds, and train has one; give data=N only, or use study."
+            )
         if self.tensorboard:
             from jaxmnist.runs.tensorboard import require_tensorboard
 
@@ -79,7 +82,7 @@ class Train(MultiDeviceCommand):
             run, config = agree_on_run(
                 team, lambda: start_run(config, dataset, where, self.runs, console, find_rate)
             )
-        team.remedy = f"what was saved is kept: start all processes again with --resume {run}"
+        team.remedy = f"its last checkpoint is kept; start all processes again with --resume {run}"
         network = layers(config.create_model())
         print_network(console, arch_title(config.arch), network, totals(network))
         terminal.print_setup(console, config, dataset, where_text(where, team.size), run)
@@ -94,29 +97,17 @@ class Train(MultiDeviceCommand):
         if self.target_acc is not None and reached < self.target_acc:
             which = "last" if config.select_on == "last" else "selected"
             raise TargetMissedError(
-                f"the {which} epoch {results.best_epoch} has a test accuracy of {reached:.2f} %, which misses "
-                f"--target-acc {self.target_acc:g}; the run is complete in {run}."
+                f"the {which} epoch {results.best_epoch} has a test accuracy of {reached:.2f} %, below --target-acc "
+                f"{self.target_acc:g}; the run in {run} is complete."
             )
 
     def _refuse_configuration(self) -> None:
-        # What the run does not decide itself, and may differ from session to session.
-        free = (
-            "resume",
-            "arch",  # the new place of a class that has moved
-            "data_dir",
-            "target_acc",
-            "tensorboard",
-            *DEVICE_OPTIONS,
-            *(field.name for field in dataclasses.fields(Command)),
-        )
-        given = [
-            field.name
-            for field in dataclasses.fields(self)
-            if field.name not in free and getattr(self, field.name) != field.default
-        ]
-        if given:
-            option = given[0].replace("_", "-")
-            raise UsageError(
-                f"--resume goes on under the configuration of {self.resume}; leave out --{option}, "
-                "or start a new run with it."
-            )
+        # These options may differ from session to session; --arch gives the new place of a class that has moved.
+        free = {"resume", "arch", "data_dir", "target_acc", "tensorboard", *DEVICE_OPTIONS}
+        free |= {field.name for field in dataclasses.fields(Command)}
+        for field in dataclasses.fields(self):
+            if field.name not in free and getattr(self, field.name) != field.default:
+                raise UsageError(
+                    f"--resume keeps the configuration of {self.resume}; leave out --{field.name.replace('_', '-')} or "
+                    "start a new run."
+                )

@@ -1,4 +1,4 @@
-"""Options of the commands that train, which make a configuration."""
+"""Options that make up a configuration, shared by the commands that train."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -41,56 +41,56 @@ Schedule = Annotated[
 
 @dataclasses.dataclass(frozen=True)
 class TrainingCommand(Command):
-    """Options of the commands that train."""
+    """Base class of the commands that train."""
 
     arch: OptionalArch = None
-    """Network, or a flax.linen.Module class of your own, FILE.py:CLASS or PACKAGE.MODULE:CLASS; by default third."""
+    """Network, or a flax.linen.Module class of your own: FILE.py:CLASS or PACKAGE.MODULE:CLASS; by default third."""
     recipe: OptionalRecipe = None
-    """Recipe to train by; by default the network's own. Replaces the whole recipe of a --config file."""
+    """Recipe; by default the network's own. Replaces the whole recipe of a --config file."""
     dataset: OptionalDataset = None
-    """Dataset to train on; by default mnist, or the embedded digits if mnist cannot be found."""
+    """Dataset; by default mnist, or the embedded digits if mnist cannot be found."""
     data_dir: OptionalFolder = None
     """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
     epochs: OptionalInt = None
-    """Replaces the recipe's."""
+    """Replaces the recipe's number of epochs."""
     batch_size: OptionalInt = None
-    """Replaces the recipe's."""
+    """Replaces the recipe's batch size."""
     schedule: Schedule = None
-    """Replaces the recipe's schedule or plateau: the rate rises in the first fifth of the steps and then falls to zero, in
-    half a cosine each (one_cycle) or in straight lines (linear); or it stays constant. --set schedule.FIELD=VALUE
-    sets the details."""
+    """Replaces the recipe's schedule or plateau. The learning rate stays constant, or rises in the first fifth of the
+    steps and then falls to zero, each in half a cosine (one_cycle) or a straight line (linear). For details use
+    --set schedule.FIELD=VALUE."""
     weight_decay: OptionalFloat = None
-    """Replaces the recipe's."""
+    """Replaces the recipe's weight decay."""
     dropout: OptionalFloat = None
-    """Replaces the recipe's and the network's own rates; 0 turns dropout off."""
+    """Replaces the rates of the recipe and the network; 0 turns dropout off."""
     settings: Settings = ()
-    """Sets any other field of the recipe, with a dot before that of a part: --set deskew=true --set
+    """Sets any other field of the recipe; a dot leads to the field of a part: --set deskew=true --set
     augmentation.rotation=5 --set plateau=null."""
     norm: Norm = None
     """Normalisation of evolution_v2 and evolution_v3."""
     select_on: SelectOn = None
-    """Images that drive the plateau and pick the best checkpoint: held-out training images (val); the test images, with
-    all training images trained on, as published (test); or none, with all training images trained on and the last
-    epoch kept (last)."""
+    """Images that drive the plateau and pick the best epoch: held-out training images (val), or the test images, as
+    published (test). With last there are none, and the last epoch is kept. With test and last, training uses all
+    training images."""
     folds: OptionalInt = None
-    """Cross-validation: divides the training images into this many equal parts and holds one out, the last with seed 1,
-    the one before it with seed 2, and so on. By default the last twelfth is held out."""
+    """Cross-validation: divides the training images into this many equal parts and holds one out: the last for seed 1,
+    the one before it for seed 2, and so on. By default the last twelfth is held out."""
     config: OptionalFile = None
-    """JSON file with any of these settings, such as a run's config.json; options overrule it."""
+    """JSON file with any of these settings, such as the config.json of a run; options overrule it."""
 
     def configure(
         self, console: "Console", seed: int | None, learning_rate: float | Literal["auto"] | None
     ) -> tuple["RunConfig", "Dataset"]:
-        """Makes the configuration, from the file and the options, and loads the data.
+        """Makes the configuration from the file and the options, and loads the data.
 
         Args:
-            console: gets a warning if the data are not MNIST.
-            seed: replaces the file's or the recipe's.
-            learning_rate: replaces the file's or the recipe's.
+            console: console for a warning if the data are not MNIST.
+            seed: replaces the seed of the file or the recipe.
+            learning_rate: replaces the learning rate of the file or the recipe.
 
         Raises:
             UsageError: a value of an option or of the file is wrong.
-            DataError: the data cannot be found, or are not those that the file is about.
+            DataError: the data cannot be found, or are not those named in the file.
         """
         from jaxmnist.api import RECIPE_OPTIONS, RUN_OPTIONS, checked_config, with_data
         from jaxmnist.config.run import read_file

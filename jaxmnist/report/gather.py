@@ -111,7 +111,7 @@ def _network(run: Path, config: RunConfig | None, device: Device, notes: list[st
     if Checkpoints(run, arch_word(config.arch)).latest_step() is None:
         notes.append("The run has no checkpoint, so confusion matrix and mistakes are left out.")
         return None
-    return restore_run(run, "best", device).network
+    return restore_run(run, "best", device)
 
 
 def _dataset(

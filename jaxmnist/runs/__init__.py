@@ -1,0 +1,1 @@
+"""Training runs: the host loop, and everything in a run folder."""

@@ -1,4 +1,4 @@
-"""What a run does between epochs: begin where it stopped, close an epoch, finish; state and metrics on the disk."""
+"""Work between the epochs of a run: begin or resume, close an epoch, finish."""
 
 import dataclasses
 import hashlib
@@ -16,7 +16,14 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from jaxmnist import train
-from jaxmnist.errors import DivergedError, JaxmnistWarning, SelfCheckError, StorageError, UsageError
+from jaxmnist.errors import (
+    DivergedError,
+    JaxmnistWarning,
+    SelfCheckError,
+    StorageError,
+    UsageError,
+    writing,
+)
 from jaxmnist.models import count_params
 from jaxmnist.optim import learning_rate, observe
 from jaxmnist.runs import selection
@@ -31,17 +38,27 @@ from jaxmnist.train.jit import EVAL_BATCH
 
 
 def begin(session: Session) -> tuple[Snapshot, list[dict[str, Any]]]:
-    """Where the run stands, and the lines of its epochs so far, which `metrics.jsonl` then holds."""
-    run = session.run
-    snapshot = _first_snapshot(session)
+    """Returns the newest snapshot, or a first one, and its lines of metrics, which `metrics.jsonl` then holds.
+
+    Raises:
+        CheckpointError: there are checkpoints, but none can be restored.
+        UsageError: the disk has no room for the run's checkpoints.
+    """
+    run, snapshot = session.run, _first_snapshot(session)
     rows = list(snapshot.rows)
     if not session.team.is_leader:
         return snapshot, rows
-    _require_space(session, snapshot)
+    needed = 4 * room_for(snapshot.state)  # for a moment there are four checkpoints
+    free = shutil.disk_usage(run).free
+    if free < needed:
+        raise UsageError(
+            f"the disk of {run} has {free / 2**20:.1f} MiB free, and the run needs {needed / 2**20:.1f} MiB for its "
+            "checkpoints; make room or train elsewhere with --runs."
+        )
     present = read_metrics(run)
-    # The line of the last epoch may be missing: it is written after the state.
+    # The last line may be missing: it is written after the checkpoint.
     if json.dumps(present[: len(rows)]) not in (json.dumps(rows), json.dumps(rows[:-1])):
-        message = f"{run / METRICS} is not as the run left it; the checkpoint's lines are put in its place."
+        message = f"{run / METRICS} differs from the run's checkpoint; it is restored from the checkpoint."
         warnings.warn(message, JaxmnistWarning, stacklevel=3)
     with session.or_warning():
         write_metrics(run, rows)
@@ -49,7 +66,12 @@ def begin(session: Session) -> tuple[Snapshot, list[dict[str, Any]]]:
 
 
 def close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> Snapshot:
-    """Evaluates after an epoch, lets the schedule observe, and writes down state and metrics, also in `rows`."""
+    """Evaluates after an epoch, updates the plateau, saves state and metrics, and appends the epoch's line to `rows`.
+
+    Raises:
+        StorageError: this is the last save of the session, and it failed.
+        SelfCheckError: the processes of a team hold different states.
+    """
     began = time.perf_counter()
     state, metrics, seconds, _ = snapshot
     select_on, plateau = session.config.select_on, session.config.recipe.plateau
@@ -58,26 +80,28 @@ def close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
     row = {
         "epoch": len(rows) + 1,
         "step": int(state.step),
-        # Seven digits are what a float32 holds: 0.01 rather than 0.009999999776482582.
+        # Seven digits, as many as a float32 has: 0.01 rather than 0.009999999776482582.
         "learning_rate": float(f"{learning_rate(state.opt_state):.7g}"),
         "train_loss": train_loss,
         "train_accuracy": train_accuracy,
     }
     if sums.skipped:
         row["skipped_steps"] = int(sums.skipped)
-        what = f"{sums.skipped} steps of epoch {row['epoch']} were skipped"
-        message = f"{what}: the loss, a gradient, a weight or a running statistic was not finite."
+        message = (
+            f"{sums.skipped} steps of epoch {row['epoch']} were skipped: the loss, a gradient, a weight or a running "
+            "statistic was not finite."
+        )
         warnings.warn(message, JaxmnistWarning, stacklevel=3)
     with session.stop.busy(lambda: session.save(snapshot)):
         for split in session.data.eval_splits:
             row |= _evaluate(session, state, split)
             if state.average is not None:
-                # In the average's place, so that one program evaluates both.
+                # In place of the average, so that one compiled program evaluates both.
                 last = state._replace(average=state.last_variables)
                 row |= _evaluate(session, last, split, "plain_")
         if plateau is not None:
             metric = row[f"{select_on}_{plateau.monitor}"]
-            if isinstance(session.where, Mesh):  # arithmetic of the host's
+            if isinstance(session.where, Mesh):  # on the host, where every process has the whole state
                 observed = jax.device_get(observe(jax.device_get(state.opt_state), metric))
                 state = state._replace(opt_state=session.placed(observed))
             else:
@@ -85,30 +109,23 @@ def close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
     row["seconds"] = round(seconds + time.perf_counter() - began, 3)
     best = selection.is_best(session.config, rows, row)
     rows.append(row)
-    snapshot = between_epochs(session, state, rows)
+    snapshot = _between_epochs(session, state, rows)
     if session.team.is_leader:
         _write(session, snapshot, rows, best)
     if session.team.size > 1:
-        # Each process computes the whole state: equal programs on equal processors do it alike, others may not.
-        differing = session.team.barrier(_digest(state))
-        if differing:
+        # Every process computes the whole state; on different processors the bytes may differ.
+        content = b"".join(leaf.tobytes() for leaf in jax.device_get(jax.tree.leaves(state)))
+        if differing := session.team.barrier(hashlib.sha256(content).digest()):
             raise SelfCheckError(
-                f"process {differing[0]} holds another state than process 0 after epoch {row['epoch']}: its "
-                f"processor computes other bytes; use machines of one kind and go on with --resume {session.run}."
+                f"process {differing[0]} and process 0 hold different states after epoch {row['epoch']}, as their "
+                f"processors compute different bytes; use machines of one kind and resume with --resume {session.run}."
             )
     return snapshot
 
 
-def _digest(state: train.TrainState) -> bytes:
-    digest = hashlib.sha256()
-    for leaf in jax.device_get(jax.tree.leaves(state)):
-        digest.update(leaf.tobytes())
-    return digest.digest()
-
-
 def _write(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]], best: bool) -> None:
     state, row, score = snapshot.state, rows[-1], selection.score(session.config, rows[-1])
-    # The state last, as it holds the lines and stands for all: what is before it is written again if it is not.
+    # The checkpoint holds the lines, too. If it is not written, the epoch is repeated, and the weights with it.
     if best:
         with session.or_warning():
             save_best(session.run, session.config, state, row)
@@ -122,29 +139,37 @@ def _write(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]], bes
 
 
 def finish(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> selection.Results:
+    """Computes the results of a complete run and writes them.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
     results = selection.summarise(session.config, rows, count_params({"params": snapshot.state.params}))
-    if not session.team.is_leader:
-        return results
-    try:
-        write_metrics(session.run, rows)
-        write_json(session.run / RESULTS, dataclasses.asdict(results))
-    except OSError as error:
-        reason = f"{session.run / RESULTS} could not be written ({error.strerror})"
-        raise StorageError(f"{reason}; make room and go on with --resume {session.run}") from error
+    if session.team.is_leader:
+        with writing(
+            session.run / RESULTS, f"make room and resume with --resume {session.run}", StorageError
+        ):
+            write_metrics(session.run, rows)
+            write_json(session.run / RESULTS, dataclasses.asdict(results))
     return results
 
 
 def require_converging(session: Session, sums: train.Metrics, epoch: int) -> None:
+    """Checks that training has not diverged in the epoch after `epoch` completed ones.
+
+    Raises:
+        DivergedError: `MOST_BAD_STEPS` consecutive steps were skipped.
+    """
     if int(sums.bad_step) == train.NO_BAD_STEP:
         return
     raise DivergedError(
-        f"training diverged in epoch {epoch + 1}, step {int(sums.bad_step)}: in {train.MOST_BAD_STEPS} steps in a "
-        f"row the loss, a gradient or a weight was not finite ({session.kept} in {session.run}); "
+        f"training diverged in epoch {epoch + 1}, step {int(sums.bad_step)}: in {train.MOST_BAD_STEPS} consecutive "
+        f"steps the loss, a gradient or a weight was not finite ({session.kept} in {session.run}); "
         f"lower --learning-rate, now {session.config.recipe.learning_rate:g}."
     )
 
 
-def between_epochs(session: Session, state: train.TrainState, rows: list[dict[str, Any]]) -> Snapshot:
+def _between_epochs(session: Session, state: train.TrainState, rows: list[dict[str, Any]]) -> Snapshot:
     return Snapshot(state, session.placed(train.no_metrics()), 0.0, list(rows))
 
 
@@ -154,9 +179,9 @@ def _first_snapshot(session: Session) -> Snapshot:
     found = session.team.is_leader and session.checkpoints.latest_step() is not None
     if session.team.size == 1:
         if not found:
-            return between_epochs(session, session.placed(create_state()), [])
+            return _between_epochs(session, session.placed(create_state()), [])
         return session.checkpoints.restore_latest(*abstract(shapes, session.where))
-    # The leader's state in every process: the others need no access to its folder, and all begin with the same bytes.
+    # The leader sends its state, so no other process reads the folder, and all start from the same bytes.
     snapshot = None
     if found:
         snapshot = session.checkpoints.restore_latest(*abstract(shapes, first_device(session.where)))
@@ -170,37 +195,24 @@ def _first_snapshot(session: Session) -> Snapshot:
 
 
 def _shared(team: Team, tree: PyTree) -> PyTree:
-    """The leader's arrays in every process; of the others' only shapes and dtypes count."""
+    """Returns the leader's arrays in every process; the other processes pass shapes and dtypes."""
     leaves, structure = jax.tree.flatten(tree)
     leaves = jax.device_get(leaves) if team.is_leader else leaves
     content = team.share(b"".join(np.asarray(leaf).tobytes() for leaf in leaves) if team.is_leader else b"")
     shared, start = [], 0
     for leaf in leaves:
-        dtype = np.dtype(leaf.dtype)
-        count = math.prod(leaf.shape)
+        dtype, count = np.dtype(leaf.dtype), math.prod(leaf.shape)
         shared.append(np.frombuffer(content, dtype, count, start).reshape(leaf.shape))
         start += count * dtype.itemsize
     return jax.tree.unflatten(structure, shared)
 
 
-def _require_space(session: Session, snapshot: Snapshot) -> None:
-    needed = 4 * room_for(snapshot.state)  # four states lie there for a moment
-    free = shutil.disk_usage(session.run).free
-    if free < needed:
-        raise UsageError(
-            f"the disk of {session.run} has {free / 2**20:.1f} MiB free, and the run needs "
-            f"{needed / 2**20:.1f} MiB for its checkpoints; make room or train elsewhere with --runs."
-        )
-
-
 def _evaluate(session: Session, state: train.TrainState, split: str, prefix: str = "") -> dict[str, Any]:
     data = session.data
     order, examples = data.eval_splits[split]
-    nothing = session.placed(train.no_metrics())
     batches = np.int32(-(-examples // EVAL_BATCH))
-    sums = jax.device_get(
-        session.programs.evaluate_chunk(state, nothing, data.visit(order), np.int32(0), batches)
-    )
+    arguments = session.placed(train.no_metrics()), data.visit(order), np.int32(0), batches
+    sums = jax.device_get(session.programs.evaluate_chunk(state, *arguments))
     loss, accuracy = means(sums)
     values = {"loss": loss, "accuracy": accuracy, "correct": int(sums.correct), "examples": examples}
     return {f"{prefix}{split}_{name}": value for name, value in values.items()}

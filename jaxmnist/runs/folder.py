@@ -1,12 +1,13 @@
-"""The run folder: what a training run leaves behind, under names that scripts can rely on.
+"""The run folder: the files of a training run, under names that scripts can rely on.
 
-config.json    what was asked for: arch, recipe, dataset, seed, selection; and where it ran
+config.json    configuration (arch, recipe, dataset, seed, selection) and environment
 metrics.jsonl  one line per epoch
-results.json   the final numbers, written when the run is complete
-checkpoints/   see `jaxmnist.runs`
-plots/         pictures of the curves
+results.json   final figures, written when the run is complete
+checkpoints/   see `jaxmnist.runs.checkpoints`
+plots/         see `jaxmnist.runs.curves`
 """
 
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -16,7 +17,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from jaxmnist.config import Recipe
 from jaxmnist.config.parsing import parsed, read_json, updated
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
-from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened
+from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened, writing
 from jaxmnist.models import arch_word
 from jaxmnist.runs.selection import Results
 from jaxmnist.runtime.files import append, write_atomically
@@ -33,72 +34,61 @@ from jaxmnist.runtime.mesh import Where, where_text
 CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.json"
 
 _PACKAGES = ("jaxmnist", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_LONGEST_PATH = 4096 - 256  # limit of Linux, less the names within a checkpoint
+_REMEDY = "choose another --runs folder"
 
 
 def create_run(root: Path, config: RunConfig, environment: Mapping[str, Any]) -> Path:
-    """A new folder `<arch>-<recipe>-<dataset>-s<seed>-<time>` under `root`, with its `config.json`.
+    """Creates a folder `<arch>-<recipe>-<dataset>-s<seed>-<time>` under `root`, with its `config.json`.
 
     Raises:
-        UsageError: the folder cannot be made.
+        UsageError: the folder cannot be created.
     """
     time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     name = f"{arch_word(config.arch)}-{config.recipe.name}-{config.dataset}-s{config.seed}-{time}"
-    _require_room(root / name)
-    try:
+    _require_usable(root / name)
+    with writing(f"the run folder {root / name}", _REMEDY):
         root.mkdir(parents=True, exist_ok=True)
         run = _first_free(root, name)
         write_json(run / CONFIG, {**dataclasses.asdict(config), "environment": dict(environment)})
-    except OSError as error:
-        raise UsageError(
-            f"the run folder {root / name} cannot be written ({error.strerror}); choose another --runs folder."
-        ) from error
     return run
 
 
 def open_run(run: Path, config: RunConfig, environment: Mapping[str, Any]) -> None:
-    """Makes sure that a run's folder, of whatever name, is there with its `config.json`; one that is there stays.
+    """Creates a run folder of any name with its `config.json`, or opens the existing one.
 
     Raises:
-        UsageError: it cannot be made.
-        CheckpointError: there is one of another configuration.
+        UsageError: the folder cannot be created.
+        CheckpointError: the existing run has another configuration.
     """
-    _require_room(run)
-    try:
+    _require_usable(run)
+    with writing(f"the run folder {run}", "choose another"):
         run.mkdir(parents=True, exist_ok=True)
         if not (run / CONFIG).is_file():
             write_json(run / CONFIG, {**dataclasses.asdict(config), "environment": dict(environment)})
-    except OSError as error:
-        raise UsageError(
-            f"the run folder {run} cannot be written ({error.strerror}); choose another."
-        ) from error
     if read_config(run) != config:
         raise CheckpointError(f"{run} is a run of another configuration; move it away.")
 
 
 def read_config(run: Path) -> RunConfig:
-    """The configuration of an existing run.
+    """Reads the configuration of a run.
 
     Raises:
         CheckpointError: the folder is not a run, or its configuration is damaged.
     """
     if not (run / CONFIG).is_file():
         raise CheckpointError(
-            f"{run} is not a run folder: it has no {CONFIG}; give the folder that train made."
+            f"{run} is not a run folder: it has no {CONFIG}; give a folder that train made."
         )
-    try:
+    with naming_damage(run / CONFIG):
         return config_of(read_json(run / CONFIG))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
-        raise CheckpointError(
-            f"{run / CONFIG} is damaged ({shortened(reason)}); restore it or train again."
-        ) from error
 
 
 def config_of(values: Mapping[str, Any]) -> RunConfig:
-    """The configuration that `config.json` holds.
+    """Returns the configuration in the content of a `config.json`.
 
     Raises:
-        KeyError, TypeError, AttributeError, UsageError: it is damaged.
+        KeyError, TypeError, AttributeError, UsageError: the content is damaged.
     """
     values = {key: value for key, value in values.items() if key != "environment"}
     recipe = updated(Recipe(values["recipe"]["name"]), values["recipe"], "recipe")
@@ -107,10 +97,10 @@ def config_of(values: Mapping[str, Any]) -> RunConfig:
 
 
 def require_data_of_run(config: RunConfig, dataset: Dataset, run: Path) -> None:
-    """Checks that a dataset is the one that a run was trained on.
+    """Checks that a run was trained on a dataset.
 
     Raises:
-        DataError: it is not.
+        DataError: the run was trained on other data.
     """
     if dataset.fingerprint != config.data_fingerprint:
         raise DataError(
@@ -120,23 +110,19 @@ def require_data_of_run(config: RunConfig, dataset: Dataset, run: Path) -> None:
 
 
 def read_results(run: Path) -> Results | None:
-    """Reads `results.json`; None if training has not ended.
+    """Reads `results.json`; returns None if the run is not complete.
 
     Raises:
-        CheckpointError: it is damaged.
+        CheckpointError: the file is damaged.
     """
-    try:
-        return parsed(Results, read_json(run / RESULTS))
-    except FileNotFoundError:
+    if not (run / RESULTS).exists():
         return None
-    except (OSError, ValueError, UsageError) as error:
-        raise CheckpointError(
-            f"{run / RESULTS} is damaged ({shortened(str(error))}); restore it or train again."
-        ) from error
+    with naming_damage(run / RESULTS):
+        return parsed(Results, read_json(run / RESULTS))
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl`, one dictionary per epoch; a half-written last line is left out."""
+    """Reads `metrics.jsonl`, one dictionary per epoch; a half-written last line is left out."""
     rows = []
     if (run / METRICS).is_file():
         for line in (run / METRICS).read_bytes().splitlines():
@@ -148,28 +134,43 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Has `metrics.jsonl` hold these lines: the last is appended where the others are there, as in training.
+    """Writes `metrics.jsonl`; if only the last line is new, as in training, it is appended.
 
     Raises:
-        OSError: it could not be written; whole lines that were there still are.
+        OSError: the file could not be written; earlier whole lines are intact.
     """
     path, lines = run / METRICS, [(json.dumps(row) + "\n").encode() for row in rows]
     present = path.read_bytes() if path.is_file() else b""
     if present == b"".join(lines):
         return
-    if not lines or present != b"".join(lines[:-1]):
+    if lines and present == b"".join(lines[:-1]):
+        append(path, lines[-1])
+    else:
         write_atomically(path, b"".join(lines))
-        return
-    append(path, lines[-1])
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes a JSON object so that the file is always either the old or the new one."""
+    """Writes a JSON object atomically: the file is always either the old or the new one."""
     write_atomically(path, json.dumps(values, indent=2) + "\n")
 
 
+@contextlib.contextmanager
+def naming_damage(path: Path, remedy: str = "restore it or train again") -> Iterator[None]:
+    """Turns an error of reading or parsing within into a CheckpointError.
+
+    Args:
+        path: the file that is read.
+        remedy: the advice, as a clause.
+    """
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, UsageError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise CheckpointError(f"{path} is damaged ({shortened(reason)}); {remedy}.") from error
+
+
 def environment(where: Where) -> dict[str, Any]:
-    """What a number depends on besides the configuration: versions, machine, devices, git revision."""
+    """Returns everything besides the configuration that numbers depend on: versions, machine, devices, git revision."""
     return {
         "python": platform.python_version(),
         "packages": versions(),
@@ -184,16 +185,16 @@ def environment(where: Where) -> dict[str, Any]:
 
 @functools.cache
 def versions() -> dict[str, str | None]:
-    """Versions of this package and of those that decide its numbers and files; None for one not installed."""
-    return {name: _version(name) for name in _PACKAGES}
+    """Returns the versions of the packages that decide numbers and files; None for a package that is not installed."""
+    found: dict[str, str | None] = dict.fromkeys(_PACKAGES)
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
-_LONGEST_PATH = 4096 - 256  # of Linux, less what the parts of a checkpoint need
-_REMEDY = "choose another --runs folder"
-
-
-def _require_room(run: Path) -> None:
-    """Refuses what the libraries that write checkpoints would fail at, in the middle of a run."""
+def _require_usable(run: Path) -> None:
+    """Refuses a path that would make the checkpoint libraries fail in the middle of a run."""
     try:
         length = len(str(run.absolute()).encode())
     except UnicodeEncodeError as error:
@@ -203,27 +204,17 @@ def _require_room(run: Path) -> None:
 
 
 def _first_free(root: Path, name: str) -> Path:
-    # Two runs may start within the same second; mkdir decides which of them owns a name.
-    for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
-        try:
+    # Runs may start within the same second; mkdir decides which of them gets a name.
+    for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+        with contextlib.suppress(FileExistsError):
             (root / f"{name}{suffix}").mkdir()
             return root / f"{name}{suffix}"
-        except FileExistsError:
-            continue
-    raise UsageError(f"there are already 999 runs named {root / name}; choose another --runs folder.")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    raise UsageError(f"there are already 999 runs named {root / name}; {_REMEDY}.")
 
 
 def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor()

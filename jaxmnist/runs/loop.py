@@ -32,16 +32,16 @@ from jaxmnist.runtime.team import ALONE, Team
 from jaxmnist.train.jit import build_programs
 
 CHUNK_SECONDS = 0.4
-"""Aimed length of a device call: progress moves, and a signal is honoured within a second."""
+"""Target duration of a device call, short enough that progress moves and a signal is honoured within a second."""
 
 SECONDS_TO_STOP = 1.0
-"""After a signal: time for the chunk in progress; then the state before what takes longer is saved."""
+"""Time after a signal for the work in progress; then the state from before it is saved."""
 
 TEAM_SECONDS_TO_STOP = 10.0
-"""The same where several processes have to hear of it."""
+"""The same with several processes, which must all learn of the signal."""
 
 SAVE_SECONDS = 60.0
-"""A checkpoint in the middle of an epoch when the last one is older than this."""
+"""Age of the last checkpoint after which one is saved in the middle of an epoch."""
 
 
 def fit(
@@ -52,38 +52,36 @@ def fit(
     callbacks: Sequence[Callback] = (),
     team: Team = ALONE,
 ) -> Results:
-    """Trains until the recipe's last epoch, from the run's newest checkpoint where there is one.
+    """Trains to the recipe's last epoch, from the run's newest checkpoint if there is one.
 
     Args:
-        config: what to train.
+        config: configuration of the run.
         dataset: the data that `config.dataset` names.
-        run: an existing run folder; metrics, checkpoints and results are written there.
+        run: an existing run folder, for metrics, checkpoints and results.
         where: a device, or a mesh of several.
-        callbacks: called with the progress, in each process its own.
-        team: the processes that train this run together, over all of which the mesh extends. All call this
-            function alike; the leader alone reads and writes the run folder.
+        callbacks: functions called with the progress; each process calls its own.
+        team: the processes that train this run together on a mesh over all of them. All call this function with the
+            same arguments; only the leader reads and writes the run folder.
 
     Returns:
         The contents of `results.json`.
 
     Raises:
-        DivergedError: so many steps in a row were not finite that there is no way on; the last good
-            checkpoint stays.
+        DivergedError: training diverged; the last good checkpoint is kept.
         InterruptedRunError: SIGINT or SIGTERM arrived; the state was saved first.
-        StorageError: the last state or the results could not be saved. While training goes on, a save that
-            fails is no more than a warning.
-        CheckpointError: the run's checkpoint, or its teacher, cannot be used.
-        DataError: the run began on other data.
-        SelfCheckError: the processes of a team do not compute the same.
-        UsageError: another process uses the run's folder, or it cannot be written to, or the disk is full.
+        StorageError: the last checkpoint or the results could not be saved; earlier failures are warnings.
+        CheckpointError: a checkpoint of the run or of its teacher cannot be used.
+        DataError: the run was started on other data.
+        SelfCheckError: the processes of a team compute different states.
+        UsageError: another process uses the run folder, it is not writable, or the disk is full.
     """
     require_data_of_run(config, dataset, run)
     if is_changed(config):
         raise CheckpointError(
-            f"{run} was trained with another {config.arch}: the file has changed; restore it, or start a new run."
+            f"{run} was trained with another {config.arch}: the file has changed; restore it or start a new run."
         )
     seconds = SECONDS_TO_STOP if team is ALONE else TEAM_SECONDS_TO_STOP
-    stop_signals = StopSignals(seconds, f"interrupted; go on with --resume {run}")
+    stop_signals = StopSignals(seconds, f"interrupted; resume with --resume {run}")
     with locked(run) if team.is_leader else contextlib.nullcontext(), stop_signals as stop:
         data = place(dataset, config, where)
         total_steps = config.recipe.total_steps(len(data.train_split))
@@ -117,9 +115,9 @@ def fit(
 
 @contextlib.contextmanager
 def _compiling_ahead(session: Session) -> Iterator[None]:
-    """Compiles the order of an epoch and the chunk, the longest part of a start, beside what is done within.
+    """Context manager that compiles the training programs, the longest part of a start, in a thread.
 
-    Errors are left to the calls themselves, which then compile again.
+    Errors are ignored; the calls themselves then compile again and raise them.
     """
     programs, keys, data = session.programs, session.keys, session.data
     shapes = jax.eval_shape(partial(programs.create_state, keys.init)), train.no_metrics()
@@ -130,7 +128,7 @@ def _compiling_ahead(session: Session) -> Iterator[None]:
             order = programs.epoch_order(keys.order, np.int32(0), data.train_split)
             arguments = state, metrics, data.visit(order), np.int32(0), np.int32(1), keys.step
             programs.train_chunk.lower(*arguments).compile()
-            # With several processes also what comes later: who has to wait for another's compiler gives up.
+            # With several processes also evaluation, since a process that waits for another's compiler gives up.
             for order, _ in data.eval_splits.values() if session.team.size > 1 else ():
                 arguments = state, metrics, data.visit(order), np.int32(0), np.int32(1)
                 programs.evaluate_chunk.lower(*arguments).compile()
@@ -145,13 +143,13 @@ def _compiling_ahead(session: Session) -> Iterator[None]:
 
 
 def train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> Snapshot:
-    """Takes the steps of an epoch that are still to be taken."""
+    """Takes the remaining steps of the epoch after those in `rows`; errors as for `fit`."""
     data, keys, batches, epoch = session.data, session.keys, session.batches, len(rows)
     state, metrics, seconds, _ = snapshot
     began = saved = time.perf_counter()
     order = session.programs.epoch_order(keys.order, np.int32(epoch), data.train_split)
     done = int(state.step) - epoch * batches
-    # One step first: progress shows at once, and its time tells how many make a chunk.
+    # The first chunk is one step: progress shows at once, and its time decides the length of the next chunk.
     steps = 1
     while done < batches:
         chunk_began = time.perf_counter()

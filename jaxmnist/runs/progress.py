@@ -1,4 +1,4 @@
-"""Progress of a training run, as callbacks get it."""
+"""Callbacks for training progress."""
 
 import dataclasses
 import math
@@ -8,16 +8,16 @@ from typing import Any, Literal
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """A moment of one run: its start, the end of a chunk of steps, or the end of an epoch."""
+    """One event of a run: its start, the end of a chunk of steps, or the end of an epoch."""
 
     kind: Literal["start", "step", "epoch", "finished"]
-    """`start` comes before the first step. `finished` is sent by studies, once all files of the seed are written."""
+    """`start` comes before the first step. Studies send `finished` once all files of the seed are written."""
     seed: int
-    """The run's seed, which tells the runs of a study apart."""
+    """Seed of the run, which identifies it within a study."""
     epoch: int
-    """Number of the epoch, from 1 on; at `start` the number of epochs that an earlier session completed."""
+    """Number of the epoch, from 1; at `start`, the number of epochs completed by earlier sessions."""
     done: int = 0
-    """Batches done in the epoch."""
+    """Completed batches of the epoch."""
     total: int = 0
     """Batches in the epoch."""
     loss: float = math.nan
@@ -25,8 +25,8 @@ class Progress:
     accuracy: float = math.nan
     """Training accuracy of the epoch so far, in percent."""
     row: Mapping[str, Any] | None = None
-    """At `epoch`: the epoch's line of `metrics.jsonl`."""
+    """Line of `metrics.jsonl`, at `epoch`."""
 
 
 Callback = Callable[[Progress], None]
-"""Called at every moment of a run, in the thread that trains; an exception ends the run."""
+"""Function called at every event, in the training thread; an exception ends the run."""

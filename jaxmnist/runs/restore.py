@@ -1,9 +1,9 @@
-"""A run opened for inference."""
+"""Restoring a run for inference."""
 
 import dataclasses
 import warnings
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import numpy as np
@@ -18,55 +18,30 @@ from jaxmnist.runs.folder import read_config
 from jaxmnist.runtime.devices import Device
 from jaxmnist.train.loss import no_metrics
 from jaxmnist.train.network import Network
-from jaxmnist.train.state import TrainState, create_state
-
-
-class RestoredRun(NamedTuple):
-    """A trained network with what decides how it is used."""
-
-    config: RunConfig
-    state: TrainState
-    device: Device
-    epoch: int | None
-    """Epoch at whose end the state was saved; None in the middle of one."""
-
-    @property
-    def network(self) -> Network:
-        """What inference takes of it."""
-        config, state = self.config, self.state
-        return Network(
-            arch=config.arch,
-            model=config.create_model(),
-            recipe=config.recipe,
-            variables=state.variables,
-            device=self.device,
-            config=config,
-            epoch=self.epoch,
-            step=int(state.step),
-        )
+from jaxmnist.train.state import create_state
 
 
 def restore_run(
     run: Path, which: Literal["best", "latest"], device: Device, arch: str | None = None
-) -> RestoredRun:
-    """Opens a run for inference; the folder is not written to, and the data are not needed.
+) -> Network:
+    """Restores a run for inference, without its data and without writing to its folder.
 
     Args:
-        run: the folder that training made.
-        which: the checkpoint of the best epoch, or the newest.
-        device: where the weights go.
-        arch: the new place of the class of the run's network, if it has moved.
+        run: the run folder.
+        which: the checkpoint of the best epoch, or the latest.
+        device: device for the weights.
+        arch: the new place of the network's class, if it has moved.
 
     Raises:
-        CheckpointError: the folder is not a run; the class of its network is gone; or its checkpoint is missing,
-            damaged, of another arch or has weights that are not finite.
-        UsageError: the run's network is one of this package, and `arch` is given.
+        CheckpointError: the folder is not a run; the class of its network is gone; or the checkpoint is missing,
+            damaged, of another arch, or has weights that are not finite.
+        UsageError: `arch` is given and the network is one of this package.
     """
     config = with_class(read_config(run), arch, run)
     if not is_custom(config.arch) and config.arch not in ARCHS:
         raise CheckpointError(
-            f"{run} is a run of arch {config.arch!r}, which this version does not have, only "
-            f"{', '.join(ARCHS)}; use the version that trained it."
+            f"{run} is a run of arch {config.arch!r}, which this version does not have (it has {', '.join(ARCHS)}); "
+            "use the version that trained it."
         )
     if not (run / FOLDER).is_dir():
         raise CheckpointError(f"{run} has no folder {FOLDER}; train again.")
@@ -74,10 +49,10 @@ def restore_run(
         model = config.create_model()
     except UsageError as error:
         raise CheckpointError(
-            f"{run} needs its network, which --arch names if it has moved: {error}"
+            f"{run} needs its network; if it has moved, name it with --arch: {error}"
         ) from error
     if is_changed(config):
-        message = f"{config.arch} has changed since {run} was trained; its class is used as it is now."
+        message = f"{config.arch} has changed since {run} was trained; the new class is used."
         warnings.warn(message, JaxmnistWarning, stacklevel=2)
     optimizer = make_optimizer(config.recipe)
     blank = jax.eval_shape(lambda: create_state(jax.random.key(0), model, optimizer, config.recipe))
@@ -90,7 +65,10 @@ def restore_run(
             f"the checkpoint {run / FOLDER / str(state.step)} has weights that are not finite; train again."
         )
     epochs = {row["step"]: row["epoch"] for row in snapshot.rows}
-    return RestoredRun(config, state, device, epochs.get(int(state.step)))
+    step = int(state.step)
+    return Network(
+        config.arch, model, config.recipe, state.variables, device, config, epochs.get(step), step=step
+    )
 
 
 def with_class(config: RunConfig, arch: str | None, run: Path) -> RunConfig:
@@ -98,11 +76,11 @@ def with_class(config: RunConfig, arch: str | None, run: Path) -> RunConfig:
 
     Args:
         config: the configuration.
-        arch: the place; None leaves the one there is.
-        run: the run folder, for the message.
+        arch: the new place; None keeps the old one.
+        run: the run folder, for the error message.
 
     Raises:
-        UsageError: the run's network is one of this package.
+        UsageError: the network is one of this package.
     """
     if arch is None:
         return config
@@ -112,5 +90,5 @@ def with_class(config: RunConfig, arch: str | None, run: Path) -> RunConfig:
 
 
 def is_changed(config: RunConfig) -> bool:
-    """True if the file of a run's own network is not what it was when the run began."""
+    """True if the file that defines the network, a class of the user's own, has changed since the run began."""
     return bool(config.arch_fingerprint) and fingerprint(config.arch) != config.arch_fingerprint

@@ -24,7 +24,7 @@ class Results:
     rule_met: bool
     """True if an epoch met the recipe's checkpoint rule; see `is_best`."""
     best_epoch: int
-    """The kept epoch: the last one that `is_best`; if there is none, the first with the highest score."""
+    """The kept epoch: the last one that `is_best`; if there is none, the first one with the highest score."""
     test_accuracy_of_best: float
     final_test_accuracy: float
     """Test accuracy of the last epoch."""
@@ -38,10 +38,10 @@ class Results:
 
 
 def is_best(config: RunConfig, rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> bool:
-    """Applies the recipe's checkpoint rule: true if an epoch counts as the best so far.
+    """True if an epoch counts as the best so far by the recipe's checkpoint rule.
 
-    It comes after the ignored epochs, reaches `best_model`, and is strictly above every earlier epoch. If nothing is
-    selected on (`last`), every epoch replaces the one before it.
+    It must come after the ignored epochs, reach `best_model`, and be strictly above every earlier epoch. With `last`
+    every epoch replaces the one before it.
 
     Args:
         config: recipe and selecting split.
@@ -59,9 +59,9 @@ def is_best(config: RunConfig, rows: Sequence[Mapping[str, Any]], row: Mapping[s
 
 
 def score(config: RunConfig, row: Mapping[str, Any]) -> float:
-    """Returns the figure an epoch is chosen by, more being better: accuracy in percent on the selecting split.
+    """Returns the figure by which an epoch is chosen, higher is better: accuracy in percent on the selecting split.
 
-    With `last` it is the epoch's number, so that the latest is the best whatever its accuracy.
+    With `last` it is the epoch's number, so that the latest epoch is the best.
     """
     return float(row["epoch"]) if config.select_on == "last" else row[f"{config.select_on}_accuracy"]
 

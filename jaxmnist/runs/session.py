@@ -1,4 +1,4 @@
-"""A session of a run: what it works with, and how it saves, warns and ends."""
+"""A session of a run: its data, programs and folder, with saving, warnings and a clean end."""
 
 import contextlib
 import math
@@ -24,13 +24,13 @@ from jaxmnist.train.jit import EVAL_BATCH, Programs
 
 
 class Data(NamedTuple):
-    """A dataset on the device: all images once, and splits as indices into them."""
+    """A dataset on the device: all images, and the splits as indices into them."""
 
     images: UInt8[Array, "n 28 28"]
     labels: Int32[Array, " n"]
     train_split: Int32[Array, " train"]
     eval_splits: dict[str, tuple[Int32[Array, " padded"], int]]
-    """Orders of equal length, so that they share one compiled program, and the number of images that count."""
+    """Indices, padded to equal length to share one compiled program, and the number of images that count."""
 
     def visit(self, order: Int32[Array, " padded"]) -> train.EpochData:
         """Pairs the images with the order in which to visit them."""
@@ -38,7 +38,7 @@ class Data(NamedTuple):
 
 
 class Session(NamedTuple):
-    """What stays the same from the first epoch to the last."""
+    """Everything that stays the same from the first epoch to the last."""
 
     config: RunConfig
     run: Path
@@ -53,14 +53,14 @@ class Session(NamedTuple):
 
     @property
     def batches(self) -> int:
-        """Batches of an epoch."""
+        """Number of batches in an epoch."""
         return -(-len(self.data.train_split) // self.config.recipe.batch_size)
 
     @property
     def kept(self) -> str:
-        """What a run that ends now leaves, as a clause."""
+        """State of the run folder if the session ended now, as a clause."""
         step = self.checkpoints.latest_step()
-        return "there is no checkpoint yet" if step is None else f"the state of step {step} is kept"
+        return "there is no checkpoint yet" if step is None else f"the checkpoint of step {step} is kept"
 
     def tell(
         self,
@@ -70,60 +70,63 @@ class Session(NamedTuple):
         sums: train.Metrics | None = None,
         row: Mapping[str, Any] | None = None,
     ) -> None:
-        """Calls every callback; arguments as for `Progress`, with `sums` over the epoch so far."""
+        """Reports a moment to every callback; arguments as for `Progress`, with `sums` over the epoch so far."""
         loss, accuracy = (math.nan, math.nan) if sums is None else means(sums)
         progress = Progress(kind, self.config.seed, epoch, done, self.batches, loss, accuracy, row)
         for callback in self.callbacks:
             callback(progress)
 
     def save(self, snapshot: Snapshot, score: float | None = None, meets_rule: bool = False) -> None:
-        """Saves a state; arguments as for `Checkpoints.save`.
+        """Saves a checkpoint; arguments as for `Checkpoints.save`.
 
         Raises:
             StorageError: it cannot be written.
         """
-        if not self.team.is_leader:
-            return
-        with self.stop.saving(), self.team.writing():
-            self.checkpoints.save(snapshot, len(snapshot.rows), score, meets_rule)
+        if self.team.is_leader:
+            with self.stop.saving(), self.team.writing():
+                self.checkpoints.save(snapshot, len(snapshot.rows), score, meets_rule)
 
     def save_last(self, snapshot: Snapshot, score: float | None = None, meets_rule: bool = False) -> None:
-        """Saves the state that a session ends with, without which there is no success to report."""
+        """Saves the checkpoint that a session ends with; arguments as for `save`.
+
+        Raises:
+            StorageError: it cannot be written; the message says how to resume.
+        """
         try:
             self.save(snapshot, score, meets_rule)
         except StorageError as error:
-            message = f"{error}; {self.kept}: make room and go on with --resume {self.run}"
+            message = f"{error}, and {self.kept}; make room and resume with --resume {self.run}"
             raise StorageError(message) from error
 
     @contextlib.contextmanager
     def or_warning(self) -> Iterator[None]:
-        """Around what is saved while training: where it cannot be written, that is said and training goes on."""
+        """Context manager for writes during training: turns their failure into a warning."""
         try:
             yield
         except (StorageError, OSError) as error:
             reason = str(error)
             if isinstance(error, OSError):
-                reason = f"{error.filename or self.run} could not be written ({error.strerror})"
-            message = f"{reason}; the run goes on, and {self.kept}."
+                reason = f"{error.filename or self.run} cannot be written ({error.strerror})"
+            message = f"{reason}; training continues, and {self.kept}."
             warnings.warn(message, JaxmnistWarning, stacklevel=4)
 
     def end_if_asked(self) -> None:
-        """Ends a session that a signal asked to end, in whichever of its processes.
+        """Ends the session if one of its processes received a signal.
 
         Raises:
-            InterruptedRunError: one did.
+            InterruptedRunError: a signal arrived.
         """
         signum = self.team.agree_on_signal(self.stop.requested)
         if signum is not None:
             raise InterruptedRunError(signum, self.run)
 
     def placed(self, tree: PyTree) -> PyTree:
-        """A tree of arrays on every device of the session."""
+        """Puts a tree of arrays on every device of the session."""
         return put(tree, everywhere(self.where))
 
 
 def place(dataset: Dataset, config: RunConfig, where: Where) -> Data:
-    """Puts the images and the splits of a run on a device, or a share of the images on each device of a mesh."""
+    """Puts the images and splits of a run on a device; on a mesh, each device gets a share of the images."""
     put_everywhere = partial(put, sharding=everywhere(where))
     splits = config.splits(len(dataset.train_labels), len(dataset.test_labels))
     train_split = splits.pop("train")

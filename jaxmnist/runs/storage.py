@@ -1,10 +1,10 @@
-"""States on disk: trees of plain arrays, each in a folder of its own that tells whether it is what was saved.
+"""Checkpoints on disk: trees of arrays, each in a folder of its own that proves its content.
 
 <name>/arrays/     the arrays, as Orbax writes them
-<name>/about.json  what they are; SHA-256 of the arrays, of each file in `arrays`, and of itself
+<name>/about.json  description; SHA-256 of the arrays, of each file in `arrays/`, and of the description itself
 
-A folder gets its name when all in it is on the disk, and loses it before anything in it is deleted: whatever
-has a name is whole, or was damaged later, which the sums tell.
+A folder gets its name once all of its content is on disk, and loses it before any content is deleted. A folder with
+a name is therefore complete, or was damaged later, and then a checksum differs.
 """
 
 import contextlib
@@ -13,9 +13,10 @@ import json
 import logging
 import os
 import shutil
+from collections import namedtuple
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -30,16 +31,16 @@ ARRAYS, ABOUT = "arrays", "about.json"
 
 
 class DamagedError(Exception):
-    """A state is not what was saved; the reason as a phrase."""
+    """A difference between a checkpoint and the state that was saved; its message is a phrase."""
 
 
 def write_state(folder: Path, tree: PyTree, about: Mapping[str, Any]) -> None:
-    """Saves a tree of host arrays; the folder is there once this returns, and lasts through a loss of power.
+    """Saves a tree of host arrays; once this returns, the folder survives a power failure.
 
     Args:
-        folder: what it is to be called; a folder of that name is replaced.
+        folder: folder to write; an existing one is replaced.
         tree: NumPy arrays in dictionaries and tuples.
-        about: JSON values to keep beside it.
+        about: JSON values to save beside it.
 
     Raises:
         Exception: of many kinds, from Orbax and from the system; there is then no new folder.
@@ -49,7 +50,10 @@ def write_state(folder: Path, tree: PyTree, about: Mapping[str, Any]) -> None:
         folder.parent.mkdir(exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        _require_room(partial / "room", room_for(tree))
+        # On a full disk TensorStore leaves threads behind that print tracebacks; this fails first, in one sentence.
+        room = partial / "room"
+        room.write_bytes(bytes(room_for(tree)))
+        room.unlink()
         with _quiet():
             _checkpointer().save((partial / ARRAYS).resolve(), args=ocp.args.StandardSave(tree))
         values = {
@@ -71,52 +75,46 @@ def write_state(folder: Path, tree: PyTree, about: Mapping[str, Any]) -> None:
 
 
 def room_for(tree: PyTree) -> int:
-    """Bytes that are enough on the disk for a state with these arrays."""
+    """Returns a number of bytes that is enough on disk for a checkpoint with these arrays."""
     return 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + 2**17
 
 
-def _require_room(file: Path, size: int) -> None:
-    # On a full disk TensorStore leaves threads behind, which print tracebacks; this says it in a word.
-    file.write_bytes(bytes(size))
-    file.unlink()
-
-
 def remove_leftovers(folder: Path) -> None:
-    """Removes what interrupted saves and removals left in a folder of states."""
+    """Removes partial folders that interrupted saves and removals left in a folder of checkpoints."""
     for suffix in (".partial", ".removed"):
         for leftover in folder.glob(f"*{suffix}"):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What a state says of itself, after a look at the sum of that and of all its files.
+    """Reads the description of a checkpoint and compares the checksums of all files.
 
     Raises:
-        DamagedError: something is not as it was saved.
+        DamagedError: something differs from the state that was saved.
     """
     try:
         values = json.loads((folder / ABOUT).read_text())
         seal = values.pop("seal")
         if seal != _seal(values):
-            raise DamagedError(f"{ABOUT} is not as it was saved")
+            raise DamagedError(f"{ABOUT} has changed")
         found = _sums_of_files(folder)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DamagedError(_phrase(error)) from error
     if wrong := sorted(dict(values["files"].items() ^ found.items())):
-        raise DamagedError(f"{wrong[0]} is {'not as it was saved' if wrong[0] in found else 'missing'}")
+        raise DamagedError(f"{wrong[0]} {'has changed' if wrong[0] in found else 'is missing'}")
     return values
 
 
 def read_arrays(folder: Path, template: PyTree, digest: str) -> PyTree:
-    """The tree of a state, as NumPy arrays.
+    """Reads the tree of a checkpoint as NumPy arrays.
 
     Args:
-        folder: the state.
-        template: a tree with the shapes and dtypes that are expected.
-        digest: sum of the arrays as they were saved.
+        folder: the checkpoint.
+        template: a tree with the expected shapes and dtypes.
+        digest: checksum of the arrays as they were saved.
 
     Raises:
-        DamagedError: they cannot be read, or are not what was saved.
+        DamagedError: the arrays cannot be read or have changed.
     """
     try:
         with _quiet():
@@ -125,13 +123,28 @@ def read_arrays(folder: Path, template: PyTree, digest: str) -> PyTree:
     except Exception as error:  # Orbax and TensorStore raise many kinds
         raise DamagedError(_phrase(error)) from error
     if _sum_of_arrays(tree) != digest:
-        raise DamagedError("the arrays are not those that were saved")
+        raise DamagedError("the arrays have changed")
     return tree
 
 
 def shapes(tree: PyTree) -> dict[str, str]:
-    """Dtype and shape of every array by its path: `{"state/params/conv1/kernel": "float32[3,3,1,8]"}`."""
+    """Returns dtype and shape of every array by its path: `{"state/params/conv1/kernel": "float32[3,3,1,8]"}`."""
     return {path: f"{leaf.dtype}{list(leaf.shape)}".replace(" ", "") for path, leaf in _by_path(tree)}
+
+
+def as_tree(state: TrainState, metrics: Metrics) -> dict[str, Any]:
+    """Returns the tree that a checkpoint holds for a state and sums."""
+    # To Orbax, a field without arrays would be a different tree.
+    saved = _WithoutAverage(*state[:-1]) if state.average is None else state
+    return {"state": saved, "metrics": metrics}
+
+
+def from_tree(tree: dict[str, Any]) -> tuple[TrainState, Metrics]:
+    """Returns the state and the sums in the tree of a checkpoint."""
+    return TrainState(*tree["state"]), tree["metrics"]
+
+
+_WithoutAverage = namedtuple("_WithoutAverage", TrainState._fields[:-1])
 
 
 def _by_path(tree: PyTree) -> list[tuple[str, Any]]:
@@ -148,12 +161,9 @@ def _sum_of_arrays(tree: PyTree) -> str:
 
 
 def _sums_of_files(folder: Path) -> dict[str, str]:
+    files = [Path(parent, name) for parent, _, names in os.walk(folder / ARRAYS) for name in names]
     return {
-        Path(parent, name).relative_to(folder).as_posix(): hashlib.sha256(
-            Path(parent, name).read_bytes()
-        ).hexdigest()
-        for parent, _, names in os.walk(folder / ARRAYS)
-        for name in names
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
     }
 
 
@@ -162,14 +172,14 @@ def _seal(values: Mapping[str, Any]) -> str:
 
 
 def _phrase(error: Exception) -> str:
-    """An error in a few words, as a part of a sentence."""
+    """Returns an error as a phrase within a sentence."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{Path(error.filename).name}: {error.strerror}"
     return str(error).strip().split("\n")[0][:200] or type(error).__name__
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    # Where several processes train together one of them is here, and is not to wait for the others.
+    # With several processes only one of them is here, and must not wait for the others.
     own = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(
         primary_host=own, active_processes={own}, barrier_sync_key_prefix="leader"
@@ -180,7 +190,7 @@ def _checkpointer() -> ocp.Checkpointer:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    # Orbax reports every phase of a save, and its errors with tracebacks, in the middle of the progress bar.
+    # Orbax logs every phase of a save, and its errors with tracebacks, in the middle of the progress bar.
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -188,25 +198,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-class _WithoutAverage(NamedTuple):
-    """A `TrainState` of a recipe without averaging: Orbax would see a field without arrays as another tree."""
-
-    step: Any
-    params: Any
-    batch_stats: Any
-    opt_state: Any
-    bad_steps: Any
-
-
-def as_tree(state: TrainState, metrics: Metrics) -> dict[str, Any]:
-    fields = state._asdict()
-    if state.average is None:
-        del fields["average"]
-        return {"state": _WithoutAverage(**fields), "metrics": metrics}
-    return {"state": state, "metrics": metrics}
-
-
-def from_tree(tree: dict[str, Any]) -> tuple[TrainState, Metrics]:
-    return TrainState(**tree["state"]._asdict()), tree["metrics"]

@@ -1,4 +1,4 @@
-"""The teacher that a recipe names, opened."""
+"""Opening the teacher that a recipe names."""
 
 import functools
 from pathlib import Path
@@ -13,43 +13,42 @@ from jaxmnist.train.loss import Teacher
 
 
 def open_teacher(config: RunConfig) -> Teacher | None:
-    """The teacher of a run; None where its recipe has none.
+    """Opens the teacher of a run; returns None if its recipe has none.
 
-    Runs of one process that name the same teacher get the same one, and so share what is compiled.
+    Runs of one process with the same teacher share one object, and with it the compiled programs.
 
     Raises:
-        CheckpointError: the teacher's run is missing, not complete or damaged.
-        UsageError: it was trained on other data, or has seen images that judge this run.
+        CheckpointError: the teacher's run is missing, incomplete or damaged.
+        UsageError: the teacher was trained on other data, or has seen images that judge this run.
     """
     if config.recipe.distillation is None:
         return None
     run = Path(config.recipe.distillation.teacher)
     if not (run / RESULTS).is_file():
         raise CheckpointError(
-            f"the teacher {run} is not the folder of a complete run; train it, or correct recipe.distillation.teacher."
+            f"the teacher {run} is not the folder of a complete run; train it or correct distillation.teacher."
         )
     teacher, its = _open(run, (run / RESULTS).stat().st_mtime_ns)
     if its.data_fingerprint != config.data_fingerprint:
         raise UsageError(
             f"the teacher {run} was trained on other data ({its.dataset}); name one trained on {config.dataset}."
         )
-    # What was trained on held-out images, or chosen by the test images, passes on what it knows of them.
+    # A teacher that was trained on held-out images, or chosen by the test images, passes its knowledge of them on.
     if its.select_on != config.select_on and its.select_on != "val" and config.select_on != "test":
         raise UsageError(
-            f"the teacher {run} was trained with --select-on {its.select_on}, so it knows images that "
-            f"--select-on {config.select_on} judges by; train one with --select-on {config.select_on}."
+            f"the teacher {run} was trained with --select-on {its.select_on}, so it has seen images that judge a run "
+            f"with --select-on {config.select_on}; train a teacher with --select-on {config.select_on}."
         )
     if its.select_on == config.select_on == "val" and its.held_out != config.held_out:
         raise UsageError(
-            f"the teacher {run} has seen images that are held out here; train one with the same --folds and with a "
-            "seed that holds out the same images."
+            f"the teacher {run} has seen images that are held out here; train one with the same --folds and a seed "
+            "that holds out the same images."
         )
     return teacher
 
 
 @functools.lru_cache(maxsize=4)
 def _open(run: Path, changed: int) -> tuple[Teacher, RunConfig]:
-    restored = restore_run(run, "best", jax.local_devices()[0])
-    network = restored.network
-    variables = jax.device_get(network.variables)
-    return Teacher(network.model, variables, network.recipe), restored.config
+    network = restore_run(run, "best", jax.local_devices()[0])
+    assert network.config is not None  # it comes from a run
+    return Teacher(network.model, jax.device_get(network.variables), network.recipe), network.config

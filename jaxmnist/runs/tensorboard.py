@@ -1,4 +1,4 @@
-"""TensorBoard events of a run, in `RUN/tensorboard/`. Needs the extra `tensorboard`."""
+"""TensorBoard events of a run, in `RUN/tensorboard/`; requires the extra `tensorboard`."""
 
 import importlib
 import struct
@@ -25,13 +25,13 @@ _SPLITS, _METRICS = ("train", "val", "test", "plain_val", "plain_test"), ("loss"
 class EventWriter:
     """Callback that writes an event for every epoch, with all its scalars.
 
-    Every session begins a new file with the epochs so far and deletes the files of earlier sessions, so each epoch is
-    there once and a torn record hides none after it. tensorboardX describes the events; its `SummaryWriter` is not
-    used, as it writes in a thread of its own, where a full disk ends in a traceback.
+    Every session starts a new file with the epochs so far and deletes the files of earlier sessions. So each epoch is
+    there once, and a torn record hides no later ones. tensorboardX provides the events but not the writer: its
+    `SummaryWriter` has a thread of its own, in which a full disk ends in a traceback.
     """
 
     def __init__(self, run: Path) -> None:
-        """Writes nothing yet.
+        """Checks the installation; nothing is written yet.
 
         Args:
             run: the run folder.
@@ -46,7 +46,7 @@ class EventWriter:
         self._file: Path | None = None
 
     def __call__(self, progress: Progress) -> None:
-        """Writes the epochs of earlier sessions at the start, and every epoch as it ends."""
+        """Writes the epochs of earlier sessions at the start, and every epoch when it ends."""
         if progress.kind == "start":
             self._events = [_event(0, file_version="brain.Event:2")]
             self._events += map(_scalars, read_metrics(self.run)[: progress.epoch])
@@ -60,10 +60,10 @@ class EventWriter:
         """Writes an image.
 
         Args:
-            name: its tag.
-            png: its content.
+            name: tag of the image.
+            png: content of a PNG file.
             size: width and height in pixels.
-            step: the epoch that it is about.
+            step: epoch that the image shows.
         """
         event = _event(step)
         image = {"width": size[0], "height": size[1], "colorspace": 3, "encoded_image_string": png}
@@ -72,7 +72,7 @@ class EventWriter:
         self._write()
 
     def _write(self) -> None:
-        """Appends the events not yet written; after a failure the next call begins a new file with all."""
+        """Appends the new events; after a failure the next call starts a new file with all events."""
         folder = self.run / FOLDER
         try:
             if self._file is None:
@@ -85,7 +85,7 @@ class EventWriter:
             self._written = len(self._events)
         except OSError as error:
             self._file = None
-            message = f"{folder} could not be written ({error.strerror}); the run goes on without it."
+            message = f"{folder} cannot be written ({error.strerror}); training continues without it."
             warnings.warn(message, JaxmnistWarning, stacklevel=2)
 
 
@@ -93,14 +93,14 @@ def require_tensorboard() -> None:
     """Checks that tensorboardX is installed.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it is not installed.
     """
     try:
         importlib.import_module("tensorboardX")
     except ImportError as error:
         raise UsageError(
-            "--tensorboard needs the package tensorboardX, which is not installed; "
-            "run pip install 'jaxmnist[tensorboard]', or leave the option out."
+            "--tensorboard needs tensorboardX, which is not installed; run pip install 'jaxmnist[tensorboard]' or "
+            "leave the option out."
         ) from error
 
 
@@ -119,7 +119,7 @@ def _event(step: int, **content: Any) -> "Event":
 
 
 def _record(event: "Event") -> bytes:
-    """Returns an event as it lies in a file: its length and its bytes, each with a checksum."""
+    """Returns an event as a record of a file: its length and its bytes, each with a checksum."""
     checksum = importlib.import_module("tensorboardX.record_writer").masked_crc32c
     data = event.SerializeToString()
     length = struct.pack("<Q", len(data))

@@ -1,4 +1,4 @@
-"""Weights files: the arrays of a PyTorch `state_dict`, saved by NumPy under their names."""
+"""Weights files: the arrays of a PyTorch `state_dict` under their names, in NumPy's `.npz` format."""
 
 import dataclasses
 import json
@@ -23,41 +23,43 @@ from jaxmnist.train.network import Network
 from jaxmnist.train.state import TrainState
 
 MAX_BYTES = 64 * 2**20
-"""Larger files are refused unread: the largest network has 1 MB of weights, in float64 twice that."""
+"""Size above which files are refused unread; the largest network has 1 MB of weights, in float64 twice that."""
 
 DESKEW = "deskew"
-"""Key in the metadata of weights: `True` if the network takes images made upright, else `False`."""
+"""Key in the metadata: `True` if images are deskewed for the network, else `False`."""
 
 ARCH = "arch"
-"""Key in the metadata of a network of the user's own: the place of its class."""
+"""Key in the metadata: the place of the class of a network of the user's own."""
 
 _PATTERN = "*-epoch*-*.npz"
-_REMEDY = "give a .npz file that numpy.savez made of a state_dict, a float array under each of its names"
+_REMEDY = "give a .npz file made by numpy.savez from a state_dict, with a float array under each of its names"
 
 
 def read_weights(path: Path, device: Device, arch: str | None = None, recipe: str | None = None) -> Network:
-    """Opens a file of weights for inference.
+    """Reads a weights file for inference. Nothing in it is ever unpickled.
 
     Args:
-        path: a `.npz` file with arrays keyed `conv1.weight`, `bn1.running_mean`, ...; a `state_dict`'s
-            `num_batches_tracked` counters are passed over, and so are texts besides the metadata of this project's
-            files. Nothing in it is ever unpickled.
+        path: a `.npz` file with arrays keyed `conv1.weight`, `bn1.running_mean`, .... The `num_batches_tracked`
+            counters of a `state_dict` are ignored, as are strings other than this project's metadata.
         device: device for the weights.
-        arch: the network; by default the one with the names and shapes of the arrays.
-        recipe: name of the recipe by which images are normalised; by default the arch's own, with the file's
-            `deskew`.
+        arch: the network; by default the one whose names and shapes match the arrays.
+        recipe: name of the recipe that normalises images; by default the arch's own, with `deskew` from the file.
 
     Raises:
         UsageError: there is no such arch or recipe.
-        CheckpointError: the file is missing or damaged, does not fit exactly one arch (all missing, extra and
-            misshapen arrays are named), or has values that are not finite floating-point numbers.
+        CheckpointError: the file is missing or damaged, does not fit exactly one arch (the message names all missing,
+            extra and misshapen arrays), or has values that are not finite floating-point numbers.
     """
     if arch is not None:
         arch = absolute_arch(arch)
-        create_model(arch)  # a wrong name before a large file
+        create_model(arch)  # refuses a wrong name before a large file is read
     named_recipe = get_recipe(recipe) if recipe else None
     arrays, metadata = _read_arrays(path)
-    arch = _require_arch(path, arrays, arch) if arch else _recognise(path, arrays, metadata.get(ARCH))
+    if arch is None:
+        arch = _recognise(path, arrays, metadata.get(ARCH))
+    elif faults := find_faults(arch, arrays):
+        title = arch_title(arch)
+        raise CheckpointError(f"{path} does not hold the weights of arch {title!r}: {'; '.join(faults)}.")
     _require_finite(path, arrays)
     variables = jax.device_put(from_torch(arch, arrays), device)
     own, deskew = recipe_of(arch), metadata.get(DESKEW)
@@ -68,18 +70,18 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
 def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str, Any]) -> None:
     """Writes a run's best weights to `<arch>-epoch<n>-<split><accuracy>.npz` and deletes the earlier file.
 
-    With `select_on="last"`, where no accuracy picked them, the name is `<arch>-epoch<n>-last.npz`. `read_weights` and,
-    through `numpy.load`, PyTorch's `load_state_dict` read the file. A network with another normalisation than its
-    arch's own gets none, as the names of its arrays do not tell it apart.
+    With `select_on="last"` the name is `<arch>-epoch<n>-last.npz`. The file can be read by `read_weights` and, through
+    `numpy.load`, by PyTorch's `load_state_dict`. A network whose normalisation is not its arch's own gets no file, as
+    the names of its arrays would not reveal that.
 
     Args:
         run: the run folder.
-        config: of the run.
+        config: configuration of the run.
         state: the state at the end of the epoch.
         row: line of metrics of that epoch.
 
     Raises:
-        OSError: it could not be written; an earlier one is intact.
+        OSError: the file could not be written; an earlier one is intact.
     """
     if config.norm not in (None, "batch"):
         return
@@ -96,7 +98,7 @@ def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str,
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Reads the arrays of a file, and its metadata if it has those of this project."""
+    """Reads the arrays of a file, and its metadata if they are this project's."""
     arrays = {}
     try:
         if not path.is_file():
@@ -104,7 +106,7 @@ def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             raise CheckpointError(f"{path} {reason}; {_REMEDY}.")
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
-                raise CheckpointError(f"{path} is no .npz file, or one that is cut short; {_REMEDY}.")
+                raise CheckpointError(f"{path} is not a .npz file, or is truncated; {_REMEDY}.")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 # A small file can unpack to gigabytes.
@@ -125,7 +127,7 @@ def _metadata(text: str) -> dict[str, str]:
     try:
         values = json.loads(text)
         found = {key: values[key] for key in (ARCH, DESKEW) if key in values}
-    except (ValueError, TypeError, RecursionError):  # the text of another program
+    except (ValueError, TypeError, RecursionError):  # written by another program
         return {}
     return {key: value for key, value in found.items() if value in ("True", "False") or key == ARCH}
 
@@ -138,37 +140,28 @@ def _read_array(path: Path, archive: NpzFile, name: str) -> np.ndarray:
             raise
         message = f"{path} has Python objects in {name}, which are never unpickled; {_REMEDY}."
         raise CheckpointError(message) from error
-    # A member that is not an array, as all are in the files of torch.save, comes back as bytes.
+    # NumPy returns a member that is not an array as bytes; in a file of torch.save none is one.
     if not isinstance(array, np.ndarray):
-        raise CheckpointError(f"{path} is no .npz file: its member {name} is no array; {_REMEDY}.")
+        raise CheckpointError(f"{path} is not a .npz file: its member {name} is not an array; {_REMEDY}.")
     return array
-
-
-def _require_arch(path: Path, arrays: Mapping[str, np.ndarray], arch: str) -> str:
-    if faults := find_faults(arch, arrays):
-        title = arch_title(arch)
-        raise CheckpointError(f"{path} does not hold the weights of arch {title!r}: {'; '.join(faults)}.")
-    return arch
 
 
 def _recognise(path: Path, arrays: Mapping[str, np.ndarray], custom: str | None) -> str:
     faults = {arch: find_faults(arch, arrays) for arch in ARCHS}
     fitting = [arch for arch in ARCHS if not faults[arch]]
     if len(fitting) > 1:
-        raise CheckpointError(
-            f"{path} fits the archs {' and '.join(fitting)}; name the right one with --arch."
-        )
+        raise CheckpointError(f"{path} fits the archs {' and '.join(fitting)}; choose one with --arch.")
     if fitting:
         return fitting[0]
     if custom is not None:
-        # Not loaded from there at once: a weights file of somebody else must not decide what code runs.
+        # The class is not loaded from there: a weights file must not decide which code runs.
         raise CheckpointError(
             f"{path} holds the weights of a network that is not part of jaxmnist; name its class with --arch "
             f"{shortened(custom)}."
         )
     nearest = min(ARCHS, key=lambda arch: len(faults[arch]))
     raise CheckpointError(
-        f"{path} does not hold the weights of any arch; seen as the nearest, {nearest!r}: "
+        f"{path} does not hold the weights of any arch; compared with the nearest, {nearest!r}: "
         f"{'; '.join(faults[nearest])}."
     )
 
@@ -176,8 +169,8 @@ def _recognise(path: Path, arrays: Mapping[str, np.ndarray], custom: str | None)
 def _require_finite(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     weights = {key: array for key, array in arrays.items() if not key.endswith(".num_batches_tracked")}
     if wrong := [key for key, array in weights.items() if array.dtype.kind != "f"]:
-        raise CheckpointError(f"{path} has values that are no floating-point numbers in {', '.join(wrong)}.")
-    # Also true of what is finite in float64 only; a comparison with NaN is never true.
+        raise CheckpointError(f"{path} has values that are not floating-point numbers in {', '.join(wrong)}.")
+    # This refuses values that are finite in float64 only, and NaN, which compares as False.
     largest = np.finfo(np.float32).max
     if wrong := [key for key, array in weights.items() if not (np.abs(array) <= largest).all()]:
         raise CheckpointError(f"{path} has weights that are not finite in float32 in {', '.join(wrong)}.")

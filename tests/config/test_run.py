@@ -177,7 +177,7 @@ def test_a_missed_target_is_code_6_and_the_run_is_complete(tmp_path, monkeypatch
     (tmp_path / "again.json").write_text(json.dumps(config))
     arguments = ["--config", tmp_path / "again.json", "--runs", tmp_path / "runs", "--target-acc", "99.99"]
     assert exit_code(arguments, monkeypatch) == 6
-    assert "misses --target-acc 99.99" in capsys.readouterr().err
+    assert "below --target-acc 99.99" in capsys.readouterr().err
     (run,) = (tmp_path / "runs").iterdir()
     again, first = (json.loads((folder / "results.json").read_text()) for folder in (run, tiny_run))
     # That run changed the recipe's epochs without changing its name.

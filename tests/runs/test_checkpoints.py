@@ -1,4 +1,4 @@
-"""Checkpoints: damage is noticed, the right state is used instead, and nothing is unpickled."""
+"""Checkpoints: damage is noticed, the right one is used instead, and nothing is unpickled."""
 
 import json
 import pickle
@@ -76,13 +76,16 @@ def test_a_damaged_best_state_is_replaced_by_the_next_best_with_both_named(tmp_p
         save(checkpoints, state, 10 * epoch, epoch, accuracy)
     damage(tmp_path / "checkpoints" / "10")
     with pytest.warns(
-        JaxmnistWarning, match=r"checkpoints/10 is damaged .*checkpoints/30, of epoch 3, is used"
+        JaxmnistWarning,
+        match=r"checkpoints/10, the best so far, is damaged .*checkpoints/30 \(epoch 3\) is used",
     ):
         snapshot = Checkpoints(tmp_path, "second").restore_best(*template(state))
     assert int(snapshot.state.step) == 30
-    # The newest remembers that another one was better, be it there or not.
+    # The newest one records that another was better, even after that one is gone.
     shutil.rmtree(tmp_path / "checkpoints" / "10")
-    with pytest.warns(JaxmnistWarning, match=r"checkpoints/10 is damaged \(the best so far: it is missing\)"):
+    with pytest.warns(
+        JaxmnistWarning, match=r"checkpoints/10, the best so far, is missing; .*checkpoints/30 "
+    ):
         Checkpoints(tmp_path, "second").restore_best(*template(state))
 
 
@@ -91,7 +94,7 @@ def test_a_run_that_lost_its_best_state_says_so_when_it_goes_on(tmp_path, state)
     for epoch, accuracy in enumerate([99.0, 90.0, 95.0], start=1):
         save(checkpoints, state, 10 * epoch, epoch, accuracy)
     damage(tmp_path / "checkpoints" / "10")
-    with pytest.warns(JaxmnistWarning, match=r"checkpoints/10 is damaged \(the best so far: "):
+    with pytest.warns(JaxmnistWarning, match=r"checkpoints/10, the best so far, is damaged \("):
         snapshot = Checkpoints(tmp_path, "second").restore_latest(*template(state))
     assert int(snapshot.state.step) == 30
 
@@ -102,7 +105,7 @@ def test_the_best_is_known_although_the_state_that_tells_it_is_damaged(tmp_path,
         save(checkpoints, state, 10 * epoch, epoch, accuracy)
     damage(tmp_path / "checkpoints" / "30")
     with pytest.warns(
-        JaxmnistWarning, match=r"checkpoints/30 is damaged .*checkpoints/10, of epoch 1, is used"
+        JaxmnistWarning, match=r"checkpoints/30 is damaged .*checkpoints/10 \(epoch 1\) is used"
     ):
         snapshot = Checkpoints(tmp_path, "second").restore_best(*template(state))
     assert int(snapshot.state.step) == 10
@@ -121,10 +124,10 @@ def test_where_no_state_is_intact_all_are_named(run):
 def test_a_save_that_is_cut_off_leaves_what_was_there_and_is_cleared_away(tmp_path, state, monkeypatch):
     checkpoints = Checkpoints(tmp_path, "second")
     save(checkpoints, state, 10, 1, 50.0)
-    # As kill -9 leaves it: nothing is cleaned up.
+    # As after kill -9: nothing is cleaned up.
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
     monkeypatch.setattr("jaxmnist.runs.storage.sync_tree", lambda _: 1 / 0)
-    with pytest.raises(StorageError, match="the state of step 20 could not be saved"):
+    with pytest.raises(StorageError, match="the checkpoint of step 20 could not be saved"):
         save(checkpoints, state, 20, 2, 60.0)
     monkeypatch.undo()
     assert (tmp_path / "checkpoints" / "20.partial" / "about.json").exists()

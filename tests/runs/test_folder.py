@@ -1,4 +1,4 @@
-"""The run folder: its files, and what happens when they are not what they should be."""
+"""The run folder: its files, and the errors for damaged ones."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The host loop: what a run leaves behind, selection, interruption and resume, divergence."""
+"""The host loop: files of a run, selection, interruption and resume, divergence."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ DEVICE = jax.devices()[0]
 
 
 class Watcher:
-    """Callback that notes the progress, and calls a function at every step."""
+    """Callback that records the progress, and calls a function at every step."""
 
     def __init__(self, on_progress=lambda epoch, done: None):
         self.rows, self.progress, self.epochs_done, self._call = [], [], None, on_progress
@@ -63,12 +63,17 @@ def new_run(tmp_path, digits):
     return make
 
 
-def saved(run, config, which="latest"):
-    """Leaves of a checkpoint of the run, as bytes."""
+def snapshot_of(run, config, which="latest"):
+    """A checkpoint of a run."""
     programs = build_programs(config.create_model(), config.recipe, DEVICE)
     shapes = jax.eval_shape(programs.create_state, Keys.from_seed(1).init)
     restore = getattr(Checkpoints(run, config.arch), f"restore_{which}")
-    snapshot = restore(*abstract((shapes, no_metrics()), DEVICE))
+    return restore(*abstract((shapes, no_metrics()), DEVICE))
+
+
+def saved(run, config, which="latest"):
+    """Leaves of a checkpoint of a run, as bytes."""
+    snapshot = snapshot_of(run, config, which)
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((snapshot.state, snapshot.metrics))]
 
 
@@ -111,7 +116,7 @@ def test_the_published_protocol_trains_on_everything_and_selects_on_test(new_run
 def test_with_last_all_images_train_and_the_last_epoch_is_kept_whatever_its_accuracy(
     new_run, digits, monkeypatch
 ):
-    # Accuracies that fall from epoch to epoch: whoever looks at them picks the first.
+    # Falling accuracies: a selection by accuracy would pick the first epoch.
     falling = iter((300, 200, 100))
     real = epochs.jax.device_get
 
@@ -162,7 +167,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(new_run, digits, monkeypat
     assert f"--resume {run}" in str(error.value)
     assert not (run / RESULTS).exists()
 
-    # As if the lines were ahead of the checkpoint: they are those of a run that went further.
+    # One more line than the checkpoint has, as from a run that got further.
     further = read_metrics(whole)[stop_at[0] - 1]
     write_metrics(run, [*read_metrics(run), further])
     results = fit(read_config(run), digits, run, DEVICE)
@@ -200,7 +205,7 @@ def test_a_complete_run_is_not_trained_further(tiny_run, tmp_path, digits):
 
 
 def test_the_schedule_observes_the_selection_split_once_an_epoch(new_run, digits):
-    # Nothing counts as an improvement of this size, so with patience 0 every epoch after the first cuts.
+    # No improvement is this large, so with patience 0 every epoch after the first cuts.
     plateau = Plateau(monitor="accuracy", factor=0.5, patience=0, threshold=1e3)
     config, run = new_run(epochs=4, plateau=plateau)
     fit(config, digits, run, DEVICE)
@@ -216,9 +221,11 @@ def test_a_diverging_run_ends_with_epoch_and_step_and_keeps_the_last_good_state(
     config = read_config(run)
     before = saved(run, config)
     longer = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, epochs=3))
-    # Two good epochs, then a third under a rate that no network survives.
+    # Two good epochs, then a third at a rate that makes any network diverge.
     monkeypatch.setattr(epochs, "_first_snapshot", _with_rate(epochs._first_snapshot, 1e30))
-    with pytest.raises(DivergedError, match=r"epoch 3, step \d+: .*the state of step 44 is kept") as error:
+    with pytest.raises(
+        DivergedError, match=r"epoch 3, step \d+: .*the checkpoint of step 44 is kept"
+    ) as error:
         fit(longer, digits, run, DEVICE)
     assert error.value.exit_code == 5
     assert saved(run, config) == before
@@ -246,7 +253,7 @@ def test_the_best_weights_lie_in_the_run_under_pytorch_s_names_with_epoch_and_ac
     (file,) = tiny_run.glob("*.npz")
     assert file.name == f"second-epoch{row['epoch']}-val{row['val_accuracy']:.2f}.npz"
     from_file = read_weights(file, DEVICE)
-    best = restore_run(tiny_run, "best", DEVICE).network
+    best = restore_run(tiny_run, "best", DEVICE)
     assert from_file.arch == "second"
     for ours, theirs in zip(
         jax.tree.leaves(best.variables), jax.tree.leaves(from_file.variables), strict=True
@@ -290,7 +297,7 @@ def test_a_checkpoint_of_another_arch_is_refused_with_both_names(tiny_run, tmp_p
     config = dataclasses.replace(read_config(run), arch="third")
     programs = build_programs(config.create_model(), config.recipe, DEVICE)
     shapes = jax.eval_shape(programs.create_state, Keys.from_seed(1).init)
-    with pytest.raises(CheckpointError, match="'second', not of 'third'"):
+    with pytest.raises(CheckpointError, match="is of arch 'second', not 'third'"):
         Checkpoints(run, "third").restore_latest(*abstract((shapes, no_metrics()), DEVICE))
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard: what training wrote is read back by TensorBoardX's own parser, once for each epoch."""
+"""TensorBoard: tensorboardX's parser reads one event for each epoch of a run."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def tell_epoch(callback, row):
 
 
 def read_events(run):
-    """The events of all files, up to a torn record in each."""
+    """Events of all files, each up to its first torn record."""
     for file in sorted((run / FOLDER).iterdir()):
         content = file.read_bytes()
         while content:
@@ -55,7 +55,7 @@ def read_events(run):
 
 
 def parsed(run):
-    """Steps, and the scalars of each by tag, read without this project's code."""
+    """Steps with their scalars by tag, read without this project's code."""
     found = []
     for event in read_events(run):
         if event.summary.value:
@@ -133,7 +133,7 @@ def test_a_full_disk_is_a_warning_and_the_next_epoch_makes_up_for_it(tmp_path, m
 
     monkeypatch.setattr("jaxmnist.runs.tensorboard.append", full)
     with pytest.warns(
-        JaxmnistWarning, match=r"could not be written \(No space left on device\); the run goes on"
+        JaxmnistWarning, match=r"cannot be written \(No space left on device\); training continues"
     ):
         tell_epoch(writer, row(1))
     assert steps(tmp_path) == []
@@ -148,9 +148,7 @@ def test_without_the_package_training_does_not_begin(call, tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     code, _, error = call("--dataset", "digits", "--runs", tmp_path / "runs", "--tensorboard")
     assert code == 2
-    assert error.startswith(
-        "error: --tensorboard needs the package tensorboardX, which is not installed; run pip"
-    )
+    assert error.startswith("error: --tensorboard needs tensorboardX, which is not installed; run pip")
     assert "pip install 'jaxmnist[tensorboard]'" in error
     assert not (tmp_path / "runs").exists()
 

@@ -1,4 +1,4 @@
-"""Weights files: the network of the run they come from, arch recognised, faults named, nothing unpickled."""
+"""Weights files: equal to their run, recognised by their arrays, refused with every fault, never unpickled."""
 
 import dataclasses
 import json
@@ -39,12 +39,12 @@ def digits():
 
 @pytest.fixture(scope="session")
 def trained(tiny_run):
-    return restore_run(tiny_run, "best", CPU).network
+    return restore_run(tiny_run, "best", CPU)
 
 
 @pytest.fixture(scope="session")
 def file(trained, tmp_path_factory):
-    """The weights of the tiny run, with what a state_dict and the published file have besides."""
+    """Weights of the tiny run, with the extra entries of a state_dict and of the published file."""
     path = tmp_path_factory.mktemp("weights") / "tiny.npz"
     extras = {"bn1.num_batches_tracked": np.array(44), "meta": np.array(json.dumps({"arch": "second"}))}
     arrays: dict[str, Any] = to_torch("second", trained.variables) | extras
@@ -130,7 +130,7 @@ def test_all_faults_are_named_relative_to_the_nearest_arch_or_the_given_one(tmp_
         "conv1.weight has shape (8, 1, 2, 3) instead of (8, 1, 3, 3)."
     )
     assert refusal(path) == (
-        f"{path} does not hold the weights of any arch; seen as the nearest, 'second': {faults}"
+        f"{path} does not hold the weights of any arch; compared with the nearest, 'second': {faults}"
     )
     assert refusal(path, "second") == f"{path} does not hold the weights of arch 'second': {faults}"
     assert "skip1.weight is missing" in refusal(path, "third")
@@ -147,7 +147,7 @@ def test_tensors_beside_the_weights_are_named_as_left_over():
 def test_a_file_that_fits_two_archs_needs_one_named(file, monkeypatch):
     monkeypatch.setattr(weights, "ARCHS", ("second", "twin"))
     monkeypatch.setattr(weights, "find_faults", lambda arch, arrays: [])
-    assert "fits the archs second and twin; name the right one with --arch" in refusal(file)
+    assert "fits the archs second and twin; choose one with --arch" in refusal(file)
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_a_file_that_fits_two_archs_needs_one_named(file, monkeypatch):
         (np.nan, "has weights that are not finite in float32 in bn1.bias, bn2.bias"),
         (-np.inf, "has weights that are not finite in float32 in bn1.bias, bn2.bias"),
         (1e300, "has weights that are not finite in float32 in bn1.bias, bn2.bias"),
-        (7, "has values that are no floating-point numbers in bn1.bias, bn2.bias"),
-        (1j, "has values that are no floating-point numbers in bn1.bias, bn2.bias"),
+        (7, "has values that are not floating-point numbers in bn1.bias, bn2.bias"),
+        (1j, "has values that are not floating-point numbers in bn1.bias, bn2.bias"),
     ],
 )
 def test_values_that_are_no_finite_floats_are_refused_with_their_arrays(tmp_path, value, message):
@@ -187,7 +187,7 @@ def test_pickled_objects_are_never_loaded(tmp_path):
     plain = tmp_path / "pickled.npz"
     with plain.open("wb") as stream:
         np.save(stream, arrays["bn1.bias"], allow_pickle=True)
-    assert "is no .npz file" in refusal(plain)
+    assert "is not a .npz file" in refusal(plain)
     assert not (tmp_path / "trapped").exists()
 
 
@@ -199,12 +199,12 @@ def test_what_is_no_archive_of_arrays_is_named_with_what_to_give(tmp_path):
     for name, message in {
         "missing.npz": "does not exist",
         "": "is not a regular file",
-        "text.npz": "is no .npz file, or one that is cut short",
-        "empty.npz": "is no .npz file, or one that is cut short",
-        "state.pt": "is no .npz file: its member state/data.pkl is no array",
+        "text.npz": "is not a .npz file, or is truncated",
+        "empty.npz": "is not a .npz file, or is truncated",
+        "state.pt": "is not a .npz file: its member state/data.pkl is not an array",
         "x" * 1000: "cannot be read (File name too long)",
     }.items():
-        assert f"{message}; give a .npz file that numpy.savez made" in refusal(tmp_path / name)
+        assert f"{message}; give a .npz file made by numpy.savez from" in refusal(tmp_path / name)
 
 
 def test_a_file_that_is_cut_or_changed_anywhere_is_refused(file, tmp_path):

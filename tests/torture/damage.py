@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxmnist.errors import CheckpointError
+from jaxmnist.runs.checkpoints import SCHEMA
 from jaxmnist.runs.folder import METRICS
 from tests.torture import program, states, steps
 from tests.torture.battery import Attack, Trial, error_of
@@ -99,7 +100,7 @@ def damaged_metrics(trials: int, folder: Path, random: np.random.Generator) -> I
                 (run / METRICS).write_bytes(changed)
             done = program.call(*program.TRAIN, "--resume", run)
             assert (run / METRICS).read_bytes() == content, "the lines are not those of the run"
-            assert "is not as the run left it" in done.stderr, "there is no warning"
+            assert "differs from the run's checkpoint" in done.stderr, "there is no warning"
 
         yield damage
 
@@ -129,9 +130,15 @@ def other_schemas(trials: int, folder: Path, random: np.random.Generator) -> Ite
     others = {path: shape for path, shape in held.items() if path != kernel}
     half = {kernel: held[kernel].replace("float32", "float16")}
     changes: list[tuple[dict[str, object], str]] = [
-        ({"schema": 2, "versions": {"jaxmnist": "9.0.0"}}, "schema 2.*reads schema 1; use jaxmnist 9.0.0"),
-        ({"schema": 0, "versions": {"jaxmnist": "0.0.1"}}, "schema 0.*reads schema 1; use jaxmnist 0.0.1"),
-        ({"arch": "third"}, "arch 'third', not of 'second'"),
+        (
+            {"schema": SCHEMA + 1, "versions": {"jaxmnist": "9.0.0"}},
+            f"schema {SCHEMA + 1}.*reads schema {SCHEMA}; use jaxmnist 9.0.0",
+        ),
+        (
+            {"schema": 0, "versions": {"jaxmnist": "0.0.1"}},
+            f"schema 0.*reads schema {SCHEMA}; use jaxmnist 0.0.1",
+        ),
+        ({"arch": "third"}, "of arch 'third', not 'second'"),
         ({"shapes": {}}, "holds nothing at metrics/bad_step.*needs int32"),
         ({"shapes": others}, f"holds nothing at {kernel}.*needs float32"),
         ({"shapes": others | half}, f"holds float16.* at {kernel}.*needs float32"),
@@ -139,7 +146,7 @@ def other_schemas(trials: int, folder: Path, random: np.random.Generator) -> Ite
             {"shapes": held | {"state/params/other/bias": "float32[8]"}},
             "holds float32.8. at .*/other/bias.*nothing",
         ),
-        ({"step": 1}, "it is the state of step 1"),
+        ({"step": 1}, "it is the checkpoint of step 1"),
     ]
     for trial in range(trials):
 

@@ -40,7 +40,7 @@ def not_finite(trials: int, folder: Path, random: np.random.Generator) -> Iterat
                 last = BAD_STEP + train.MOST_BAD_STEPS - 1
                 assert error, "a run without a finite step went to its end"
                 assert f"in epoch 2, step {last}:" in str(error), str(error)
-                assert f"the state of step {steps.BATCHES} is kept" in str(error), str(error)
+                assert f"the checkpoint of step {steps.BATCHES} is kept" in str(error), str(error)
                 assert error.exit_code == 5
             else:
                 assert error is None, f"{bad} bad steps ended the run: {error}"

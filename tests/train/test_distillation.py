@@ -1,4 +1,4 @@
-"""Learning from a teacher: what it adds to the objective, and which teachers are refused."""
+"""Learning from a teacher: its part of the objective, and the teachers that are refused."""
 
 import dataclasses
 import shutil
@@ -97,7 +97,7 @@ def taught_by(run, select_on, fingerprint):
 
 @pytest.fixture
 def teacher_run(tiny_run, tmp_path):
-    """A complete run with `--select-on val`, to be changed."""
+    """A complete run with `--select-on val`, for a test to change."""
     return shutil.copytree(tiny_run, tmp_path / "teacher")
 
 
@@ -134,7 +134,8 @@ def test_what_judges_a_run_its_teacher_must_not_have_seen(teacher_run, its, ours
         assert open_teacher(ours_config) is not None
     else:
         with pytest.raises(
-            UsageError, match=f"--select-on {its}, so it knows images that --select-on {ours}"
+            UsageError,
+            match=f"--select-on {its}, so it has seen images that judge a run with --select-on {ours}",
         ):
             open_teacher(ours_config)
 

@@ -1,4 +1,4 @@
-"""All levers of a recipe together: a run with them is as safe as one without."""
+"""All levers of a recipe together: a run with them resumes as exactly as one without."""
 
 import dataclasses
 import os
@@ -17,6 +17,7 @@ from jaxmnist.runs.folder import open_run, read_metrics
 from jaxmnist.runs.loop import fit
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.teacher import open_teacher
+from tests.runs.test_loop import saved, snapshot_of
 from tests.small_network import Small
 
 DEVICE = jax.devices()[0]
@@ -44,7 +45,7 @@ def test_a_run_with_every_lever_goes_on_from_the_middle_of_an_epoch_to_the_same_
     recipe = dataclasses.replace(RECIPE, distillation=Distillation(str(tiny_run)))
     config = RunConfig("second", recipe, "digits", 3, "last", digits.fingerprint, norm="layer")
     open_teacher(config)  # while the arch is still its own network
-    # A small network has no arch, and runs with another normalisation have no weights file, which needs one.
+    # The small network has no arch, which a weights file needs; with this `norm` there is no weights file.
     monkeypatch.setattr("jaxmnist.config.run.create_model", lambda arch, **fields: Small())
     monkeypatch.setattr(fit_module, "CHUNK_SECONDS", 1e-6)
 
@@ -59,15 +60,15 @@ def test_a_run_with_every_lever_goes_on_from_the_middle_of_an_epoch_to_the_same_
     with pytest.raises(InterruptedRunError):
         fit(config, digits, broken, DEVICE, [interrupt])
     fit(config, digits, broken, DEVICE)
-    states = [restore_run(run, "latest", DEVICE).state for run in (whole, broken)]
-    jax.tree.map(np.testing.assert_array_equal, *states)
-    assert int(states[0].step) == 48
+    assert saved(broken, config) == saved(whole, config)
     rows = [[row | {"seconds": 0} for row in read_metrics(run)] for run in (whole, broken)]
     assert rows[0] == rows[1]
-    # In the first epoch the average is the weights themselves.
+    # In the first epoch the average equals the weights.
     first, second = rows[0]
     assert first["plain_test_loss"] == first["test_loss"]
     assert second["plain_test_loss"] != second["test_loss"]
-    network = restore_run(whole, "best", DEVICE).network
-    jax.tree.map(np.testing.assert_array_equal, network.variables, states[0].average)
+    network = restore_run(whole, "best", DEVICE)
+    assert network.step == 48
+    average = snapshot_of(whole, config).state.average
+    jax.tree.map(np.testing.assert_array_equal, network.variables, average)
     assert first["learning_rate"] > 10 * second["learning_rate"]

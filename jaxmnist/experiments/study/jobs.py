@@ -17,7 +17,7 @@ from jaxmnist.runs.restore import restore_run
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.files import locked, remove_tree
 
-RESUME = "and the same command goes on from there"
+RESUME = "give the same command again to resume"
 
 SECONDS_TO_STOP = 30.0
 """Time for a process to save its state after a signal, or after the end of its parent."""
@@ -77,7 +77,7 @@ def finish_job(job: Job, dataset: Dataset, device: Device) -> None:
     """
     study, seed, _ = job
     if not is_finished(study, seed):
-        network = restore_run(study.run(seed), "latest", device).network
+        network = restore_run(study.run(seed), "latest", device)
         if study.split == "test":
             images, labels = dataset.test_images, dataset.test_labels
         else:

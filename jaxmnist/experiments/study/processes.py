@@ -60,7 +60,7 @@ def train_in_processes(jobs: Iterable[Job], processes: int, settings: Settings) 
         ChildError: a child failed; the others have saved their states and ended.
         Exception: an exception of `jobs` or of a callback.
     """
-    with StopSignals(SECONDS_TO_STOP, f"interrupted, {RESUME}") as stop:
+    with StopSignals(SECONDS_TO_STOP, f"interrupted; {RESUME}") as stop:
         asyncio.run(_Pool(jobs, settings, stop).train(processes))
 
 

@@ -106,7 +106,7 @@ def train_together(
     for first in range(0, len(todo), together):
         group = todo[first : first + together]
         with contextlib.ExitStack() as stack:
-            stop = stack.enter_context(StopSignals(seconds, f"interrupted, {RESUME}"))
+            stop = stack.enter_context(StopSignals(seconds, f"interrupted; {RESUME}"))
             members = []
             for seed in group:
                 config, run = study.seed_config(seed), study.run(seed)

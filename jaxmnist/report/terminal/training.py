@@ -1,11 +1,12 @@
-"""A training run in the terminal: what is trained, progress bar, a line per epoch, results.
+"""A training run in the terminal: its setup, a progress bar, a line per epoch, and the results.
 
-A bar that redraws itself is for a terminal; into a file or a pipe go plain lines.
+A terminal gets a bar that redraws itself; a file or a pipe gets plain lines.
 """
 
 import math
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE
@@ -14,12 +15,14 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
+from jaxmnist.config.run import RunConfig
+from jaxmnist.data import Dataset
 from jaxmnist.report.terminal import print_facts, print_line, warn_of_digits
 from jaxmnist.runs.progress import Progress
 from jaxmnist.runs.selection import Results
 
 PLAIN_SECONDS = 10.0
-"""Shortest time between two progress lines when the output is no terminal."""
+"""Shortest time between two progress lines if the output is not a terminal."""
 
 
 class TrainingDisplay:
@@ -38,7 +41,7 @@ class TrainingDisplay:
             disable=not console.is_terminal,
         )
         self._task: TaskID | None = None
-        self._last_line = -math.inf  # the first line comes at once: it tells that all is compiled
+        self._last_line = -math.inf  # the first line comes at once and shows that compilation is over
 
     def __enter__(self) -> "TrainingDisplay":
         self._progress.start()
@@ -48,13 +51,13 @@ class TrainingDisplay:
         self._progress.stop()
 
     def __call__(self, progress: Progress) -> None:
-        """Shows a moment of the run."""
+        """Shows an event of the run."""
         if progress.kind == "step":
             self._show_step(progress)
         elif progress.row is not None:
             self._print_epoch(progress.row)
         elif progress.kind == "start" and progress.epoch:
-            self._print(f"Resuming after epoch {progress.epoch} of {self.epochs}.")
+            print_line(self.console, f"Resuming after epoch {progress.epoch} of {self.epochs}.")
 
     def _show_step(self, progress: Progress) -> None:
         epoch, done, total = progress.epoch, progress.done, progress.total
@@ -62,13 +65,10 @@ class TrainingDisplay:
         if self._task is None:
             self._task = self._progress.add_task("", total=total, epoch=epoch, epochs=self.epochs, figures="")
         self._progress.update(self._task, completed=done, figures=figures)
-        if (
-            not self.console.is_terminal
-            and time.monotonic() - self._last_line > PLAIN_SECONDS
-            and done < total
-        ):
+        waited = time.monotonic() - self._last_line
+        if not self.console.is_terminal and waited > PLAIN_SECONDS and done < total:
             self._last_line = time.monotonic()
-            self._print(f"Epoch {epoch}/{self.epochs}  {done}/{total}  {figures}")
+            print_line(self.console, f"Epoch {epoch}/{self.epochs}  {done}/{total}  {figures}")
 
     def _print_epoch(self, row: Mapping[str, Any]) -> None:
         if self._task is not None:
@@ -82,25 +82,23 @@ class TrainingDisplay:
             for split in ("val", "test")
             if f"{split}_loss" in row
         ]
-        self._print(
+        print_line(
+            self.console,
             f"Epoch {row['epoch']:>{width}}/{self.epochs}  train {row['train_accuracy']:.2f} %  "
             f"{'  '.join(splits)}  lr {row['learning_rate']:.3g}  {row['seconds']:.1f} s"
-            + (f"  {row['skipped_steps']} steps skipped" if "skipped_steps" in row else "")
+            + (f"  {row['skipped_steps']} steps skipped" if "skipped_steps" in row else ""),
         )
 
-    def _print(self, line: str) -> None:
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-
-def held_out(config: Any) -> str:
-    """Which training images are held out (`jaxmnist.config.run.RunConfig`)."""
+def held_out(config: RunConfig) -> str:
+    """Describes the training images that are held out."""
     if config.folds is None:
         return "a twelfth of the training images, held out"
-    return f"one of {config.folds} parts of the training images, which goes by the seed, held out"
+    return f"one of {config.folds} parts of the training images, chosen by the seed, held out"
 
 
-def print_setup(console: Console, config: Any, dataset: Any, place: str, run: object) -> None:
-    """What is about to be trained, on what and where (`jaxmnist.config.run.RunConfig`, `jaxmnist.data.Dataset`)."""
+def print_setup(console: Console, config: RunConfig, dataset: Dataset, place: str, run: Path) -> None:
+    """Prints data, recipe, selection, device and folder of a run before it starts."""
     recipe = config.recipe
     selects = {
         "val": f"{held_out(config)} (val)",
@@ -119,52 +117,37 @@ def print_setup(console: Console, config: Any, dataset: Any, place: str, run: ob
     console.print()
 
 
-def print_results(console: Console, results: Results, run: object) -> None:
-    """The final numbers of a run, and where it lies."""
+def print_results(console: Console, results: Results, run: Path) -> None:
+    """Prints the final figures of a run and its folder."""
+    kept, best = _REMARKS[results.select_on]
+    figures = {
+        "parameters": f"{results.parameters:,}",
+        "best train accuracy": f"{results.best_train_accuracy:.2f} %",
+        f"test accuracy of the epoch selected on val (epoch {results.best_epoch})": (
+            f"{results.test_accuracy_of_best:.2f} %" if results.select_on == "val" else ""
+        ),
+        f"test accuracy, last epoch{kept}": f"{results.final_test_accuracy:.2f} %",
+        "test accuracy, mean of the last five epochs": f"{results.last_five_mean_test_accuracy:.2f} %",
+        f"best test accuracy (epoch {results.best_test_epoch}{best})": f"{results.best_test_accuracy:.2f} %",
+        "training time": f"{results.seconds:.1f} s",
+        "no epoch met the recipe's checkpoint rule; kept the best of all, epoch": (
+            "" if results.rule_met else f"{results.best_epoch}"
+        ),
+    }
     table = Table(title="Results", box=SIMPLE, show_header=False, title_justify="left", title_style="bold")
     table.add_column("figure")
     table.add_column("value", justify="right")
-    for figure, value in _result_lines(results):
-        table.add_row(figure, value)
+    for figure, value in figures.items():
+        if value:
+            table.add_row(figure, value)
     console.print(table)
     warn_of_digits(console, results.dataset)
     print_line(console, f"Run folder: {run}")
 
 
-def _result_lines(results: Results) -> list[tuple[str, str]]:
-    lines = [
-        ("parameters", f"{results.parameters:,}"),
-        ("best train accuracy", f"{results.best_train_accuracy:.2f} %"),
-    ]
-    if results.select_on == "val":
-        lines.append(
-            (
-                f"test accuracy of the epoch selected on val (epoch {results.best_epoch})",
-                f"{results.test_accuracy_of_best:.2f} %",
-            )
-        )
-    kept = _KEPT if results.select_on == "last" else ""
-    lines += [
-        (f"test accuracy, last epoch{kept}", f"{results.final_test_accuracy:.2f} %"),
-        ("test accuracy, mean of the last five epochs", f"{results.last_five_mean_test_accuracy:.2f} %"),
-        (
-            f"best test accuracy (epoch {results.best_test_epoch}{_BEST.get(results.select_on, '')})",
-            f"{results.best_test_accuracy:.2f} %",
-        ),
-        ("training time", f"{results.seconds:.1f} s"),
-    ]
-    if not results.rule_met:
-        lines.append(
-            (
-                "no epoch met the recipe's checkpoint rule; kept the best of all, epoch",
-                str(results.best_epoch),
-            )
-        )
-    return lines
-
-
-_KEPT = " (whose weights are kept; nothing was selected)"
-_BEST = {
-    "test": ", selected on the test images: the published protocol",
-    "last": ", for the record: it decided nothing",
+_REMARKS = {
+    "val": ("", ""),
+    "test": ("", ", selected on the test images: the published protocol"),
+    "last": (" (whose weights are kept; nothing was selected)", ", for the record: it decided nothing"),
 }
+"""Remarks on the last and on the best epoch, by the selecting split."""
