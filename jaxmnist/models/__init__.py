@@ -1,4 +1,4 @@
-"""Networks by name: the registry, and what can be said of any of them."""
+"""Networks by name: the registry, and names and parameter counts of any network."""
 
 import dataclasses
 import importlib
@@ -34,19 +34,19 @@ ARCHS: tuple[str, ...] = tuple(_CLASSES)
 """Names of all networks."""
 
 IMAGE_SHAPE = (28, 28, 1)
-"""Height, width and channels of what every network reads."""
+"""Height, width and channels of an input image."""
 
 
 @runtime_checkable
 class Model(Protocol):
-    """A network without weights, as the package uses it: a linen module, or a module of the user's own."""
+    """A network without weights: a linen module of this package, or one of the user's own behind `CustomNetwork`."""
 
-    def init(self, key: "Array", images: "Array") -> "PyTree":
-        """Returns initial variables, `params` and perhaps `batch_stats`, for images `[batch, 28, 28, 1]`."""
+    def init(self, key: "Array", images: "Array", /) -> "PyTree":
+        """Returns initial variables, `params` and possibly `batch_stats`, for images `[batch, 28, 28, 1]`."""
         ...
 
-    def apply(self, variables: "PyTree", images: "Array", *args: Any, **kwargs: Any) -> "PyTree":
-        """Returns logits or log-probabilities `[batch, classes]`; with `mutable` also the changed collections."""
+    def apply(self, variables: "PyTree", images: "Array", /, *args: Any, **kwargs: Any) -> "PyTree":
+        """Returns logits or log-probabilities `[batch, classes]`; with `mutable` also the updated collections."""
         ...
 
 
@@ -56,18 +56,18 @@ def is_custom(arch: str) -> bool:
 
 
 def arch_title(arch: str) -> str:
-    """Returns an arch as people read it: without the folder of its file."""
+    """Returns an arch for display: without the folder of its file."""
     place, colon, name = arch.rpartition(":")
     return f"{Path(place).name}{colon}{name}" if place.endswith(".py") else arch
 
 
 def arch_word(arch: str) -> str:
-    """Returns an arch as part of a file name: the name of its class."""
+    """Returns an arch for file names: without the place of its class."""
     return arch.rpartition(":")[2]
 
 
 def absolute_arch(arch: str) -> str:
-    """Returns an arch whose file, if it has one, is found from any folder."""
+    """Returns an arch with the absolute path of its file, if it has one."""
     place, colon, name = arch.rpartition(":")
     return f"{Path(place).expanduser().resolve()}{colon}{name}" if place.endswith(".py") else arch
 
@@ -76,45 +76,44 @@ def create_model(arch: str | type, **overrides: Any) -> Model:
     """Creates a network without weights.
 
     Args:
-        arch: one of `ARCHS`; or a class of your own, which may be any `flax.linen.Module`, as `file.py:Class`,
+        arch: one of `ARCHS`; or any `flax.linen.Module` class of your own, as `file.py:Class`,
             `package.module:Class` or the class itself.
         **overrides: fields of the network's class; `dropout=0.0` turns every dropout off.
 
     Returns:
-        A linen module (for a class of your own, an object with the same two methods): `init(key, images)` gives the
-        variables `params` and `batch_stats`, and `apply(variables, images, train=False)` maps float32
-        `[batch, 28, 28, 1]`, already normalised, to `[batch, 10]`. With `train=True` it needs
-        `rngs={"dropout": key}` and `mutable=["batch_stats"]`, and takes `mask`, float32 `[batch]`: 0 for padding
-        that must not enter the batch statistics.
+        A linen module (for a class of your own, an object with the same two methods). `init(key, images)` returns the
+        variables `params` and `batch_stats`. `apply(variables, images, train=False)` maps normalised float32
+        `[batch, 28, 28, 1]` to `[batch, 10]`. With `train=True` it needs `rngs={"dropout": key}` and
+        `mutable=["batch_stats"]`, and takes `mask`, float32 `[batch]`: 0 for padding, which must not enter the batch
+        statistics.
 
     Raises:
-        UsageError: there is no such network, it has no such field, or it does not map images to scores.
+        UsageError: there is no such network, it has no such field, or it does not map images to class scores.
     """
     if isinstance(arch, str) and not is_custom(arch):
         if arch not in _CLASSES:
             raise unknown_name("arch", arch, (*ARCHS, "FILE.py:CLASS"))
         module, name = _CLASSES[arch].split(".")
         network = getattr(importlib.import_module(f"jaxmnist.models.{module}"), name)
-        return network(**_checked_fields(arch, network, overrides))
+        return _with_fields(arch, network, overrides)
     from jaxmnist.models import custom
 
     network = custom.find_class(arch) if isinstance(arch, str) else arch
-    arch = arch if isinstance(arch, str) else custom.arch_of(arch)
-    module = network(**_checked_fields(arch_title(arch), network, overrides))
-    return custom.checked(arch, module, NUM_CLASSES)
+    title = arch_title(arch if isinstance(arch, str) else custom.arch_of(arch))
+    return custom.checked(title, _with_fields(title, network, overrides), NUM_CLASSES)
 
 
-def _checked_fields(arch: str, network: "type[nn.Module]", overrides: dict[str, Any]) -> dict[str, Any]:
+def _with_fields(arch: str, network: "type[nn.Module]", overrides: dict[str, Any]) -> "nn.Module":
     fields = [field.name for field in dataclasses.fields(network) if field.name not in ("parent", "name")]
     unknown = [field for field in overrides if field not in fields]
     if unknown:
         has = f"its fields are {', '.join(fields)}" if fields else "it has none"
         raise UsageError(f"arch {arch!r} has no field {unknown[0]!r}; {has}.")
-    return overrides
+    return network(**overrides)
 
 
 def count_params(variables: "PyTree") -> int:
-    """Returns the number of trainable parameters: the elements of `variables["params"]`, statistics left out."""
-    import jax  # here, so that naming the networks (in a help text) does not start JAX
+    """Returns the number of trainable parameters, the elements of `variables["params"]`; statistics do not count."""
+    import jax  # not above: a help text names the networks and must not load JAX
 
     return sum(leaf.size for leaf in jax.tree_util.tree_leaves(variables["params"]))

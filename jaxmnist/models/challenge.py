@@ -1,4 +1,4 @@
-"""The challenge family: one trunk of five convolutions without padding, three ways to end it. All return logits."""
+"""The challenge family: one trunk of five convolutions without padding, with three endings. All return logits."""
 
 from functools import partial
 

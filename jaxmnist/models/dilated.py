@@ -11,7 +11,7 @@ from jaxmnist.models.layers import Block, ConvNet, GlobalAverage, MaxPool, class
 class Dilated(ConvNet):
     """5,340 parameters, receptive field 32 before the average; returns log-probabilities.
 
-    The class scores are means of what ReLU and dropout give, so they are never negative.
+    The class scores are means of values after ReLU and dropout, so they are never negative.
     """
 
     dropout: float = 0.03

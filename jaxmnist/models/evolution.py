@@ -13,7 +13,7 @@ from jaxmnist.models.layers import Block, Conv, ConvNet, GlobalAverage, MaxPool,
 
 
 class EvolutionV1(ConvNet):
-    """6,536 parameters, no normalisation and no activation: max pooling is all that is not linear.
+    """6,536 parameters, no normalisation and no activation: only max pooling is not linear.
 
     Returns log-probabilities.
     """
@@ -39,7 +39,7 @@ class EvolutionV2(ConvNet):
     """6,704 parameters: the layers of v1 with normalisation, ReLU and dropout; returns log-probabilities."""
 
     dropout: float | tuple[float, float] = (0.1, 0.05)
-    """Of the first and of the second stage; one number is for both."""
+    """Rates of the first and the second stage, or one rate for both."""
     norm: Norm = "batch"
 
     def forward(self, x: Array, block: Block) -> Array:

@@ -1,7 +1,7 @@
 """The first family: `first`, `second` and `third`.
 
-Three answers to one question, at least 99.4 % with few parameters: activation before normalisation, a 1x1
-convolution that narrows the map before the only pooling, and a global average in place of dense layers.
+All aim at 99.4 % with few parameters: activation before normalisation, a 1x1 convolution that narrows the map before
+the only pooling, and a global average in place of dense layers.
 """
 
 from functools import partial
@@ -68,7 +68,7 @@ class Third(ConvNet):
         x = block(x, "conv5", 12)
         x = x + Conv(12, kernel_size=1, name="skip2")(ops.resize_nearest(joined, 6))
         x = block(x, "conv6", 12, padding=1)
-        # Attention scales each map by the sigmoid of its own mean, so the mean of the scaled map is:
+        # Attention scales each map by the sigmoid of its own mean; this is the mean of the scaled map.
         average = GlobalAverage()(x)
         x = average * jax.nn.sigmoid(average)
         x = Conv(10, kernel_size=1, name="head")(x)

@@ -1,7 +1,7 @@
-"""The project's own network in two sizes, below 8,000 parameters and below 5,340.
+"""The project's own network in two sizes, below 8,000 and below 5,340 parameters.
 
 Few channels where maps are large, a single pooling, dilated convolutions, and no classifier: the last convolution
-gives a map for each class, whose mean is the score. `docs/accuracy.md` tells how it was found.
+returns a map for each class, whose mean is the score. For the search behind it see `docs/accuracy.md`.
 """
 
 from functools import partial
@@ -18,7 +18,7 @@ class Flagship(ConvNet):
 
     dropout: Any = 0.0
     features: tuple[int, int, int, int, int] = (10, 13, 14, 14, 14)
-    """Channels of all convolutions but the last, which has one for each class."""
+    """Channels of all convolutions except the last, which has one for each class."""
 
     def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="norm, activation", activation=gelu)

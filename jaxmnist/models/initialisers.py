@@ -1,4 +1,4 @@
-"""Initial weights other than the networks' own."""
+"""Initial weights in place of the networks' own."""
 
 from typing import Literal
 
@@ -7,20 +7,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree
 
 _KERNELS = {
-    # K. He et al. 2015: a normal distribution of variance 2 / fan-in, for ReLU.
+    # K. He et al. 2015: normal with variance 2 / fan-in, for ReLU.
     "he": jax.nn.initializers.he_normal(),
-    # A. Saxe et al. 2014: each unit's weights orthogonal to the others', with the gain of ReLU.
+    # A. Saxe et al. 2014: the weights of different units are orthogonal; scaled by the gain of ReLU.
     "orthogonal": jax.nn.initializers.orthogonal(2**0.5),
 }
 
 
 def initialised(params: PyTree, key: Key[Array, ""], kind: Literal["he", "orthogonal"]) -> PyTree:
-    """Parameters with kernels drawn anew and biases 0; scales of normalisations stay 1.
+    """Draws new kernels and sets biases to 0; scales of normalisations stay 1.
 
     Args:
-        params: what the network's own initialisation gave.
-        key: decides what is drawn; each kernel draws by its place among the parameters.
-        kind: how.
+        params: initial parameters of the network.
+        key: random key; each kernel's draw also depends on its position among the parameters.
+        kind: distribution of the kernels.
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     keys = dict(zip([path for path, _ in leaves], jax.random.split(key, len(leaves)), strict=True))

@@ -1,7 +1,7 @@
-"""Layers and blocks that the networks share. Feature maps are `[channels, height, width, batch]`.
+"""Layers and blocks shared by the networks. Feature maps are `[channels, height, width, batch]`.
 
-Parameters carry the names and layouts of the sources' layers (`kernel` HWIO, `scale`, `bias`), whatever
-order the computation uses inside.
+Parameters have the names and layouts of the sources' layers (`kernel` HWIO, `scale`, `bias`), independent of the order
+of axes in the computation.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,9 @@ from jaxmnist.errors import unknown_name
 # Channels, height, width, batch: a layer may change all but the last.
 FeatureMap = Float[Array, "_ _ _ batch"]
 
+Rate = int | float | Array
+"""Rate of a dropout; may be traced."""
+
 Norm = Literal["batch", "layer", "group"]
 _GROUPS = {"layer": 1, "group": 2}
 
@@ -28,7 +31,7 @@ _GROUPS = {"layer": 1, "group": 2}
 class Conv(nn.Module):
     """Convolution with stride 1 and zero padding.
 
-    Weights (and biases) start uniform within 1 / sqrt(fan-in), the source framework's default.
+    Initial weights and biases are uniform within 1 / sqrt(fan-in), the source framework's default.
     """
 
     features: int
@@ -49,7 +52,7 @@ class Conv(nn.Module):
 
 
 class Dense(nn.Module):
-    """Linear layer without a bias on `[batch, features]`; weights start as those of `Conv`."""
+    """Linear layer without a bias on `[batch, features]`; initial weights as in `Conv`."""
 
     features: int
 
@@ -62,8 +65,8 @@ class Dense(nn.Module):
 class BatchNorm(nn.Module):
     """Batch normalisation with the sources' statistics.
 
-    A training batch is normalised with its biased variance, the running variance takes the unbiased one
-    (`flax.linen.BatchNorm` takes the biased one). Images whose `mask` is 0 count nowhere.
+    A training batch is normalised with its biased variance; the running variance takes the unbiased one
+    (`flax.linen.BatchNorm` takes the biased one). Images with mask 0 do not count.
     """
 
     decay: float = 0.9
@@ -91,7 +94,7 @@ class BatchNorm(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """Normalisation of each image over groups of its channels and all pixels; one group is layer norm."""
+    """Normalisation of each image over groups of its channels and all pixels; with one group, layer norm."""
 
     groups: int
     epsilon: float = 1e-5
@@ -109,27 +112,24 @@ class GroupNorm(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Element-wise dropout; kept values are divided by 1 - rate. Draws from the `dropout` stream.
+    """Element-wise dropout from the `dropout` stream; the remaining values are divided by 1 - rate."""
 
-    The rate may be traced.
-    """
-
-    rate: Any
+    rate: Rate
 
     @nn.compact
     def __call__(self, x: FeatureMap, *, train: bool = False) -> FeatureMap:
         if not train or _is_zero(self.rate):
             return x
-        traced = isinstance(self.rate, Tracer)
-        threshold = (
-            (self.rate * 2.0**32).astype(jnp.uint32) if traced else np.uint32(round(self.rate * 2**32))
-        )
+        if isinstance(self.rate, Tracer):
+            threshold = (self.rate * 2.0**32).astype(jnp.uint32)
+        else:
+            threshold = np.uint32(round(self.rate * 2**32))
         kept = ops.random_words(self.make_rng("dropout"), x.shape) >= threshold
         return jnp.where(kept, x * (1 / (1 - self.rate)), 0.0)
 
 
 class Activation(nn.Module):
-    """A function of each value; a module so that it is seen among a network's layers."""
+    """A function of each value; a module, so that a network's layers include it."""
 
     function: Callable[[Array], Array]
 
@@ -138,7 +138,7 @@ class Activation(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """Maximum over 2x2 windows with stride 2, see `jaxmnist.ops.max_pool2`."""
+    """Maximum over 2x2 windows with stride 2; see `jaxmnist.ops.max_pool2`."""
 
     def __call__(self, x: FeatureMap) -> FeatureMap:
         return ops.max_pool2(x)
@@ -159,7 +159,7 @@ def conv_block(
     order: Literal["activation, norm", "norm, activation"],
     activation: Callable[[Array], Array] | None = nn.relu,
     norm: Norm | None = "batch",
-    dropout: Any,
+    dropout: Rate,
     train: bool,
     mask: Float[Array, " batch"] | None,
     kernel_size: int = 3,
@@ -167,20 +167,23 @@ def conv_block(
     dilation: int = 1,
     use_bias: bool = False,
 ) -> FeatureMap:
-    """A convolution with normalisation, activation and dropout, in the calling module's own scope.
+    """Applies a convolution with normalisation, activation and dropout, in the scope of the calling module.
 
     Args:
         x: feature map.
-        name: of the convolution; the normalisation of `conv1` is called `bn1`, that of `head` `head_bn`.
+        name: name of the convolution; the normalisation of `conv1` is called `bn1`, that of `head` `head_bn`.
         features: channels of the result.
-        order: what follows the convolution first; dropout always comes last.
+        order: order of the two steps after the convolution; dropout always comes last.
         activation: function of each value; None leaves it out.
         norm: normalisation by batch statistics, or per image over all channels or two groups of them; None
             leaves it out.
-        dropout: share of values that are zeroed in training; may be traced.
-        train: whether the batch is one to train on.
-        mask: 0 for images that are padding.
-        kernel_size, padding, dilation, use_bias: of the convolution.
+        dropout: rate of the dropout.
+        train: True for a training batch.
+        mask: 0 for padding.
+        kernel_size: side of the kernel.
+        padding: zeros added on each side of the map.
+        dilation: distance between neighbouring kernel elements.
+        use_bias: True to add a bias after the convolution.
     """
     norm_name = f"bn{name.removeprefix('conv')}" if name.startswith("conv") else f"{name}_bn"
 
@@ -202,14 +205,14 @@ def conv_block(
 
 
 Block = Callable[..., Array]
-"""`conv_block` without the arguments that are the same throughout a network."""
+"""`conv_block` with the arguments filled in that are the same throughout a network."""
 
 
 class ConvNet(nn.Module):
-    """What all networks share: how they are called, and that their dropout can be set."""
+    """Base class of the networks: the common call, and a dropout that can be set."""
 
     dropout: Any = 0.0
-    """Rate after each block, a number or one for each stage; where a network's table has none, 0."""
+    """Rate after each block, or one rate for each stage; 0 for networks without dropout in their table."""
 
     @nn.compact
     def __call__(
@@ -218,32 +221,32 @@ class ConvNet(nn.Module):
         train: bool = False,
         mask: Float[Array, " batch"] | None = None,
     ) -> Float[Array, "batch 10"]:
-        """Log-probabilities or logits of normalised images; see `jaxmnist.models.create_model`."""
+        """Returns log-probabilities or logits of normalised images; see `jaxmnist.models.create_model`."""
         block = partial(conv_block, dropout=self.dropout, train=train, mask=mask)
         return self.forward(ops.to_batch_minor(images), block)
 
     def forward(self, x: Float[Array, "1 28 28 batch"], block: Block) -> Float[Array, "batch 10"]:
-        """The layers of the network, in their order."""
+        """Applies the layers of the network in their order."""
         raise NotImplementedError
 
 
 def gelu(x: FeatureMap) -> FeatureMap:
-    """Exact GELU, x * Phi(x) with the error function; the tanh form differs by up to 5e-4."""
+    """Computes exact GELU, x * Phi(x) with the error function; the tanh form differs by up to 5e-4."""
     return 0.5 * x * (1 + jax.lax.erf(x * np.float32(0.5**0.5)))
 
 
 def class_scores(x: Float[Array, "classes 1 1 batch"]) -> Float[Array, "batch classes"]:
-    """A 1x1 map with a channel for each class, in the public order."""
+    """Turns a 1x1 map with a channel for each class into scores in the public order of axes."""
     return x.squeeze((1, 2)).T
 
 
-def _is_zero(rate: Any) -> bool:
-    return not isinstance(rate, Tracer) and rate == 0.0
+def _is_zero(rate: Rate) -> bool:
+    return not isinstance(rate, Tracer) and bool(rate == 0.0)
 
 
 def _uniform_within(bound: float) -> Callable[..., Array]:
     def init(key: Array, shape: tuple[int, ...]) -> Array:
-        # 24 bits are all that a float32 in [0, 1) holds.
+        # A float32 in [0, 1) holds no more than 24 bits.
         share = (ops.random_words(key, shape) >> 8).astype(jnp.float32) * 2.0**-24
         return bound * (2 * share - 1)
 

@@ -1,6 +1,6 @@
 """The step family: from plain convolutions to a small network with normalisation; biases everywhere.
 
-The second and third step are one network, `Step3`, trained by different recipes.
+The second and the third step are the same network, `Step3`, with different recipes.
 """
 
 from functools import partial

@@ -20,51 +20,52 @@ _BYTES = 4  # of a float32
 
 
 class Layer(NamedTuple):
-    """One layer as it ran."""
+    """One layer, as called."""
 
     name: str
-    """Its name in the parameter tree; `relu2`, `pool1`, ... for layers without parameters."""
+    """Name in the parameter tree; `relu2`, `pool1`, ... for layers without parameters."""
     kind: str
-    """Its class: `Conv`, `BatchNorm`, ..."""
+    """Name of its class: `Conv`, `BatchNorm`, ..."""
     output_shape: tuple[int, int, int]
-    """Channels, height and width of what it gives."""
+    """Channels, height and width of the output."""
     parameters: int
     """Trainable parameters."""
     statistics: int
     """Running statistics, which are not trained."""
     multiply_adds: int
-    """Products with the elements of its kernel for one image; biases and normalisation are not counted."""
+    """Multiplications by kernel elements for one image; biases and normalisation do not count."""
     receptive_field: int | None
-    """Side of the square of input pixels that one value depends on; None off the main path (`skip1`), after a global
-    average or in a linear layer, where a value depends on every pixel anyway, and in networks of the user's own."""
+    """Side of the square of input pixels that one output value depends on. None off the main path (`skip1`), after a
+    global average or in a linear layer, where a value depends on every pixel, and in networks of the user's own."""
     jump: int | None
-    """Input pixels between neighbouring values; None where there is one value only, or not known."""
+    """Input pixels between neighbouring output values; None if there is one value only, or if unknown."""
 
 
 class Totals(NamedTuple):
-    """Sizes and costs of a whole network. Bytes are for float32 and one image."""
+    """Sizes and costs of a whole network. Bytes are those of float32 values for one image."""
 
     parameters: int
     statistics: int
     multiply_adds: int
     receptive_field: int | None
-    """Of a value in the last map before a global average; None if not known."""
+    """Receptive field of a value in the last map before a global average; None if unknown."""
     receptive_field_of_average: int | None
-    """Of the global average; None for a network that has none."""
+    """Receptive field of the global average; None for a network without one."""
     input_bytes: int
     activation_bytes: int
-    """Outputs of every layer, twice: once forward, once as gradients."""
+    """Outputs of all layers and their gradients."""
     weight_layer_activation_bytes: int
-    """The same for layers with parameters alone, as some summaries count."""
+    """Outputs of the layers with parameters and their gradients, as some summaries count."""
     parameter_bytes: int
     total_bytes: int
-    """Input, activations of every layer, and parameters."""
+    """Input, activations of all layers, and parameters."""
 
 
 def layers(model: Model) -> list[Layer]:
-    """Lists the layers of a network; it is traced abstractly, so nothing is computed and no device starts.
+    """Lists the layers of a network by abstract evaluation, which computes nothing and starts no device.
 
-    Modules that only call others are not listed, nor is what is no module: resizing, sums, attention, log-softmax.
+    Modules that only call others are left out, as are operations without a module: resizing, sums, attention,
+    log-softmax.
     """
     calls: list[tuple[nn.Module, int, tuple[int, int, int]]] = []
 
@@ -76,11 +77,13 @@ def layers(model: Model) -> list[Layer]:
         images = jax.ShapeDtypeStruct((1, *IMAGE_SHAPE), jnp.float32)
         variables: Any = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)), images)
     names = _names([module for module, _, _ in calls], variables["params"])
-    # The layers of a user's own network say nothing of strides between them, in pooling functions for instance.
+    # Layers of a user's own network do not show strides between them, as in pooling functions.
     field, jump = (1, 1) if all(_is_ours(module) for module, _, _ in calls) else (None, None)
     found: list[Layer] = []
     for name, (module, size, shape) in zip(names, calls, strict=True):
-        params = _own_leaves(variables.get("params", {}), module)
+        params, statistics = (
+            _own_leaves(variables.get(kind, {}), module) for kind in ("params", "batch_stats")
+        )
         on_main_path = not name.startswith("skip")
         if on_main_path:
             field, jump = _receptive_field(module, size, field, jump)
@@ -89,8 +92,8 @@ def layers(model: Model) -> list[Layer]:
                 name=name,
                 kind=type(module).__name__,
                 output_shape=shape,
-                parameters=_elements(params),
-                statistics=_elements(_own_leaves(variables.get("batch_stats", {}), module)),
+                parameters=sum(leaf.size for leaf in params.values()),
+                statistics=sum(leaf.size for leaf in statistics.values()),
                 multiply_adds=params["kernel"].size * shape[1] * shape[2] if "kernel" in params else 0,
                 receptive_field=field if on_main_path else None,
                 jump=jump if on_main_path else None,
@@ -100,7 +103,7 @@ def layers(model: Model) -> list[Layer]:
 
 
 def apply_labelled(model: Model, variables: PyTree, images: Array) -> Array:
-    """Applies a network; when traced, the result of each of its `layers` carries its position as a name."""
+    """Applies a network; in a trace, the result of each of its `layers` is named by the layer's position."""
     position = itertools.count()
 
     def label(module: nn.Module, x: Array, result: Array) -> Array:
@@ -111,7 +114,7 @@ def apply_labelled(model: Model, variables: PyTree, images: Array) -> Array:
 
 
 def _each_layer(visit: Callable[[nn.Module, Array, Array], Array]) -> AbstractContextManager[Any]:
-    """Context in which the result of every layer is what `visit(module, input, result)` returns."""
+    """Context manager that replaces the result of every layer by `visit(module, input, result)`."""
     inner = [0]  # calls of other modules, for each call in progress
 
     def intercept(
@@ -155,9 +158,9 @@ def totals(layers: Sequence[Layer]) -> Totals:
 def _receptive_field(
     module: nn.Module, size: int, field: int | None, jump: int | None
 ) -> tuple[int | None, int | None]:
-    """Receptive field and jump after a layer on a map of that size, from those before it.
+    """Computes receptive field and jump after a layer, on a map with sides of `size`, from those before it.
 
-    Every layer adds dilation * (kernel size - 1) * jump; then its stride multiplies the jump.
+    Every layer adds dilation * (kernel size - 1) * jump to the field; then its stride multiplies the jump.
     """
     if field is None or jump is None or isinstance(module, Dense):
         return None, None
@@ -171,8 +174,8 @@ def _receptive_field(
 
 
 def _names(modules: Sequence[nn.Module], params: PyTree) -> list[str]:
-    """Names from the parameter tree; other layers are called what they do, and numbered if there are several."""
-    plain = ["/".join(module.path) if _own_leaves(params, module) else _does(module) for module in modules]
+    """Returns names from the parameter tree; layers without parameters are named by their kind, numbered if several."""
+    plain = ["/".join(module.path) if _own_leaves(params, module) else _kind(module) for module in modules]
     several, seen = Counter(plain), Counter[str]()
     names = []
     for name in plain:
@@ -181,7 +184,7 @@ def _names(modules: Sequence[nn.Module], params: PyTree) -> list[str]:
     return names
 
 
-def _does(module: nn.Module) -> str:
+def _kind(module: nn.Module) -> str:
     if isinstance(module, Activation):
         return getattr(module.function, "__name__", "activation")
     return {GlobalAverage: "average", MaxPool: "pool"}.get(type(module), type(module).__name__.lower())
@@ -192,7 +195,7 @@ def _is_ours(module: nn.Module) -> bool:
 
 
 def _map_shape(module: nn.Module, x: Array) -> tuple[int, int, int]:
-    """Channels, height and width of a map: `[channels, height, width, batch]` in this package, in Flax batch first."""
+    """Returns channels, height and width; the batch comes last in this package's maps and first in Flax's."""
     if x.ndim != 4:
         return x.shape[-1], 1, 1
     channels, height, width = x.shape[:3] if _is_ours(module) else (x.shape[3], *x.shape[1:3])
@@ -200,11 +203,7 @@ def _map_shape(module: nn.Module, x: Array) -> tuple[int, int, int]:
 
 
 def _own_leaves(collection: PyTree, module: nn.Module | None) -> dict[str, Any]:
-    """The arrays of a module itself, without those of modules within it; of the outermost one without `module`."""
+    """Returns the arrays of a module without those of its submodules; of the outermost module if `module` is None."""
     for name in module.path if module is not None else ():
         collection = collection.get(name, {})
     return {name: leaf for name, leaf in collection.items() if not isinstance(leaf, Mapping)}
-
-
-def _elements(leaves: dict[str, Any]) -> int:
-    return sum(leaf.size for leaf in leaves.values())

@@ -1,4 +1,4 @@
-"""Networks of the user's own: any plain Flax module in a file outside the package goes all the way."""
+"""Networks of the user's own: every command works for a plain Flax module in a file outside the package."""
 
 import dataclasses
 import json
@@ -30,14 +30,14 @@ FILE = Path(__file__).with_name("my_net.py")
 
 @pytest.fixture(autouse=True, scope="module")
 def promotion():
-    """Flax's own layers rely on JAX's usual promotion; the package's own do not."""
+    """JAX's default promotion, on which Flax's layers rely and the package's own do not."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder outside the repository with the file."""
+    """A folder outside the repository that holds the file."""
     folder = tmp_path_factory.mktemp("elsewhere")
     shutil.copy(FILE, folder)
     return folder
@@ -173,7 +173,8 @@ def test_a_run_says_that_its_class_is_gone_has_moved_or_has_changed(run, tmp_pat
     config["arch"] = f"{folder / 'my_net.py'}:CNN"
     (folder / "run" / "config.json").write_text(json.dumps(config))
     with pytest.raises(
-        CheckpointError, match=r"its network, which --arch names .*my_net\.py cannot be read"
+        CheckpointError,
+        match=r"its network; if it has moved, name it with --arch: .*my_net\.py cannot be read",
     ):
         jaxmnist.load(folder / "run")
     found = jaxmnist.load(folder / "run", arch=f"{FILE}:CNN")
@@ -183,7 +184,7 @@ def test_a_run_says_that_its_class_is_gone_has_moved_or_has_changed(run, tmp_pat
         jaxmnist.load(folder / "run")
     digits = jaxmnist.load_dataset("digits")
     with pytest.raises(
-        CheckpointError, match=r"my_net\.py:CNN: the file has changed; restore it, or start a new"
+        CheckpointError, match=r"my_net\.py:CNN: the file has changed; restore it or start a new"
     ):
         fit(read_config(folder / "run"), digits, folder / "run", jax.devices()[0])
 
@@ -191,16 +192,16 @@ def test_a_run_says_that_its_class_is_gone_has_moved_or_has_changed(run, tmp_pat
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Missing", r"has no class under the name 'Missing'; name a network's class after the colon"),
-        ("NOT_A_NETWORK", "has something else than a flax.linen.Module under the name 'NOT_A_NETWORK'"),
+        ("Missing", r"my_net\.py has no class 'Missing'; give the class of a network after the colon"),
+        ("NOT_A_NETWORK", "has a 'NOT_A_NETWORK' that is not a flax.linen.Module; give the class"),
         (
             "Five",
-            r"my_net\.py:Five gives \[2, 5\] for images \[2, 28, 28, 1\]; it must give scores \[2, 10\]",
+            r"my_net\.py:Five returns \[2, 5\] for images \[2, 28, 28, 1\]; it must return scores \[2, 10\]",
         ),
         ("Failing", r"my_net\.py:Failing fails on images .* \(ValueError: this network is not finished\)"),
         (
             "Spectral",
-            r"my_net\.py:Spectral has variables in (batch_stats, )?cache; only params and batch_stats",
+            r"my_net\.py:Spectral has variables in (batch_stats, )?cache; use only params and batch_stats",
         ),
     ],
 )

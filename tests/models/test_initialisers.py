@@ -1,4 +1,4 @@
-"""Initial weights: kernels are drawn as they should be, and nothing else is."""
+"""Initial weights: kernels have the right distribution, and other parameters are not drawn."""
 
 import jax
 import jax.numpy as jnp

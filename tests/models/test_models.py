@@ -1,4 +1,4 @@
-"""Networks: the same numbers as the PyTorch originals, the published counts, the promised names."""
+"""Networks: outputs of the PyTorch originals, the published counts, the promised names."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ from jaxmnist.models.layers import Dropout, GroupNorm
 from jaxmnist.models.structure import layers
 from tests.conftest import FIXTURES
 
-# As the programs of training are compiled, which is also quicker.
+# Compiled like the training programs, which is also faster.
 compiled = partial(jax.jit, compiler_options=ops.compiler_options(jax.devices()[0]))
 
 COUNTS = {
@@ -53,7 +53,7 @@ DROPOUT = {
 
 
 def parity(arch):
-    """The reference tensors of an arch: everything, and the weights alone."""
+    """Reference tensors of an arch: all of them, and the weights only."""
     archive = np.load(FIXTURES / "parity" / f"{arch}.npz")
     tensors = {key: archive[key] for key in archive.files}
     results = ("x", "y", "eval_out", "train_out", "train_loss", "meta")
