@@ -1,6 +1,6 @@
 // Runs parts of a page outside of a browser, with files of raw values:
-//   node run_page.js classify PAGE IMAGES PROBABILITIES   bytes, 784 for each image; float32, 10 for each
-//   node run_page.js fit PAGE DRAWINGS IMAGES             bytes, 140 x 140 for each drawing; 784 for each
+//   node run_page.js predict PAGE IMAGES  PROBABILITIES   bytes, 784 for each image; float32, 10 for each
+//   node run_page.js style PAGE DRAWINGS IMAGES           bytes, 140 x 140 for each drawing; 784 for each
 //   node run_page.js erf - NUMBERS                        JSON to JSON
 "use strict";
 
@@ -12,13 +12,13 @@ function read(page) {
   const text = fs.readFileSync(page, "utf8");
   const [, json] = text.match(/<script type="application\/json" id="data">(.*?)<\/script>/s);
   const [, script] = text.match(/<script>\n(.*?)<\/script>/s);
-  // What is of the browser comes after these definitions.
+  // The parts that need a browser come after these definitions.
   vm.runInThisContext(script.split("// The feature maps")[0]);
   return JSON.parse(json);
 }
 
 const [what, page, from, to] = process.argv.slice(2);
-if (what === "classify") {
+if (what === "predict") {
   const data = read(page);
   const network = vm.runInThisContext("(data) => new Network(data)")(data);
   const pixels = fs.readFileSync(from);
@@ -27,13 +27,13 @@ if (what === "classify") {
     result.set(network.run(pixels.subarray(784 * i, 784 * (i + 1))), 10 * i);
   }
   fs.writeFileSync(to, result);
-} else if (what === "fit") {
+} else if (what === "style") {
   const { side } = read(page).about;
-  const fit = vm.runInThisContext("fit");
+  const toMnistStyle = vm.runInThisContext("toMnistStyle");
   const drawings = new Uint8Array(fs.readFileSync(from));
   const size = 140 * 140;
   const images = [];
-  for (let i = 0; i < drawings.length; i += size) images.push(fit(drawings.subarray(i, i + size), 140, side));
+  for (let i = 0; i < drawings.length; i += size) images.push(toMnistStyle(drawings.subarray(i, i + size), 140, side));
   fs.writeFileSync(to, Buffer.concat(images));
 } else {
   const file = path.join(__dirname, "../jaxmnist/interop/page/network.js");

@@ -20,7 +20,7 @@ from jaxmnist.models.structure import layers
 from jaxmnist.train.network import Network
 from tests.interop import flax_networks
 from tests.interop.flax_networks import Grouped, ManyLayers, Recurrent, Sine, Tutorial
-from tests.interop.test_page import classified, needs_node
+from tests.interop.test_page import predicted, needs_node
 
 CPU = jax.devices("cpu")[0]
 
@@ -76,7 +76,7 @@ def test_the_page_computes_the_probabilities_of_a_plain_flax_network(flax_networ
     network, images = network_of(flax_network), digits.test_images[:8]
     ((page,), _) = export(network, digits, ["html"], tmp_path)
     expected = np.exp(network.predict(images)[1])
-    np.testing.assert_allclose(classified(page.file, images), expected, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(predicted(page.file, images), expected, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("flax_network", [Tutorial, ManyLayers])

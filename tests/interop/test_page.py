@@ -30,10 +30,10 @@ def node(*arguments: object) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
 
 
-def classified(page: Path, images: np.ndarray) -> np.ndarray:
+def predicted(page: Path, images: np.ndarray) -> np.ndarray:
     """Probabilities by the page's own forward pass."""
     (page.parent / "images").write_bytes(images.tobytes())
-    node("classify", page, page.parent / "images", page.parent / "probabilities")
+    node("predict", page, page.parent / "images", page.parent / "probabilities")
     return np.fromfile(page.parent / "probabilities", np.float32).reshape(-1, 10)
 
 
@@ -86,16 +86,16 @@ def test_the_page_knows_what_the_network_is_given(arch, tmp_path):
 @pytest.mark.parametrize("arch", ARCHS)
 def test_the_page_computes_the_probabilities_of_its_network(arch, tmp_path):
     _, _, images, expected = made(arch)
-    np.testing.assert_allclose(classified(write_page(arch, tmp_path), images), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(predicted(write_page(arch, tmp_path), images), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.slow
 @needs_node
 @pytest.mark.parametrize("arch", ["second", "third", "dilated", "challenge_ll"])
-def test_the_page_classifies_1000_images_of_mnist_as_jax_does(arch, tmp_path, mnist_dir):
+def test_the_page_predicts_1000_images_of_mnist_as_jax_does(arch, tmp_path, mnist_dir):
     images = load_dataset("mnist", mnist_dir).test_images[:1000]
     predictions, log_probs = made(arch).network.predict(images)
-    given = classified(write_page(arch, tmp_path), images)
+    given = predicted(write_page(arch, tmp_path), images)
     np.testing.assert_array_equal(given.argmax(1), predictions)
     np.testing.assert_allclose(given, np.exp(log_probs), rtol=0, atol=1e-4)
 
@@ -116,7 +116,7 @@ def test_the_page_scales_and_centres_a_drawing_as_predict_does(tmp_path):
     dot[3:5, 130:139] = 60
     drawings.append(dot)
     (tmp_path / "drawings").write_bytes(np.stack(drawings).tobytes())
-    node("fit", write_page("second", tmp_path), tmp_path / "drawings", tmp_path / "images")
+    node("style", write_page("second", tmp_path), tmp_path / "drawings", tmp_path / "images")
     given = np.fromfile(tmp_path / "images", np.uint8).reshape(-1, 28, 28)
     for drawing, image in zip(drawings, given, strict=True):
         difference = np.abs(image.astype(int) - to_mnist_style(drawing, "light").astype(int))

@@ -2,12 +2,12 @@
 
 // The drawing area: strokes by mouse, finger, pen or keyboard.
 
-const INK_SIZE = 140; // side of the picture that `fit` gets: seven pixels for each of the 20
+const INK_SIZE = 140; // side of the picture that `toMnistStyle` gets: seven pixels for each of the 20
 const PEN_WIDTH = 0.075; // of the side: about what a pen leaves on MNIST's images
 const KEYBOARD_STEP = 0.04;
 
 class Drawing {
-  /** Calls `changed` after every change of what is drawn. */
+  /** Calls `changed` after every change of the drawing. */
   constructor(canvas, changed) {
     this.canvas = canvas;
     this.changed = changed;
@@ -56,7 +56,7 @@ class Drawing {
     this.update();
   }
 
-  /** Grey values of the strokes, INK_SIZE x INK_SIZE. */
+  /** Returns the grey values of the strokes, INK_SIZE x INK_SIZE. */
   grey() {
     const { data } = this.inkContext.getImageData(0, 0, INK_SIZE, INK_SIZE);
     const grey = new Uint8Array(INK_SIZE * INK_SIZE);
@@ -149,7 +149,7 @@ class Drawing {
   }
 }
 
-/** A canvas of 28 x 28 with these grey values. */
+/** Returns a canvas of 28 x 28 with these grey values. */
 function pictureCanvas(grey, canvas = document.createElement("canvas")) {
   canvas.width = canvas.height = SIDE;
   const image = new ImageData(SIDE, SIDE), pixels = new Uint32Array(image.data.buffer);

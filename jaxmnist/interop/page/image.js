@@ -1,20 +1,20 @@
 "use strict";
 
-// A drawing as the network is to see it: the procedure that made MNIST (LeCun, Cortes and Burges). The ink is
-// scaled into a box of 20 x 20 pixels, and its centre of mass comes to the middle of 28 x 28.
-// The same steps as in jaxmnist/data/mnist_style.py, with the resampling of Pillow.
+// Drawings in the style of MNIST (LeCun, Cortes and Burges): the ink is scaled into a box of 20 x 20 pixels, and its
+// centre of mass is moved to the middle of 28 x 28. The steps are those of jaxmnist/data/mnist_style.py, the resampling
+// is that of Pillow.
 
 const SIDE = 28;
 const FAINT = 51; // a fifth of the range from ground to ink; shadows stay below it
 
 /**
- * 28 x 28 grey values from a drawing: light ink on black.
+ * Returns 28 x 28 grey values of a drawing, light ink on black.
  *
  * @param {Uint8Array} drawing  grey values of a square, row by row
  * @param {number} size  side of the square
  * @param {number} side  longer side of the box that the ink is scaled into
  */
-function fit(drawing, size, side) {
+function toMnistStyle(drawing, size, side) {
   const image = new Uint8Array(SIDE * SIDE);
   const strongest = drawing.reduce((a, b) => Math.max(a, b), 0);
   const ink = { pixels: new Uint8Array(size * size), width: size, height: size };
@@ -43,7 +43,7 @@ function fit(drawing, size, side) {
   return image;
 }
 
-/** The smallest box that holds all that is not faint; null where there is nothing. */
+/** Returns the smallest box around all ink that is not faint; null if there is none. */
 function inkBox({ pixels, width, height }) {
   let left = width, right = -1, top = height, bottom = -1;
   for (let y = 0; y < height; y++) {
@@ -67,14 +67,14 @@ function crop(image, { left, top, width, height }) {
   return { pixels, width, height };
 }
 
-/** Where these rows or columns start so that their centre of mass is nearest to the middle. */
+/** Returns the first row or column for which the centre of mass is nearest to the middle. */
 function offset(mass) {
   const total = mass.reduce((a, b) => a + b, 0);
   const centre = mass.reduce((sum, value, i) => sum + value * (i + 0.5), 0) / total;
   return Math.min(Math.max(roundHalfEven(SIDE / 2 - centre), 0), SIDE - mass.length);
 }
 
-/** Bicubic, the kernel as wide as the pixels of the result; rows first, rounded in between. */
+/** Resamples bicubically with a kernel as wide as the new pixels: rows first, rounded in between. */
 function resize(image, width, height) {
   return resizeColumns(resizeRows(image, width), height);
 }
@@ -103,7 +103,7 @@ function resizeColumns({ pixels, width, height }, newHeight) {
   return { pixels: result, width, height: newHeight };
 }
 
-/** For each pixel of a line of `size` the pixels of one of `from` that make it, and their shares. */
+/** Returns, for each pixel of a line of `size`, the pixels of a line of `from` it is made of, and their weights. */
 function contributions(from, size) {
   const scale = from / size, stretch = Math.max(1, scale);
   return Array.from({ length: size }, (_, position) => {
@@ -125,7 +125,7 @@ function cubic(x) {
   return 0;
 }
 
-/** A half goes to the even neighbour, as in Python. */
+/** Rounds a half to the even neighbour, as Python does. */
 function roundHalfEven(x) {
   const below = Math.floor(x);
   if (x - below !== 0.5) return Math.round(x);

@@ -43,7 +43,7 @@ class FeatureMaps {
     for (const figure of this.figures) figure.layOut(this.network);
   }
 
-  /** Shows or hides the layers that are no convolution, pooling or average. */
+  /** Shows or hides normalisations and activations. */
   showBetween(shown) {
     for (const { layer, element } of this.figures) {
       element.hidden = !shown && ["BatchNorm", "GroupNorm", "Activation"].includes(layer.kind);
@@ -76,7 +76,7 @@ class LayerFigure {
     parent.append(this.element);
   }
 
-  /** As many maps in a line as there is room for. */
+  /** Puts as many maps in a line as there is room for. */
   layOut(network) {
     const [channels, height, width] = this.layer.shape;
     const room = this.canvas.parentElement.clientWidth;
@@ -117,7 +117,7 @@ class LayerFigure {
   }
 }
 
-/** 511 colours, evenly through the given ones, as the 32 bits of a pixel. */
+/** Returns 511 colours, evenly spaced through the given ones, as the 32 bits of a pixel. */
 function makePalette(stops) {
   const bytes = new Uint8ClampedArray(511 * 4);
   for (let i = 0; i < 511; i++) {

@@ -4,7 +4,7 @@
 // Arrays are flat and in row-major order.
 
 class Network {
-  /** Takes the description that the page holds: steps, and constants in base64. */
+  /** Takes the page's data: steps, and constants in base64. */
   constructor(data) {
     this.pixels = new Float32Array(28 * 28);
     this.values = new Map([[0, this.pixels]]);
@@ -17,19 +17,19 @@ class Network {
     this.output = data.output;
   }
 
-  /** Probabilities of the ten classes for 28 x 28 grey values, 0 ground and 255 ink. */
+  /** Returns the probability of each class for 28 x 28 grey values, 0 for ground and 255 for ink. */
   run(pixels) {
     this.pixels.set(pixels);
     for (const step of this.steps) step();
     return this.values.get(this.output);
   }
 
-  /** What a layer gave for the latest image. */
+  /** Returns a value for the latest image, by its number. */
   value(number) {
     return this.values.get(number);
   }
 
-  /** Makes room for the result of a step; the function returned fills it. */
+  /** Allocates the result of a step; returns the function that computes it. */
   prepare(step) {
     const { shape } = step;
     const inputs = step.inputs.map((number) => this.values.get(number));
@@ -266,7 +266,7 @@ function stridesOf(shape) {
   return strides;
 }
 
-/** For each element of an array of that shape its place in another one, where the axes have those strides. */
+/** Returns, for each element of an array of that shape, its place in another one whose axes have those strides. */
 function positions(shape, strides, first) {
   const places = new Int32Array(sizeOf(shape));
   const index = new Array(shape.length).fill(0);
@@ -282,7 +282,7 @@ function positions(shape, strides, first) {
   return places;
 }
 
-/** Where the elements of a result are in each input; sides of length 1 are stretched. */
+/** Returns the places of a result's elements in each input; sides of length 1 are stretched. */
 function stretched(shapes, shape) {
   return shapes.map((from) => {
     const full = [...new Array(shape.length - from.length).fill(1), ...from];
@@ -291,7 +291,7 @@ function stretched(shapes, shape) {
   });
 }
 
-/** Which element of the result each element is reduced to. */
+/** Returns, for each element, the place in the result that it is reduced to. */
 function reduced(shape, axes) {
   const kept = stridesOf(shape.map((side, axis) => (axes.includes(axis) ? 1 : side)));
   return positions(shape, kept.map((stride, axis) => (axes.includes(axis) ? 0 : stride)), 0);

@@ -1,11 +1,11 @@
 "use strict";
 
-// The page: what is drawn goes through the network, and what comes out is shown.
+// The page: runs the network on the drawing and shows the result.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const { about } = data;
 const network = new Network(data);
-const image = new Uint8Array(SIDE * SIDE); // what is drawn, scaled and centred
+const image = new Uint8Array(SIDE * SIDE); // the drawing, scaled and centred
 
 const element = (id) => document.getElementById(id);
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
@@ -43,10 +43,10 @@ function schedule() {
   else setTimeout(begin, 1000 * lastSeconds);
 }
 
-/** Reads the drawing, runs the network and shows what it says. */
+/** Reads the drawing, runs the network and shows its answer. */
 function predict() {
   const began = performance.now();
-  image.set(drawing.picture ?? fit(drawing.grey(), INK_SIZE, about.side));
+  image.set(drawing.picture ?? toMnistStyle(drawing.grey(), INK_SIZE, about.side));
   const probabilities = network.run(image);
   pictureCanvas(seenImage(), element("seen"));
   showAnswer(probabilities);
@@ -54,7 +54,7 @@ function predict() {
   lastSeconds = (performance.now() - began) / 1000;
 }
 
-/** Grey values of the latest image as the network sees it, which may make it upright first. */
+/** Returns the grey values of the latest image as the network sees it, perhaps made upright. */
 function seenImage() {
   const values = network.value(data.seen);
   return Uint8ClampedArray.from(values, (value) => 255 * (value * about.std + about.mean));
@@ -74,7 +74,7 @@ function showAnswer(probabilities) {
   });
   element("draw-hint").hidden = !empty;
   element("undo").disabled = drawing.strokes.length === 0;
-  // Said once the drawing rests, not at each movement.
+  // Announced when the drawing rests, not at each movement.
   clearTimeout(announcement);
   announcement = setTimeout(() => {
     element("status").textContent = empty ? "Nothing drawn." : `Looks like ${name}, ${percent(share, 0)}.`;
@@ -136,7 +136,7 @@ function describe() {
   }
 }
 
-/** Compares this page's probabilities of the test images with those that JAX gave when it was made. */
+/** Compares this page's probabilities of the test images with those that JAX computed when the page was made. */
 function check() {
   const mine = new Network(data);
   let largest = 0;
