@@ -13,16 +13,16 @@ import tempfile
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from jaxmnist import ops, train
 from jaxmnist.config import Augmentation, Recipe, get_recipe
 from jaxmnist.data import load_dataset
-from jaxmnist.models import ARCHS, create_model
+from jaxmnist.models import ARCHS, Model, create_model
 from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
 from jaxmnist.runtime.devices import select_device, simulate_cpu_devices, use_compile_cache
 from jaxmnist.runtime.mesh import (
@@ -83,7 +83,7 @@ def main() -> None:
     print(json.dumps(results))
 
 
-def saved_on_four(training: "Training", trained: Any) -> dict[str, float]:
+def saved_on_four(training: "Training", trained: PyTree) -> dict[str, float]:
     """Number of arrays that differ after a save on a 2x2 mesh and a restore on one device and on a 1x4 mesh."""
     differing = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +104,7 @@ def saved_on_four(training: "Training", trained: Any) -> dict[str, float]:
 class Training:
     """A few steps of a network with a recipe on the embedded digits."""
 
-    model: Any
+    model: Model
     recipe: Recipe
     steps: int
 
@@ -116,7 +116,7 @@ class Training:
     def total_steps(self) -> int:
         return self.recipe.total_steps(IMAGES)
 
-    def on(self, where: Where, seed: int) -> Any:
+    def on(self, where: Where, seed: int) -> PyTree:
         """Returns the state and the metrics of one run."""
         programs = build_programs(self.model, self.recipe, where, self.total_steps)
         keys = put(train.Keys.from_seed(seed), everywhere(where))
@@ -127,7 +127,7 @@ class Training:
             state, metrics = programs.train_chunk(state, metrics, *chunk)
         return jax.device_get((state, metrics))
 
-    def together(self, where: Where, seeds: tuple[int, ...]) -> Any:
+    def together(self, where: Where, seeds: tuple[int, ...]) -> PyTree:
         """Returns those of several runs in one program, stacked."""
         setup = {"recipe": self.recipe, "arch": self.model, "total_steps": self.total_steps}
         train_runs = jitted(
@@ -160,7 +160,7 @@ class Training:
             for epoch, done in enumerate(range(0, self.steps, self.batches))
         ]
 
-    def _start(self, seed: int) -> Any:
+    def _start(self, seed: int) -> PyTree:
         device = jax.devices()[0]
         with jax.enable_x64(False):
             programs = build_programs(self.model, self.recipe, device, self.total_steps)
@@ -187,7 +187,7 @@ def collectives(program: str) -> dict[str, int]:
     return carried
 
 
-def difference(one: Any, other: Any) -> float:
+def difference(one: PyTree, other: PyTree) -> float:
     """Returns the largest difference between two trees of arrays."""
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return max(float(np.abs(np.subtract(a, b, dtype=np.float64)).max()) for a, b in pairs)

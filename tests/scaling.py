@@ -1,7 +1,7 @@
-"""What a step carries between devices, and what it costs: `python -m tests.scaling ARCH DEVICES ...`.
+"""Communication between devices in a step, and its cost: `python -m tests.scaling ARCH DEVICES ...`.
 
-The devices are simulated: they share this machine's cores, so that times show what dividing costs, not what it
-gains. What is carried is read from the compiled program and holds for any devices.
+The devices are simulated and share this machine's cores, so times show the cost of dividing, not its gain. The
+communication is read from the compiled program and is the same on any devices.
 """
 
 import sys
@@ -23,12 +23,14 @@ STEPS, REPEATS = 10, 5
 
 
 def main() -> None:
-    """A line for each number of devices."""
+    """Prints a line for each number of devices."""
     arch, *counts = sys.argv[1:]
     simulate_cpu_devices(8)
     device = select_device("cpu")
     use_compile_cache()
-    print(f"{arch}, batch {get_recipe(arch).batch_size}: ms a step (least of {REPEATS} times {STEPS} steps)")
+    print(
+        f"{arch}, batch {get_recipe(arch).batch_size}: ms a step (fastest of {REPEATS} times {STEPS} steps)"
+    )
     for count in map(int, counts):
         where = device if count == 1 else select_mesh(jax.devices(), parse_mesh(f"data={count}"))
         milliseconds, program, temporary = measured(arch, where)
@@ -42,7 +44,7 @@ def main() -> None:
 
 
 def measured(arch: str, where: Where) -> tuple[float, str, int]:
-    """Milliseconds a step, the compiled program, and the bytes it needs on each device besides its arguments."""
+    """Returns milliseconds a step, the compiled program, and its temporary bytes on each device."""
     digits, recipe = load_dataset("digits"), get_recipe(arch)
     split = put(np.arange(len(digits.train_labels), dtype=np.int32), everywhere(where))
     programs = build_programs(create_model(arch), recipe, where, recipe.total_steps(len(split)))

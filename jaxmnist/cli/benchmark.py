@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -74,7 +75,6 @@ class Benchmark(Command):
         from jaxmnist.report.terminal.benchmark import print_benchmark, print_overview
 
         cases = self._cases()
-        progress = self._progress()
         device = self.start()
         results: list[dict[str, Any]] = []
         everything: dict[str, Any] = {}
@@ -90,7 +90,7 @@ class Benchmark(Command):
                 unjitted=not self.no_unjitted and len(cases) == 1,
                 seeds=self.seeds,
                 with_torch=self.torch,
-                report=lambda line, prefix=prefix: progress(prefix + line),
+                report=lambda line, prefix=prefix: _report(prefix + line),
             )
             results.append(result)
             # After every case, so that none is lost.
@@ -115,7 +115,7 @@ class Benchmark(Command):
         device = self.start()
         devices = [device, *(other for other in jax.devices(device.platform) if other != device)]
         [(arch, recipe)] = self._cases()
-        result = growth(arch, recipe, devices, repeats=self.repeats, report=self._progress())
+        result = growth(arch, recipe, devices, repeats=self.repeats, report=_report)
         self._write(result, partial(save_growth_picture, result=result))
         self._tell(result, partial(print_growth, result=result))
 
@@ -127,11 +127,6 @@ class Benchmark(Command):
         everything = {"results": results} if len(results) > 1 else results[0]
         self._write(everything)
         self._tell(everything, partial(print_profiles, results=results))
-
-    def _progress(self) -> Callable[[str], None]:
-        from rich.console import Console
-
-        return Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print
 
     def _write(
         self, result: dict[str, Any], save_picture: Callable[[Path], object] = lambda path: None
@@ -160,3 +155,7 @@ class Benchmark(Command):
             for arch in (every if self.arch == "all" else (self.arch,))
             for size in self.batch_size or (None,)
         ]
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -106,7 +106,7 @@ def _cpu_conv_vjp(x, kernel, dy, *, padding, dilation):
     d_maps, d_kernels = zip(*parts, strict=True)
     dx = lax.optimization_barrier(jnp.concatenate(d_maps, axis=3))
     if x.shape[0] == 1:
-        return dx, _patch_kernel_gradient(x, kernel, dy, padding, dilation)
+        return dx, _products_of_rows(_patches(x, kernel, padding, dilation), dy).reshape(kernel.shape)
     return dx, functools.reduce(jnp.add, d_kernels)
 
 
@@ -114,11 +114,6 @@ def _patch_conv(x, kernel, padding, dilation):
     """Convolves a map of one channel by one product with all its patches, which are no larger than the result."""
     patches = lax.optimization_barrier(_patches(x, kernel, padding, dilation))
     return lax.dot_general(kernel.reshape(-1, kernel.shape[3]).T, patches, (((1,), (0,)), ((), ())))
-
-
-def _patch_kernel_gradient(x, kernel, dy, padding, dilation):
-    patches = _patches(x, kernel, padding, dilation)
-    return _products_of_rows(patches, dy).reshape(kernel.shape)
 
 
 def _patches(x, kernel, padding, dilation):

@@ -101,11 +101,7 @@ def descend(updates, state, params=None):
 
 
 def number(name: str, value: ScalarLike, below: float = math.inf, whole: bool = False) -> float | Array:
-    """Checks a number and converts it to a float, unless it is traced.
-
-    Raises:
-        UsageError: the number is negative, not below the limit, or not whole although `whole`.
-    """
+    """Returns a traced value as it is, any other as a float; raises UsageError if it is out of range."""
     if isinstance(value, Tracer):
         return value
     number = np.asarray(value, np.float64).item()
@@ -115,10 +111,6 @@ def number(name: str, value: ScalarLike, below: float = math.inf, whole: bool = 
 
 
 def require(name: str, value: object, holds: bool, wanted: str) -> None:
-    """Checks a value of a schedule.
-
-    Raises:
-        UsageError: the condition does not hold.
-    """
+    """Raises UsageError about a value of a schedule unless a condition holds."""
     if not holds:
         raise UsageError(f"the learning-rate schedule has {name}={value!r}, which must be {wanted}.")

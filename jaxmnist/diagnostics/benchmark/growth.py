@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxmnist import ops, train
 from jaxmnist.config import Recipe
-from jaxmnist.diagnostics.benchmark.training import random_dataset
+from jaxmnist.diagnostics.benchmark.training import prepare, random_dataset
 from jaxmnist.diagnostics.benchmark.turns import Turn, Variant, measure_in_turn, no_compile_cache, timed
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS, create_model
@@ -20,7 +20,7 @@ from jaxmnist.runs.folder import environment
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.mesh import SEED, MeshShape, along, everywhere, put, select_mesh
 from jaxmnist.train import vmapped
-from jaxmnist.train.jit import build_programs, jitted
+from jaxmnist.train.jit import jitted
 
 IMAGES = (1_000, 2_000, 4_000, 8_000, 16_000)
 BATCH_SIZES = (16, 32, 64, 128, 256, 512)
@@ -49,7 +49,7 @@ def growth(
     Returns:
         JSON values: for each axis under `axes` its `sizes`, the `milliseconds` of an epoch (median and range) for
         each size, and the `exponent`: time grows as the size to that power, by least squares on logarithms. The
-        axis `parameters` also has `names` and `multiply_adds`.
+        axis `parameters` also has `names`.
 
     Raises:
         UsageError: `repeats` is less than 1, or no network has that name.
@@ -57,21 +57,16 @@ def growth(
     if repeats < 1:
         raise UsageError(f"--repeats {repeats} measures nothing; give 1 or more.")
     device = devices[0]
-    costs = {name: totals(layers(create_model(name))) for name in ARCHS}
-    names = sorted(ARCHS, key=lambda name: costs[name].parameters)
-
-    def with_batch_size(size: int) -> Recipe:
-        return dataclasses.replace(recipe, batch_size=size)
-
+    parameters = {name: totals(layers(create_model(name))).parameters for name in ARCHS}
+    names = sorted(ARCHS, key=parameters.__getitem__)
     # Sizes, each with a function that compiles an epoch.
     axes: dict[str, list[tuple[int, Callable[[], Variant]]]] = {
         "images": [(size, partial(_epoch, arch, recipe, device, size)) for size in IMAGES],
         "batch size": [
-            (size, partial(_epoch, arch, with_batch_size(size), device, EPOCH)) for size in BATCH_SIZES
+            (size, partial(_epoch, arch, dataclasses.replace(recipe, batch_size=size), device, EPOCH))
+            for size in BATCH_SIZES
         ],
-        "parameters": [
-            (costs[name].parameters, partial(_epoch, name, recipe, device, EPOCH)) for name in names
-        ],
+        "parameters": [(parameters[name], partial(_epoch, name, recipe, device, EPOCH)) for name in names],
         "seeds": [(size, partial(_runs, arch, recipe, devices[:1], size)) for size in SEEDS],
         "devices": [
             (size, partial(_runs, arch, recipe, devices[:size], SEEDS[-1]))
@@ -88,10 +83,7 @@ def growth(
             exponent = _exponent(sizes, [time["median"] for time in milliseconds])
             measured[axis] = {"sizes": sizes, "milliseconds": milliseconds, "exponent": exponent}
             report(f"{axis} measured")
-    measured["parameters"] |= {
-        "names": names,
-        "multiply_adds": [costs[name].multiply_adds for name in names],
-    }
+    measured["parameters"]["names"] = names
     return {
         "arch": arch,
         "recipe": dataclasses.asdict(recipe),
@@ -110,16 +102,13 @@ def _exponent(sizes: list[int], times: list[float]) -> float | None:
 
 def _epoch(arch: str, recipe: Recipe, device: Device, images: int) -> Variant:
     """One epoch: its order, and all steps in one call."""
-    programs = build_programs(create_model(arch), recipe, device, recipe.total_steps(images))
-    keys = jax.device_put(train.Keys.from_seed(0), device)
-    pixels, labels = random_dataset(device, images)
-    split = jax.device_put(np.arange(images, dtype=np.int32), device)
+    programs, keys, data = prepare(arch, recipe, device, np.arange(images, dtype=np.int32), images)
     steps = np.int32(-(-images // recipe.batch_size))
 
     def epoch(_: int) -> tuple[train.TrainState, train.Metrics]:
         state, metrics = jax.device_put((programs.create_state(keys.init), train.no_metrics()), device)
-        data = train.EpochData(pixels, labels, programs.epoch_order(keys.order, jnp.int32(0), split))
-        return programs.train_chunk(state, metrics, data, np.int32(0), steps, keys.step)
+        order = programs.epoch_order(keys.order, jnp.int32(0), data.order)
+        return programs.train_chunk(state, metrics, data._replace(order=order), np.int32(0), steps, keys.step)
 
     return timed(epoch)
 

@@ -5,11 +5,11 @@ import numpy as np
 
 from jaxmnist import train
 from jaxmnist.config import Recipe
-from jaxmnist.diagnostics.benchmark.training import IMAGES, random_dataset
+from jaxmnist.diagnostics.benchmark.training import IMAGES, prepare, shuffled
 from jaxmnist.diagnostics.benchmark.turns import Variant, timed
 from jaxmnist.models import create_model
 from jaxmnist.runtime.devices import Device
-from jaxmnist.train.jit import EVAL_BATCH, build_programs
+from jaxmnist.train.jit import EVAL_BATCH
 from jaxmnist.train.network import Network
 
 EVALUATED = 10_000
@@ -18,11 +18,10 @@ EVALUATED = 10_000
 
 def evaluation(arch: str, recipe: Recipe, device: Device) -> Variant:
     """Returns the sums of loss and hits over images in evaluation mode, in one device call."""
-    programs = build_programs(create_model(arch), recipe, device)
-    state = jax.device_put(programs.create_state(train.Keys.from_seed(0).init), device)
     order = np.resize(np.arange(IMAGES, dtype=np.int32), EVALUATED)
-    order = jax.device_put(np.pad(order, (0, -EVALUATED % EVAL_BATCH), constant_values=train.PADDING), device)
-    data = train.EpochData(*random_dataset(device), order)
+    order = np.pad(order, (0, -EVALUATED % EVAL_BATCH), constant_values=train.PADDING)
+    programs, keys, data = prepare(arch, recipe, device, order)
+    state = jax.device_put(programs.create_state(keys.init), device)
 
     def evaluate(count: int) -> train.Metrics:
         metrics = jax.device_put(train.no_metrics(), device)
@@ -33,11 +32,10 @@ def evaluation(arch: str, recipe: Recipe, device: Device) -> Variant:
 
 def prediction(arch: str, recipe: Recipe, device: Device) -> Variant:
     """Returns the classification of single images, each from an array on the host to a digit on the host."""
-    model = create_model(arch)
-    state = build_programs(model, recipe, device).create_state(train.Keys.from_seed(0).init)
+    programs, keys, data = prepare(arch, recipe, device, shuffled(1))
+    state = programs.create_state(keys.init)
     variables = jax.device_put({"params": state.params, "batch_stats": state.batch_stats}, device)
-    network = Network(arch, model, recipe, variables, device)
-    images = np.asarray(random_dataset(device)[0])
+    network, images = Network(arch, create_model(arch), recipe, variables, device), np.asarray(data.images)
 
     def predict(count: int) -> None:
         for number in range(count):

@@ -9,21 +9,26 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
 
 from jaxmnist.config import Recipe
 from jaxmnist.diagnostics.benchmark.inference import EVALUATED, evaluation, prediction
-from jaxmnist.diagnostics.benchmark.machine import PRODUCT_FLOP, matrix_products
 from jaxmnist.diagnostics.benchmark.start import starts
 from jaxmnist.diagnostics.benchmark.torch_process import TorchProcess
 from jaxmnist.diagnostics.benchmark.training import IMAGES, Training, seeds_together, trainings
 from jaxmnist.diagnostics.benchmark.turns import (
     Row,
     Turn,
+    Variant,
     measure_in_turn,
     no_compile_cache,
     speed_ratio,
     summary,
+    timed,
 )
 from jaxmnist.errors import UsageError
 from jaxmnist.models import create_model
@@ -43,7 +48,10 @@ EPOCH_IMAGES = 60_000
 """Training images of an epoch, as many as MNIST has."""
 
 PRODUCTS = 10
-"""Matrix products in a repeat."""
+"""Products of matrices in a repeat."""
+
+_SIDE = 1024
+_PRODUCT_FLOP = 2 * _SIDE**3  # a multiplication and an addition are two operations
 
 
 def benchmark(
@@ -114,8 +122,9 @@ def benchmark(
         "data": f"random uint8 images, {IMAGES:,} for steps",
     }
     if "start" in tasks:
-        report_start = _prefixed("start", report)
-        result["start"] = starts(arch, recipe, device.platform, repeats, report_start)
+        result["start"] = starts(
+            arch, recipe, device.platform, repeats, lambda line: report(f"start: {line}")
+        )
     with contextlib.ExitStack() as stack:
         torch = None
         if with_torch:
@@ -136,7 +145,7 @@ def benchmark(
                     turns["torch"] = Turn(torch.task(task), count)
                     if task == "evaluate":
                         turns["pipeline"] = Turn(torch.task("pipeline_evaluate"), count)
-                rows = measure_in_turn(turns, repeats, _prefixed(task, report))
+                rows = measure_in_turn(turns, repeats, lambda line, task=task: report(f"{task}: {line}"))
                 for other in [name for name in rows if name != "jax"]:
                     rows["jax"][f"over_{other}"] = speed_ratio(rows["jax"], rows[other])
                 result[task] = rows
@@ -145,10 +154,6 @@ def benchmark(
             result["epoch"] = _epoch(result["train"], result["evaluate"], steps)
         result["torch"] = torch and torch.facts
     return result | {"load_average": load_average, "environment": environment(device)}
-
-
-def _prefixed(task: str, report: Callable[[str], None]) -> Callable[[str], None]:
-    return lambda line: report(f"{task}: {line}")
 
 
 def _training_turns(
@@ -185,8 +190,8 @@ def _train(
     multiply_adds: int,
     report: Callable[[str], None],
 ) -> dict[str, Any]:
-    rows = measure_in_turn(turns | {"peak": Turn(matrix_products(device), PRODUCTS)}, repeats, report)
-    peaks = [PRODUCTS * PRODUCT_FLOP / seconds for seconds in rows.pop("peak")["seconds"]]
+    rows = measure_in_turn(turns | {"peak": Turn(_matrix_products(device), PRODUCTS)}, repeats, report)
+    peaks = [PRODUCTS * _PRODUCT_FLOP / seconds for seconds in rows.pop("peak")["seconds"]]
     others = [name for name in ("unjitted", "torch", "pipeline") if name in rows]
     if "at_once" in rows:
         others.append("chunked")
@@ -204,6 +209,21 @@ def _train(
         pairs = zip(rows["chunked"]["seconds"], rows["unaugmented"]["seconds"], strict=True)
         rows["chunked"]["augmentation_share"] = summary([1 - plain / whole for whole, plain in pairs])
     return {"peak_gflops": summary([peak / 1e9 for peak in peaks]), "train": rows}
+
+
+def _matrix_products(device: Device) -> Variant:
+    """Products of two float32 matrices of 1,024 rows and columns, one after the other: the peak rate."""
+    shape = (2, _SIDE, _SIDE)
+    a, b = jax.device_put(jax.random.normal(jax.random.key(0), shape), device)
+    product = jax.jit(partial(jnp.matmul, precision="highest"))
+
+    def multiply(count: int) -> jax.Array:
+        result = a
+        for _ in range(count):
+            result = product(a, b)
+        return result
+
+    return timed(multiply)
 
 
 def _epoch(train: dict[str, Row], evaluate: dict[str, Row], steps: int) -> dict[str, Any]:

@@ -12,11 +12,9 @@ import numpy as np
 
 from jaxmnist import train
 from jaxmnist.config import Recipe
-from jaxmnist.diagnostics.benchmark.training import IMAGES, random_dataset, shuffled
+from jaxmnist.diagnostics.benchmark.training import prepare, shuffled
 from jaxmnist.errors import UsageError
-from jaxmnist.models import create_model
 from jaxmnist.runtime.devices import Device
-from jaxmnist.train.jit import build_programs
 
 KINDS = {
     "products": {"dot", "convolution"},
@@ -54,10 +52,7 @@ def profile(arch: str, recipe: Recipe, device: Device, *, steps: int = 20) -> di
     """
     if device.platform != "cpu":
         raise UsageError(f"--profile reads XLA's trace of a CPU, not of {device.platform}; add --device cpu.")
-    programs = build_programs(create_model(arch), recipe, device, recipe.total_steps(IMAGES))
-    keys = jax.device_put(train.Keys.from_seed(0), device)
-    order = jax.device_put(shuffled(steps * recipe.batch_size), device)
-    data = train.EpochData(*random_dataset(device), order)
+    programs, keys, data = prepare(arch, recipe, device, shuffled(steps * recipe.batch_size))
 
     def arguments() -> tuple[object, ...]:
         state, metrics = jax.device_put((programs.create_state(keys.init), train.no_metrics()), device)
@@ -94,9 +89,6 @@ def profile(arch: str, recipe: Recipe, device: Device, *, steps: int = 20) -> di
     }
 
 
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = .*? ([\w\-]+)\(.*$", re.MULTILINE)
-
-
 def _operations(program: str) -> dict[str, _Operation]:
     """Operations of a compiled program by name."""
     bodies = {
@@ -104,7 +96,8 @@ def _operations(program: str) -> dict[str, _Operation]:
         for match in re.finditer(r"^%?([\w.\-]+) \([^\n]*\{\n(.*?)^\}", program, re.MULTILINE | re.DOTALL)
     }
     operations = {}
-    for match in _INSTRUCTION.finditer(program):
+    instruction = r"^\s+(?:ROOT )?%?([\w.\-]+) = .*? ([\w\-]+)\(.*$"
+    for match in re.finditer(instruction, program, re.MULTILINE):
         line, name, opcode = match[0], match[1], match[2]
         called = re.search(r"calls=%?([\w.\-]+)", line)
         inside = bodies.get(called[1], set()) if called else {opcode}

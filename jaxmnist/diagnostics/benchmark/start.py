@@ -60,15 +60,11 @@ def starts(
         command += ["--device", "cpu" if platform == "cpu" else "auto"]
         for repeat in range(1, repeats + 1):
             with tempfile.TemporaryDirectory(dir=folder) as place:
-                for row in rows.values():
+                for name, row in rows.items():
                     seconds, peak = _measure(command, Path(place))
                     row["seconds"].append(seconds)
                     row["peak_memory_bytes"].append(peak)
-            last = (
-                f"{name} {row['seconds'][-1]:.2f} s, {row['peak_memory_bytes'][-1] / 1e6:,.0f} MB"
-                for name, row in rows.items()
-            )
-            report(f"repeat {repeat}/{repeats}: {', '.join(last)}")
+                    report(f"repeat {repeat}/{repeats}: {name} {seconds:.2f} s, {peak / 1e6:,.0f} MB")
     for row in rows.values():
         row["first_progress_seconds"] = summary(row["seconds"])
         row["peak_megabytes"] = summary([size / 1e6 for size in row["peak_memory_bytes"]])
@@ -78,28 +74,23 @@ def starts(
 def _measure(command: list[str], place: Path) -> tuple[float, int]:
     # This process may have taken most of an accelerator's memory.
     settings = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache"), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    with tempfile.TemporaryFile() as errors:
-        began = time.perf_counter()
-        process = subprocess.Popen(
+    began = time.perf_counter()
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
             [*command, "--runs", str(place / "runs")],
             env=os.environ | settings,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-        )
+        ) as process,
+    ):
         seconds = None
         assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                if seconds is None and line.startswith(_PROGRESS):
-                    seconds = time.perf_counter() - began
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        finally:
-            process.stdout.close()
+        for line in process.stdout:
+            if seconds is None and line.startswith(_PROGRESS):
+                seconds = time.perf_counter() - began
         # Not Popen.wait, which does not report the memory of the process.
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

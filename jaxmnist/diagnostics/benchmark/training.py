@@ -17,7 +17,7 @@ from jaxmnist.diagnostics.benchmark.turns import Measurement, timed
 from jaxmnist.models import create_model
 from jaxmnist.runtime.devices import Device
 from jaxmnist.train import vmapped
-from jaxmnist.train.jit import build_programs
+from jaxmnist.train.jit import Programs, build_programs
 
 if TYPE_CHECKING:
     from jax.stages import Compiled, Wrapped
@@ -59,6 +59,15 @@ def random_dataset(
     return jax.device_put((pixels, random.integers(0, 10, images, np.int32)), device)
 
 
+def prepare(
+    arch: str, recipe: Recipe, device: Device, order: Int32[np.ndarray, " order"], images: int = IMAGES
+) -> tuple[Programs, train.Keys, train.EpochData]:
+    """Returns the programs of a network, the keys of a seed, and random images in an order, on a device."""
+    programs = build_programs(create_model(arch), recipe, device, recipe.total_steps(images))
+    keys, placed = jax.device_put((train.Keys.from_seed(0), jnp.asarray(order)), device)
+    return programs, keys, train.EpochData(*random_dataset(device, images), placed)
+
+
 def shuffled(count: int) -> Int32[np.ndarray, " count"]:
     """Returns a number of image indices; each image appears once before any appears again."""
     return np.resize(np.random.default_rng(1).permutation(IMAGES).astype(np.int32), count)
@@ -82,17 +91,12 @@ def trainings(
     Raises:
         UsageError: no network has that name.
     """
-    model = create_model(arch)
-    total_steps = recipe.total_steps(IMAGES)
-    programs = build_programs(model, recipe, device, total_steps)
-    put = partial(jax.device_put, device=device)
-    keys = put(train.Keys.from_seed(0))
-    data = train.EpochData(*random_dataset(device), put(shuffled(steps * recipe.batch_size)))
-    indices = list(put(np.arange(steps, dtype=np.int32)))
+    programs, keys, data = prepare(arch, recipe, device, shuffled(steps * recipe.batch_size))
+    indices = list(jax.device_put(np.arange(steps, dtype=np.int32), device))
     first, chunk = np.int32(0), (np.int32(0), np.int32(steps))
 
     def start() -> tuple[train.TrainState, train.Metrics]:
-        return put(programs.create_state(keys.init)), put(train.no_metrics())
+        return jax.device_put((programs.create_state(keys.init), train.no_metrics()), device)
 
     def one_by_one(function, state, metrics, steps):
         for index in indices[:steps]:
@@ -115,8 +119,8 @@ def trainings(
         made["unjitted"] = Training(partial(one_by_one, programs.epoch_step.__wrapped__), *start())
     if recipe.augmentation != Augmentation():
         plain = dataclasses.replace(recipe, augmentation=Augmentation())
-        train_chunk = build_programs(model, plain, device, total_steps).train_chunk
-        made["unaugmented"] = compiled(train_chunk, at_once, *chunk)
+        plain_programs, *_ = prepare(arch, plain, device, shuffled(1))
+        made["unaugmented"] = compiled(plain_programs.train_chunk, at_once, *chunk)
     return {name: made[name] for name in _VARIANTS if name in made}
 
 

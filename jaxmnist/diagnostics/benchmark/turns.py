@@ -85,13 +85,8 @@ def measure_in_turn(
         first = turn.variant(1, 0)
         warm = turn.variant(turn.count, 0)
         untimed[name] = math.ceil(RUN_IN_SECONDS / warm.seconds)
-        rows[name] = {
-            "count": turn.count,
-            "images": turn.images,
-            "first_seconds": first.seconds,
-            "peak_memory_bytes": warm.peak_memory_bytes,
-            "seconds": [],
-        }
+        rows[name] = {"count": turn.count, "images": turn.images, "first_seconds": first.seconds}
+        rows[name] |= {"peak_memory_bytes": warm.peak_memory_bytes, "seconds": []}
         report(f"{name} is warm")
     for repeat in range(1, repeats + 1):
         for name, turn in turns.items():

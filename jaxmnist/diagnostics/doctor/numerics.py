@@ -93,16 +93,8 @@ def _run(
     arch: str, device: Device, weights: dict[str, np.ndarray], images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, float, dict[str, np.ndarray]]:
     """Log-probabilities, the mean loss, and all arrays after the step, under PyTorch's names."""
-    recipe = Recipe(
-        name="self-check",
-        epochs=1,
-        batch_size=len(images),
-        optimizer="sgd",
-        learning_rate=1.0,
-        momentum=0.0,
-        mean=reference.MEAN,
-        std=reference.STD,
-    )
+    mean, std = reference.MEAN, reference.STD
+    recipe = Recipe("self-check", batch_size=64, learning_rate=1.0, momentum=0.0, mean=mean, std=std)
     programs = build_programs(create_model(arch, dropout=0.0), recipe, device)
     variables: Any = jax.device_put({"batch_stats": {}, **from_torch(arch, weights)}, device)
     _, log_probs = jax.device_get(programs.predict_chunk(variables, images))

@@ -3,6 +3,8 @@
 Layers have the sources' names, so a `state_dict` fits `jaxmnist.interop`.
 """
 
+from functools import partial
+
 import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 from torch import nn  # pyright: ignore[reportMissingImports]
@@ -31,47 +33,25 @@ class _Network(nn.Module):
         return x
 
 
-class First(_Network):
-    """13,808 parameters."""
+class Plain(_Network):
+    """`first` and `second`: two blocks, a 1x1 convolution, a pool, and more blocks, of which the last is padded."""
 
-    def __init__(self) -> None:
+    def __init__(self, stem: tuple[int, int], squeezed: int, body: tuple[int, ...], dropout: float) -> None:
         super().__init__()
-        self.add_block("conv1", 1, 16)
-        self.add_block("conv2", 16, 32)
-        self.add_conv("trans1", 32, 10)
-        self.add_block("conv3", 10, 16)
-        self.add_block("conv4", 16, 16)
-        self.add_block("conv5", 16, 16)
-        self.add_block("conv6", 16, 16, padding=1)
-        self.add_conv("head", 16, 10)
+        self.dropout = dropout
+        self.add_block("conv1", 1, stem[0])
+        self.add_block("conv2", *stem)
+        self.add_conv("trans1", stem[1], squeezed)
+        self.names = [f"conv{3 + number}" for number in range(len(body))]
+        for name, c_in, c_out in zip(self.names, (squeezed, *body), body, strict=False):
+            self.add_block(name, c_in, c_out, padding=int(name == self.names[-1]))
+        self.add_conv("head", body[-1], 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps images to log-probabilities."""
         x = F.max_pool2d(self.trans1(self.blocks(x, "conv1", "conv2")), 2)
-        x = self.blocks(x, "conv3", "conv4", "conv5", "conv6")
-        return _log_probs(self.head(F.avg_pool2d(x, 6)))
-
-
-class Second(_Network):
-    """5,048 parameters."""
-
-    dropout = 0.1
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_block("conv1", 1, 8)
-        self.add_block("conv2", 8, 16)
-        self.add_conv("trans1", 16, 8)
-        self.add_block("conv3", 8, 12)
-        self.add_block("conv4", 12, 12)
-        self.add_block("conv5", 12, 12, padding=1)
-        self.add_conv("head", 12, 10)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps images to log-probabilities."""
-        x = F.max_pool2d(self.trans1(self.blocks(x, "conv1", "conv2")), 2)
-        x = self.blocks(x, "conv3", "conv4", "conv5")
-        return _log_probs(self.head(F.avg_pool2d(x, 8)))
+        x = self.blocks(x, *self.names)
+        return _log_probs(self.head(F.avg_pool2d(x, x.shape[-1])))
 
 
 class Third(_Network):
@@ -101,7 +81,7 @@ class Third(_Network):
         x = x + self.skip2(F.interpolate(joined, size=x.shape[2:], mode="nearest"))
         x = self.blocks(x, "conv6")
         x = x * torch.sigmoid(x.mean((2, 3), keepdim=True))
-        return _log_probs(self.head(F.avg_pool2d(x, 6)))
+        return _log_probs(self.head(F.avg_pool2d(x, x.shape[-1])))
 
 
 class Dilated(_Network):
@@ -124,7 +104,12 @@ class Dilated(_Network):
         return _log_probs(self.blocks(x, "trans1", "conv4", "conv5", "conv6").mean((2, 3)))
 
 
-NETWORKS = {"first": First, "second": Second, "third": Third, "dilated": Dilated}
+NETWORKS = {
+    "first": partial(Plain, (16, 32), 10, (16, 16, 16, 16), dropout=0.03),
+    "second": partial(Plain, (8, 16), 8, (12, 12, 12), dropout=0.1),
+    "third": Third,
+    "dilated": Dilated,
+}
 
 
 def _norm_name(name: str) -> str:

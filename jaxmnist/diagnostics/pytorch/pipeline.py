@@ -48,15 +48,7 @@ def _changes(augmentation: dict[str, Any]) -> Iterator[torch.nn.Module]:
 def loader(
     images: torch.Tensor, labels: torch.Tensor, setup: dict[str, Any], workers: int, training: bool
 ) -> DataLoader:
-    """Returns a loader of full batches, shuffled and augmented for training.
-
-    Args:
-        images: uint8 `[n, 28, 28]`.
-        labels: `[n]`.
-        setup: as for `Digits`, with `batch_size`.
-        workers: number of worker processes; 0 loads in this process.
-        training: False keeps the images in order and does not augment them.
-    """
+    """Returns a loader of full batches, shuffled and augmented for training, with a number of worker processes."""
     return DataLoader(
         Digits(images, labels, setup, augmented=training),
         batch_size=setup["batch_size"],

@@ -27,8 +27,6 @@ import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 from jaxmnist.diagnostics.pytorch.networks import NETWORKS
 from jaxmnist.diagnostics.pytorch.pipeline import loader
 
-TASKS = ("train", "pipeline", "evaluate", "pipeline_evaluate", "predict")
-
 EVALUATION_BATCH = 250
 """Images at once in evaluation: of 64, 250 and 1,000 the fastest for `third` and `dilated` on 2 cores."""
 

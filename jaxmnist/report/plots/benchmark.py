@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from jaxmnist.report.terminal.benchmark import growth_title, variant_label
+from jaxmnist.report.terminal.benchmark import LABELS
 from jaxmnist.runs.curves import save_figure
 
 _COLOURS = {"chunked": "tab:blue", "torch": "tab:red", "pipeline": "tab:orange"}
@@ -21,20 +21,40 @@ _NAMES = {
 
 
 def save_benchmark_picture(path: Path, results: Sequence[dict[str, Any]]) -> Path | None:
-    """Draws training rates: all variants of one network, or several networks and batch sizes.
+    """Draws training rates into a PNG file: all variants of one network, or several networks and batch sizes.
 
-    Args:
-        path: PNG file to write.
-        results: results of `benchmark`, one for each network and batch size.
-
-    Returns:
-        The path, or None if no training was measured.
+    Returns the path, or None if no training was measured.
     """
     results = [result for result in results if "train" in result]
     if not results:
         return None
-    figure = _variants(results[0]) if len(results) == 1 else _networks(results)
-    axes = figure.axes[0]
+    first, several = results[0], len(results) > 1
+    if several:
+        title = "Training steps"
+        groups = {
+            f"{result['arch']}\nbatch {result['recipe']['batch_size']}": {
+                name: row for name, row in result["train"].items() if name in _NAMES
+            }
+            for result in results
+        }
+    else:
+        title = f"Training steps of {first['arch']}, batch {first['recipe']['batch_size']}"
+        groups = {
+            LABELS[name].format(count=row["count"], seeds=first["seeds"]): {name: row}
+            for name, row in first["train"].items()
+        }
+    most = max(len(rows) for rows in groups.values())
+    figure = Figure(figsize=(7, 0.9 + 0.3 * (most + 1) * len(groups)), layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / most
+    for number, rows in enumerate(groups.values()):
+        for offset, (name, row) in enumerate(rows.items()):
+            place = number + (offset - (len(rows) - 1) / 2) * height
+            _bar(axes, place, row["images_per_second"], height, _COLOURS.get(name, "tab:gray"))
+    if several and most > 1:
+        axes.legend(handles=[Patch(color=_COLOURS[name], label=label) for name, label in _NAMES.items()])
+    axes.set_title(title)
+    axes.set_yticks(range(len(groups)), list(groups))
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set_xlim(left=0)
@@ -43,37 +63,7 @@ def save_benchmark_picture(path: Path, results: Sequence[dict[str, Any]]) -> Pat
     return save_figure(figure, path)
 
 
-def _variants(result: dict[str, Any]) -> Figure:
-    rows = result["train"]
-    figure = Figure(figsize=(7, 0.9 + 0.6 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    for place, (name, row) in enumerate(rows.items()):
-        _bar(axes, place, row["images_per_second"], 0.6, _COLOURS.get(name, "tab:gray"))
-    labels = [variant_label(name, row, result["seeds"]) for name, row in rows.items()]
-    axes.set_yticks(range(len(rows)), labels)
-    axes.set_title(f"Training steps of {result['arch']}, batch {result['recipe']['batch_size']}")
-    return figure
-
-
-def _networks(results: Sequence[dict[str, Any]]) -> Figure:
-    names = [name for name in _NAMES if any(name in result["train"] for result in results)]
-    figure = Figure(figsize=(7, 1.2 + 0.24 * (len(names) + 1) * len(results)), layout="constrained")
-    axes = figure.subplots()
-    height = 0.8 / len(names)
-    for number, result in enumerate(results):
-        for offset, name in enumerate(names):
-            if row := result["train"].get(name):
-                place = number + (offset - (len(names) - 1) / 2) * height
-                _bar(axes, place, row["images_per_second"], height, _COLOURS[name])
-    labels = [f"{result['arch']}\nbatch {result['recipe']['batch_size']}" for result in results]
-    axes.set_yticks(range(len(results)), labels)
-    if len(names) > 1:
-        axes.legend(handles=[Patch(color=_COLOURS[name], label=_NAMES[name]) for name in names])
-    axes.set_title("Training steps")
-    return figure
-
-
-def _bar(axes: Axes, place: int | float, rate: dict[str, float], height: float, colour: str) -> None:
+def _bar(axes: Axes, place: float, rate: dict[str, float], height: float, colour: str) -> None:
     middle, reach = _error_bars([rate])
     axes.barh(place, middle, height, xerr=reach, color=colour, ecolor="0.3", capsize=2)
     offset = {"xytext": (4, 0), "textcoords": "offset points"}
@@ -91,15 +81,7 @@ def _error_bars(
 
 
 def save_growth_picture(path: Path, result: dict[str, Any]) -> Path:
-    """Draws the time of an epoch over each axis in a panel of its own, on logarithmic scales.
-
-    Args:
-        path: PNG file to write.
-        result: result of `growth`.
-
-    Returns:
-        The path.
-    """
+    """Draws the time of an epoch over each axis into a PNG file, on logarithmic scales; returns the path."""
     measured = result["axes"]
     columns = min(3, len(measured))
     rows = -(-len(measured) // columns)
@@ -122,7 +104,7 @@ def save_growth_picture(path: Path, result: dict[str, Any]) -> Path:
             panel.set_title(f"time ~ {name}^{axis['exponent']:.2f}", fontsize="medium")
     for panel in panels[len(measured) :]:
         panel.set_visible(False)
-    figure.suptitle(f"How the time of an epoch grows: {growth_title(result)}")
+    figure.suptitle(f"How the time of an epoch grows: {result['arch']}, recipe {result['recipe']['name']}")
     return save_figure(figure, path)
 
 
@@ -130,6 +112,4 @@ def _format_ticks(panel: Axes) -> None:
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         axis.set_minor_formatter(NullFormatter())
-    low, high = panel.get_ylim()
-    if high < 10 * low:  # less than a decade: label the steps in between
-        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))

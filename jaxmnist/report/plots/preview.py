@@ -25,18 +25,9 @@ _NARROWEST = 5.0
 def save_preview(
     path: Path, images: UInt8[np.ndarray, "n 28 28"], dataset: str, recipe: Recipe, seed: int, versions: int
 ) -> Path:
-    """Draws the images in a row, and below it rows of versions that training may see.
+    """Draws the images in a row, and below it rows of versions that training may see, into a PNG file.
 
-    Args:
-        path: PNG file to write.
-        images: at least one image.
-        dataset: name of the dataset, for the title.
-        recipe: recipe with the augmentation.
-        seed: seed of the random changes.
-        versions: number of versions of each image.
-
-    Returns:
-        The path.
+    `dataset` is named in the title, and `seed` is that of the random changes. Returns the path.
     """
     changed = augmented_versions(images, recipe, seed, versions)
     rows = np.concatenate([images[None].astype(np.float32), changed])

@@ -1,13 +1,13 @@
 """Results of `jaxmnist.diagnostics.benchmark` in the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-_LABELS = {
+LABELS = {
     "unjitted": "un-jitted step\ncall per primitive",
     "jitted": "jitted step\ncall per step",
     "chunked": "chunked\ncall per {count} steps",
@@ -17,7 +17,9 @@ _LABELS = {
     "torch": "PyTorch, eager\nin memory, plain",
     "pipeline": "PyTorch, eager\nPillow, DataLoader",
 }
-_OVER = {"over_unjitted": "speed-up", "over_torch": "against PyTorch"}
+"""Name of each variant of training, with a remark on a second line."""
+
+_OVER = {"over_unjitted": "speed-up", "over_torch": "against PyTorch", "": ""}
 _FRAMEWORKS = {"jax": "JAX", "torch": "PyTorch, eager", "pipeline": "PyTorch, DataLoader"}
 _INFERENCE = {"evaluate": "evaluate {count:,} images", "predict": "predict one image"}
 
@@ -30,7 +32,10 @@ def print_benchmark(console: Console, result: dict[str, Any]) -> None:
         f"multiply-adds; recipe {recipe['name']}, batch {recipe['batch_size']}"
     )
     if "train" in result:
-        rows = {variant_label(name, row, result["seeds"]): row for name, row in result["train"].items()}
+        seeds = result["seeds"]
+        rows = {
+            LABELS[name].format(count=row["count"], seeds=seeds): row for name, row in result["train"].items()
+        }
         console.print(_variants_table("Training steps", rows))
     rows = {
         f"{_INFERENCE[task].format(count=row['count'])}\n{_FRAMEWORKS[name]}": row
@@ -49,14 +54,9 @@ def print_benchmark(console: Console, result: dict[str, Any]) -> None:
     _print(console, *_conditions(result))
 
 
-def variant_label(name: str, row: dict[str, Any], seeds: int) -> str:
-    """Returns the name of a variant of training, with a remark on a second line."""
-    return _LABELS[name].format(count=row["count"], seeds=seeds)
-
-
 def print_overview(console: Console, results: Sequence[dict[str, Any]]) -> None:
     """Prints a line for each network and batch size."""
-    columns = {
+    figures = {
         "images/s": ("train", "chunked", "images_per_second", ",.0f"),
         "ms/step": ("train", "chunked", "milliseconds", ",.1f"),
         "GFLOP/s": ("train", "chunked", "gflops", ".1f"),
@@ -65,13 +65,12 @@ def print_overview(console: Console, results: Sequence[dict[str, Any]]) -> None:
         "evaluation": ("evaluate", "jax", "images_per_second", ",.0f"),
         "one, ms": ("predict", "jax", "milliseconds", ".2f"),
     }
-    cells = {name: [_figure(result, *where) for result in results] for name, where in columns.items()}
-    shown = [name for name in columns if any(cells[name])]
-    table = _table("Networks and batch sizes", "network", ["batch", *shown])
-    for number, result in enumerate(results):
-        batch = str(result["recipe"]["batch_size"])
-        table.add_row(result["arch"], batch, *(cells[name][number] for name in shown))
-    console.print(table)
+    columns = {"batch": [str(result["recipe"]["batch_size"]) for result in results]}
+    for heading, (task, variant, name, form) in figures.items():
+        rows = [result.get(task, {}).get(variant, {}) for result in results]
+        columns[heading] = [f"{row[name]['median']:{form}}" if name in row else "" for row in rows]
+    archs = [result["arch"] for result in results]
+    console.print(_table("Networks and batch sizes", "network", archs, columns))
     _print(
         console,
         f"Medians of {results[0]['repeats']} repeats; training in chunks with augmentation, evaluation in images/s, "
@@ -83,7 +82,9 @@ def print_overview(console: Console, results: Sequence[dict[str, Any]]) -> None:
 
 def print_growth(console: Console, result: dict[str, Any]) -> None:
     """Prints a sentence for each axis, and the conditions."""
-    console.print(f"[bold]How the time of an epoch grows[/bold]: {growth_title(result)}")
+    console.print(
+        f"[bold]How the time of an epoch grows[/bold]: {result['arch']}, recipe {result['recipe']['name']}"
+    )
     _print(console, *(growth_sentence(name, axis) for name, axis in result["axes"].items()))
     environment = result["environment"]
     _print(
@@ -92,11 +93,6 @@ def print_growth(console: Console, result: dict[str, Any]) -> None:
         f"seeds for devices. Medians of {result['repeats']} epochs of each size, taken in turn. On "
         f"{environment['device']}, {environment['processor']}, {environment['cpu_count']} cores.",
     )
-
-
-def growth_title(result: dict[str, Any]) -> str:
-    """Returns network and recipe of a result of `growth`."""
-    return f"{result['arch']}, recipe {result['recipe']['name']}"
 
 
 def growth_sentence(name: str, axis: dict[str, Any]) -> str:
@@ -113,46 +109,37 @@ def growth_sentence(name: str, axis: dict[str, Any]) -> str:
 def print_profiles(console: Console, results: Sequence[dict[str, Any]]) -> None:
     """Prints the shares of kinds of operations and of layers for each network."""
     for result in results:
-        _print_profile(console, result)
-
-
-def _print_profile(console: Console, result: dict[str, Any]) -> None:
-    total = sum(result["layers"].values())
-    console.print(
-        f"[bold]{result['arch']}[/bold], recipe {result['recipe']}, batch {result['batch_size']}: "
-        f"{result['milliseconds']:.1f} ms per training step while it is traced"
-    )
-    table = _table(None, "operations", ("forward", "backward", "other", "together"))
-    for kind, times in result["kinds"].items():
-        table.add_row(kind, *(f"{time / total:.1%}" for time in (*times.values(), sum(times.values()))))
-    console.print(table)
-    shares = {layer: time / total for layer, time in result["layers"].items()}
-    large = {layer: share for layer, share in shares.items() if share >= 0.01}
-    named = ", ".join(f"{layer} {share:.1%}" for layer, share in large.items())
-    _print(console, f"By layer: {named}, all others {1 - sum(large.values()):.1%}.")
+        total = sum(result["layers"].values())
+        console.print(
+            f"[bold]{result['arch']}[/bold], recipe {result['recipe']}, batch {result['batch_size']}: "
+            f"{result['milliseconds']:.1f} ms per training step while it is traced"
+        )
+        kinds = [times | {"together": sum(times.values())} for times in result["kinds"].values()]
+        columns = {
+            when: [f"{times[when] / total:.1%}" for times in kinds]
+            for when in ("forward", "backward", "other", "together")
+        }
+        console.print(_table("", "operations", result["kinds"], columns))
+        shares = {layer: time / total for layer, time in result["layers"].items() if time >= 0.01 * total}
+        named = ", ".join(f"{layer} {share:.1%}" for layer, share in shares.items())
+        _print(console, f"By layer: {named}, all others {1 - sum(shares.values()):.1%}.")
 
 
 def _variants_table(title: str, rows: dict[str, dict[str, Any]]) -> Table:
-    over = next(
-        (name for name in ("over_unjitted", "over_torch") if any(name in row for row in rows.values())), ""
-    )
-    has_rates = any("gflops" in row for row in rows.values())
-    headings = ["images/s", "ms", *(["GFLOP/s"] if has_rates else []), *([_OVER[over]] if over else [])]
-    table = _table(title, "variant", headings)
-    for label, row in rows.items():
+    over = next((name for name in _OVER if any(name in row for row in rows.values())), "")
+    columns: dict[str, list[str]] = {heading: [] for heading in ("images/s", "ms", "GFLOP/s", _OVER[over])}
+    for row in rows.values():
         slowest = row["milliseconds"]["max"]
-        cells = [
-            _median_over_range(row["images_per_second"], ",.0f"),
-            _median_over_range(
-                row["milliseconds"], ",.1f" if slowest >= 100 else ".2f" if slowest >= 1 else ".3f"
-            ),
-        ]
-        if has_rates:
-            cells.append(f"{row['gflops']['median']:.1f}\n{row['of_peak']['median']:.0%}")
-        if over:
-            cells.append(_median_over_range(row[over], ".2f", "x") if over in row else "")
-        table.add_row(label, *cells)
-    return table
+        form = ",.1f" if slowest >= 100 else ".2f" if slowest >= 1 else ".3f"
+        cells = (
+            _with_range(row["images_per_second"], ",.0f", "", "\n{}-{}"),
+            _with_range(row["milliseconds"], form, "", "\n{}-{}"),
+            f"{row['gflops']['median']:.1f}\n{row['of_peak']['median']:.0%}" if "gflops" in row else "",
+            _with_range(row[over], ".2f", "x", "\n{}-{}") if over in row else "",
+        )
+        for column, cell in zip(columns.values(), cells, strict=True):
+            column.append(cell)
+    return _table(title, "variant", rows, columns)
 
 
 def _remarks_on_starts(rows: dict[str, Any]) -> list[str]:
@@ -182,7 +169,9 @@ def _remarks_on_training(result: dict[str, Any]) -> list[str]:
     ]
     if share := chunked.get("augmentation_share"):
         percent = {key: 100 * value for key, value in share.items()}
-        lines.append(f"Augmentation takes {_with_range(percent, '.1f', ' %')} of the chunk's time.")
+        lines.append(
+            f"Augmentation takes {_with_range(percent, '.1f', ' %', ' ({} to {})')} of the chunk's time."
+        )
     for name, data in (("over_torch", "in memory, plain"), ("over_pipeline", "Pillow in a DataLoader")):
         if name in chunked:
             lines.append(f"Chunked against PyTorch, {data}: {_with_range(chunked[name], '.2f', 'x')}.")
@@ -211,9 +200,8 @@ def _conditions(result: dict[str, Any]) -> list[str]:
         f"load average before the start {result['load_average']:.2f}.",
     ]
     if torch is not None:
-        workers = (
-            f", DataLoader workers {torch['workers']} (the fastest)" if torch["workers"] is not None else ""
-        )
+        workers = torch.get("workers")
+        workers = "" if workers is None else f", DataLoader workers {workers} (the fastest)"
         lines.append(f"PyTorch {torch['version']} in its own process, {torch['threads']} threads{workers}.")
     # Threads that spin at barriers lose a whole time slice to any other process: PyTorch's step took up to 40
     # times as long at a load of 2 to 4 on 2 cores.
@@ -222,11 +210,15 @@ def _conditions(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _table(title: str | None, first: str, headings: Sequence[str]) -> Table:
-    table = Table(box=SIMPLE, title=title, title_justify="left", title_style="bold")
+def _table(title: str, first: str, labels: Iterable[str], columns: dict[str, list[str]]) -> Table:
+    """Table of a column of labels and the columns that are not empty."""
+    shown = {heading: cells for heading, cells in columns.items() if any(cells)}
+    table = Table(box=SIMPLE, title=title or None, title_justify="left", title_style="bold")
     table.add_column(first, no_wrap=True)
-    for heading in headings:
+    for heading in shown:
         table.add_column(heading, justify="right")
+    for cells in zip(labels, *shown.values(), strict=True):
+        table.add_row(*cells)
     return table
 
 
@@ -235,16 +227,6 @@ def _print(console: Console, *lines: str) -> None:
         console.print(line, highlight=False, markup=False)
 
 
-def _figure(result: dict[str, Any], task: str, variant: str, name: str, form: str) -> str:
-    summary = result.get(task, {}).get(variant, {}).get(name)
-    return f"{summary['median']:{form}}" if summary else ""
-
-
-def _median_over_range(summary: dict[str, float], form: str, unit: str = "") -> str:
+def _with_range(summary: dict[str, float], form: str, unit: str, layout: str = " ({}-{})") -> str:
     low, middle, high = (f"{summary[key]:{form}}" for key in ("min", "median", "max"))
-    return f"{middle}{unit}\n{low}-{high}"
-
-
-def _with_range(summary: dict[str, float], form: str, unit: str) -> str:
-    low, middle, high = (f"{summary[key]:{form}}" for key in ("min", "median", "max"))
-    return f"{middle}{unit} ({low}-{high})"
+    return f"{middle}{unit}{layout.format(low, high)}"

@@ -17,11 +17,9 @@ def print_survey(console: Console, facts: dict[str, Any], notes: list[str]) -> N
     versions, machine, data = facts["versions"], facts["machine"], facts["data"]
     packages = ", ".join(f"{name} {version or 'missing'}" for name, version in versions["packages"].items())
     memory = "" if machine["memory"] is None else f", {machine['memory'] / 2**30:.1f} GiB of memory"
+    own = versions["jaxmnist"] or "(sources)"
     lines = [
-        (
-            "versions",
-            f"jaxmnist {versions['jaxmnist'] or '(sources)'}, Python {versions['python']}, {packages}",
-        ),
+        ("versions", f"jaxmnist {own}, Python {versions['python']}, {packages}"),
         ("machine", f"{machine['platform']}, {machine['cpus']} CPU cores{memory}"),
         ("devices", f"{', '.join(machine['devices'])}; {machine['device']} is used"),
         *((name, _folder(folder)) for name, folder in facts["folders"].items()),

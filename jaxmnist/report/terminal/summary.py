@@ -66,12 +66,13 @@ def _table(name: str, layers: Sequence[Layer], totals: Totals, columns: _Columns
 
 def _lines(totals: Totals, budget: int) -> list[tuple[str, str]]:
     share = 100 * totals.parameters / budget
+    percent = f"{share:,.0f} %" if share >= 1000 else f"{share:.1f} %"
     field = f"{totals.receptive_field} pixels wide"
     if totals.receptive_field_of_average is not None:
         field += f", {totals.receptive_field_of_average} with the global average"
     return [
         ("parameters", f"{totals.parameters:,} trainable, {totals.statistics:,} running statistics"),
-        ("budget", f"{'over the budget: ' if share > 100 else ''}{_percent(share)} of {budget:,}"),
+        ("budget", f"{'over the budget: ' if share > 100 else ''}{percent} of {budget:,}"),
         ("multiply-adds", f"{totals.multiply_adds:,} for one image, in convolutions and linear layers"),
         ("receptive field", field),
         ("activations", f"{_mebibytes(totals.activation_bytes)} for one image, forward and backward"),
@@ -79,10 +80,6 @@ def _lines(totals: Totals, budget: int) -> list[tuple[str, str]]:
         ("weights", _mebibytes(totals.parameter_bytes)),
         ("total memory", f"{_mebibytes(totals.total_bytes)}, the image included"),
     ]
-
-
-def _percent(share: float) -> str:
-    return f"{share:,.0f} %" if share >= 1000 else f"{share:.1f} %"
 
 
 def _figure(value: int | None) -> str:
