@@ -43,11 +43,9 @@ class Model(Protocol):
 
     def init(self, key: "Array", images: "Array", /) -> "PyTree":
         """Returns initial variables, `params` and possibly `batch_stats`, for images `[batch, 28, 28, 1]`."""
-        ...
 
     def apply(self, variables: "PyTree", images: "Array", /, *args: Any, **kwargs: Any) -> "PyTree":
         """Returns logits or log-probabilities `[batch, classes]`; with `mutable` also the updated collections."""
-        ...
 
 
 def is_custom(arch: str) -> bool:

@@ -152,9 +152,8 @@ def checked(title: str, module: nn.Module, classes: int) -> CustomNetwork:
             f"the network {title} has variables in {', '.join(sorted(extra))}; use only params and batch_stats, which "
             "are trained and saved."
         )
-    shape = getattr(outputs, "shape", None)
-    if shape != (2, classes):
-        returned = list(shape) if shape is not None else type(outputs).__name__
+    returned = list(getattr(outputs, "shape", ())) or type(outputs).__name__
+    if returned != [2, classes]:
         raise UsageError(
             f"the network {title} returns {returned} for images [2, 28, 28, 1]; it must return scores [2, {classes}]."
         )

@@ -12,17 +12,8 @@ from jaxtyping import PyTree
 
 from jaxmnist.config import Recipe
 from jaxmnist.errors import CheckpointError, JaxmnistWarning, StorageError
+from jaxmnist.runs import storage
 from jaxmnist.runs.folder import CONFIG, versions
-from jaxmnist.runs.storage import (
-    DamagedError,
-    as_tree,
-    from_tree,
-    read_about,
-    read_arrays,
-    remove_leftovers,
-    shapes,
-    write_state,
-)
 from jaxmnist.runtime.files import remove_tree
 from jaxmnist.runtime.mesh import Where, everywhere
 from jaxmnist.train.loss import Metrics
@@ -79,7 +70,7 @@ class Checkpoints:
         Raises:
             StorageError: it could not be written; the earlier checkpoints are intact.
         """
-        tree = as_tree(*jax.device_get((snapshot.state, snapshot.metrics)))
+        tree = storage.as_tree(*jax.device_get((snapshot.state, snapshot.metrics)))
         step = int(snapshot.state.step)
         name = f"{step}-mid-epoch" if score is None else f"{step}"
         ranked = {"step": step, "epoch": epoch, "score": score, "meets_rule": meets_rule}
@@ -97,7 +88,7 @@ class Checkpoints:
             "rows": snapshot.rows,
         }
         try:
-            write_state(self.folder / name, tree, about)
+            storage.write_state(self.folder / name, tree, about)
         except Exception as error:  # Orbax and TensorStore raise many kinds
             reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0][:200]
             message = f"the checkpoint of step {step} could not be saved in {self.folder} ({reason})"
@@ -107,7 +98,7 @@ class Checkpoints:
             for other in self._names():
                 if other not in (name, self._previous, best["name"]):
                     remove_tree(self.folder / other)
-            remove_leftovers(self.folder)
+            storage.remove_leftovers(self.folder)
         self._previous, self._best = name, best
 
     def restore_latest(self, template: TrainState, metrics: Metrics) -> Snapshot:
@@ -132,8 +123,8 @@ class Checkpoints:
             intact, damaged = {}, {}
             for name in self._names():
                 try:
-                    intact[name] = read_about(self.folder / name)
-                except DamagedError as error:
+                    intact[name] = storage.read_about(self.folder / name)
+                except storage.DamagedError as error:
                     damaged[name] = str(error)
             if all((self.folder / name).exists() for name in (*intact, *damaged)):
                 restored = self._restore_from(intact, damaged, which, template, metrics)
@@ -160,7 +151,7 @@ class Checkpoints:
         for name in ranked if which == "best" else intact:
             try:
                 snapshot = _read(self.folder / name, intact[name], template, metrics)
-            except DamagedError as error:
+            except storage.DamagedError as error:
                 if not (self.folder / name).exists():
                     return None
                 damaged[name] = str(error)
@@ -215,19 +206,19 @@ def abstract(tree: PyTree, where: Where) -> PyTree:
 
 
 def _read(folder: Path, about: dict[str, Any], template: TrainState, metrics: Metrics) -> Snapshot:
-    tree = as_tree(template, metrics)
+    tree = storage.as_tree(template, metrics)
     if about["step"] != _order(folder.name)[0]:
-        raise DamagedError(f"it is the checkpoint of step {about['step']}")
-    if differing := about["shapes"].items() ^ shapes(tree).items():
+        raise storage.DamagedError(f"it is the checkpoint of step {about['step']}")
+    if differing := about["shapes"].items() ^ storage.shapes(tree).items():
         path = min(path for path, _ in differing)
-        held, needed = (of.get(path, "nothing") for of in (about["shapes"], shapes(tree)))
+        held, needed = (of.get(path, "nothing") for of in (about["shapes"], storage.shapes(tree)))
         raise CheckpointError(
             f"the checkpoint {folder} holds {held} at {path}, where the run's {CONFIG} needs {needed}; "
             "restore the configuration that it was trained under."
         )
-    arrays = read_arrays(folder, tree, about["arrays"])
+    arrays = storage.read_arrays(folder, tree, about["arrays"])
     places = jax.tree.map(lambda leaf: leaf.sharding, (template, metrics))
-    placed = jax.device_put(from_tree(arrays), places)
+    placed = jax.device_put(storage.from_tree(arrays), places)
     return Snapshot(*placed, seconds=about["seconds"], rows=about["rows"])
 
 

@@ -140,13 +140,11 @@ def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         OSError: the file could not be written; earlier whole lines are intact.
     """
     path, lines = run / METRICS, [(json.dumps(row) + "\n").encode() for row in rows]
-    present = path.read_bytes() if path.is_file() else b""
-    if present == b"".join(lines):
-        return
-    if lines and present == b"".join(lines[:-1]):
+    present, content = path.read_bytes() if path.is_file() else b"", b"".join(lines)
+    if lines and present + lines[-1] == content:
         append(path, lines[-1])
-    else:
-        write_atomically(path, b"".join(lines))
+    elif present != content:
+        write_atomically(path, content)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -72,12 +72,7 @@ def restore_run(
 
 
 def with_class(config: RunConfig, arch: str | None, run: Path) -> RunConfig:
-    """Returns the configuration of a run with a new place for the class of its network.
-
-    Args:
-        config: the configuration.
-        arch: the new place; None keeps the old one.
-        run: the run folder, for the error message.
+    """Returns the configuration of a run with `arch`, if given, as the new place of its network's class.
 
     Raises:
         UsageError: the network is one of this package.

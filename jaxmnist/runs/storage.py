@@ -56,12 +56,8 @@ def write_state(folder: Path, tree: PyTree, about: Mapping[str, Any]) -> None:
         room.unlink()
         with _quiet():
             _checkpointer().save((partial / ARRAYS).resolve(), args=ocp.args.StandardSave(tree))
-        values = {
-            **about,
-            "shapes": shapes(tree),
-            "arrays": _sum_of_arrays(tree),
-            "files": _sums_of_files(partial),
-        }
+        sums = {"arrays": _sum_of_arrays(tree), "files": _sums_of_files(partial)}
+        values = {**about, "shapes": shapes(tree), **sums}
         (partial / ABOUT).write_text(json.dumps({**values, "seal": _seal(values)}, indent=1) + "\n")
         sync_tree(partial)
         if folder.exists():

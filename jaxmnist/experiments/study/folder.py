@@ -8,14 +8,13 @@ summary.json    the statistics
 plots/          pictures of them
 """
 
-import contextlib
 import dataclasses
 import io
 import json
 import math
 import re
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,11 +25,13 @@ from jaxmnist.config.parsing import read_json
 from jaxmnist.config.run import RunConfig
 from jaxmnist.errors import CheckpointError, StorageError, UsageError, writing
 from jaxmnist.experiments.statistics import share_settled, summarise
-from jaxmnist.runs.folder import METRICS, RESULTS, config_of, read_metrics, write_json
+from jaxmnist.runs.folder import METRICS, RESULTS, config_of, naming_damage, read_metrics, write_json
 from jaxmnist.runtime.files import write_atomically
 
 STUDY, SEEDS, SUMMARY, PREDICTIONS = "study.json", "results.jsonl", "summary.json", "predictions.npz"
 DIVERGED = "diverged.json"
+REMEDY = "restore it or delete the folder"
+"""Advice for a damaged file of a study or sweep, as a clause."""
 
 _RUN = re.compile(r"s(\d+)")
 
@@ -110,7 +111,7 @@ def read_study(folder: Path) -> Study:
     """
     if not (folder / STUDY).is_file():
         raise CheckpointError(f"{folder} is not a study: it has no {STUDY}; give a folder that study made.")
-    with _naming_damage(folder / STUDY):
+    with naming_damage(folder / STUDY, REMEDY):
         return Study(folder, config_of(read_json(folder / STUDY)))
 
 
@@ -245,22 +246,14 @@ def _seeds_begun(study: Study) -> list[int]:
 
 def _read_seed(study: Study, seed: int) -> SeedResult:
     run = study.run(seed)
-    with _naming_damage(run / METRICS):
+    with naming_damage(run / METRICS, REMEDY):
         rows = read_metrics(run)
         accuracies = tuple(float(row[f"{study.split}_accuracy"]) for row in rows)
         plain = rows[-1].get(f"plain_{study.split}_accuracy")
         loss = rows[-1].get(f"{study.split}_loss")
         if len(rows) != study.config.recipe.epochs or not all(map(math.isfinite, accuracies)):
             raise ValueError(f"{len(rows)} epochs")
-    with _naming_damage(run / RESULTS):
+    with naming_damage(run / RESULTS, REMEDY):
         results = json.loads((run / RESULTS).read_text())
         seconds, parameters = float(results["seconds"]), int(results["parameters"])
         return SeedResult(seed, accuracies, seconds, parameters, plain, loss)
-
-
-@contextlib.contextmanager
-def _naming_damage(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, UsageError) as error:
-        raise CheckpointError(f"{path} is damaged ({error!r}); restore it or delete the folder.") from error

@@ -17,11 +17,11 @@ from typing import Any, Literal, NamedTuple
 
 from jaxmnist.config.run import RunConfig
 from jaxmnist.errors import CheckpointError, UsageError, writing
-from jaxmnist.experiments.study.folder import Study, first_difference, open_study
+from jaxmnist.experiments.study.folder import REMEDY, Study, first_difference, open_study
 from jaxmnist.experiments.sweep.axes import Axis, parse_axes
 from jaxmnist.experiments.sweep.halving import Rung
 from jaxmnist.experiments.sweep.members import Member, member_config
-from jaxmnist.runs.folder import config_of, write_json
+from jaxmnist.runs.folder import config_of, naming_damage, write_json
 
 SWEEP = "sweep.json"
 
@@ -154,15 +154,13 @@ def read_sweep(folder: Path) -> Sweep:
     path = folder / SWEEP
     if not path.is_file():
         raise CheckpointError(f"{folder} is not a sweep: it has no {SWEEP}; give a folder that sweep made.")
-    try:
+    with naming_damage(path, REMEDY):
         values = json.loads(path.read_text())
         plan = Plan(**values["plan"] | {"over": tuple(values["plan"]["over"])})
         bases = {arch: config_of(config) for arch, config in values["bases"].items()}
         members = [Member(int(one["number"]), dict(one["values"])) for one in values["members"]]
         rungs = [Rung(**rung) for rung in values["rungs"]]
         return Sweep(folder, plan, bases, members, rungs, values["environment"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, UsageError) as error:
-        raise CheckpointError(f"{path} is damaged ({error!r}); restore it or delete the folder.") from error
 
 
 def _plain(bases: Mapping[str, RunConfig]) -> dict[str, Any]:
