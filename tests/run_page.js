@@ -1,5 +1,5 @@
 // Runs parts of a page outside of a browser, with files of raw values:
-//   node run_page.js predict PAGE IMAGES  PROBABILITIES   bytes, 784 for each image; float32, 10 for each
+//   node run_page.js predict PAGE IMAGES PROBABILITIES    bytes, 784 for each image; float32, 10 for each
 //   node run_page.js style PAGE DRAWINGS IMAGES           bytes, 140 x 140 for each drawing; 784 for each
 //   node run_page.js erf - NUMBERS                        JSON to JSON
 "use strict";

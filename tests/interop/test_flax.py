@@ -20,7 +20,7 @@ from jaxmnist.models.structure import layers
 from jaxmnist.train.network import Network
 from tests.interop import flax_networks
 from tests.interop.flax_networks import Grouped, ManyLayers, Recurrent, Sine, Tutorial
-from tests.interop.test_page import predicted, needs_node
+from tests.interop.test_page import needs_node, predicted
 
 CPU = jax.devices("cpu")[0]
 
