@@ -1,4 +1,4 @@
-"""Fixtures shared by all rooms, and the strictness all tests run under."""
+"""Shared fixtures, and strict settings for all tests."""
 
 import dataclasses
 import os
@@ -9,17 +9,17 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
-# Shape annotations of the package are executed: a wrong shape or dtype fails where it enters.
+# Shape annotations of the package are checked at run time: a wrong shape or dtype fails at the call.
 install_import_hook("jaxmnist", "beartype.beartype")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Many tests compile the same programs; so do the processes that tests start, and the next run of the tests.
+    """Turns on a shared cache of compiled programs, for tests, the processes they start, and later runs of the tests.
 
-    LLVM optimises none but those of training, see `jaxmnist.ops.compiler_options`: it saves
-    6 to 22 % of a file's processor time.
+    LLVM optimises only the training programs (see `jaxmnist.ops.compiler_options`), which saves 6 to 22 % of the
+    processor time of a file.
     """
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
     folder = str(config.cache.mkdir("xla")) if config.cache else ""
@@ -33,7 +33,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
-    """The folder with the genuine data: `mnist` and `fashion_mnist` with four IDX files each."""
+    """Folder with the genuine data: `mnist` and `fashion_mnist` with four IDX files each."""
     folder = os.environ.get("JAXMNIST_DATA_DIR")
     if not folder:
         reason = "JAXMNIST_DATA_DIR does not name the folder with the genuine MNIST files"
@@ -45,7 +45,7 @@ def mnist_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def published_weights(mnist_dir: Path) -> Path:
-    """The published checkpoint of `dilated`, a network of 99.55 % on MNIST, which is not ours to give away."""
+    """Published weights of `dilated`, 99.55 % on MNIST, which this project may not distribute."""
     path = mnist_dir.parent / "weights" / "dilated_published.npz"
     if not path.is_file():
         reason = "../weights/dilated_published.npz is not there, seen from JAXMNIST_DATA_DIR"
@@ -57,7 +57,7 @@ def published_weights(mnist_dir: Path) -> Path:
 
 @pytest.fixture
 def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Empty files instead of an evaluation's pictures, which take seconds to draw."""
+    """Replaces the plots of an evaluation, which take seconds to draw, by empty files."""
 
     def touch(_: Any, path: Path) -> Path:
         path.touch()

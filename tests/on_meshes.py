@@ -1,8 +1,8 @@
 """The same training on meshes of several sizes: `python -m tests.on_meshes NETWORK STEPS MESH ...` prints JSON.
 
-It runs in a process of its own, as the CPU must show up as eight devices before JAX starts. It runs in float64,
-because several devices sum in another order: in float32 a rounding error opens or closes some ReLU within about ten
-steps, and the weights then differ, though they are as good.
+It needs a process of its own, since the CPU must be split into eight devices before JAX starts. It uses float64, since
+several devices sum in another order: in float32 a rounding error flips some ReLU within about ten steps, and then the
+weights differ, although they are as good.
 """
 
 import dataclasses
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def saved_on_four(training: "Training", trained: PyTree) -> dict[str, float]:
-    """Number of arrays that differ after a save on a 2x2 mesh and a restore on one device and on a 1x4 mesh."""
+    """Counts the arrays that differ after a save on a 2x2 mesh and a restore on one device and on a 1x4 mesh."""
     differing = 0
     with tempfile.TemporaryDirectory() as folder:
         state, metrics = put(trained, everywhere(select_mesh(jax.devices(), parse_mesh("seed=2,data=2"))))

@@ -1,4 +1,4 @@
-"""Code blocks of README.md, which tests run as they are printed."""
+"""Code blocks of README.md, which tests run exactly as printed."""
 
 import re
 from pathlib import Path

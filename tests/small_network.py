@@ -1,4 +1,4 @@
-"""A network that compiles in a second, for tests of what is around a network."""
+"""A network that compiles in a second, for tests of everything around a network."""
 
 from functools import partial
 from typing import Any

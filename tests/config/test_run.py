@@ -147,7 +147,7 @@ def test_options_come_before_the_file():
     assert (config.arch, config.seed, config.recipe.epochs, config.recipe.batch_size) == ("third", 4, 2, 8)
     assert run_config(merge_options(file, {}, "second", {})).recipe == get_recipe("second")
     assert run_config(merge_options({"recipe": "second"}, {}, None, {"epochs": 2})).recipe.epochs == 2
-    # What a file says beside an option's value stays.
+    # Other values of the file remain.
     file = {"recipe": {"averaging": {"decay": 0.5, "start_epoch": 3}}}
     merged = merge_options(file, {}, None, {"averaging": {"decay": 0.9}})
     assert run_config(merged).recipe.averaging == Averaging(0.9, start_epoch=3)
@@ -193,7 +193,7 @@ def test_a_schedule_on_the_command_line_takes_the_place_of_a_plateau():
         assert (config.recipe.plateau, config.recipe.schedule) == (None, Schedule())
     constant = run_config({"recipe": with_schedule("third", "constant")}).recipe
     assert (constant.plateau, constant.schedule) == (None, None)
-    # What a file says of the schedule stays.
+    # Other values of the schedule remain.
     chosen = with_schedule({"schedule": {"warm_up": 0.1}}, "linear")
     assert run_config({"recipe": chosen}).recipe.schedule == Schedule("linear", 0.1)
 

@@ -1,4 +1,4 @@
-"""Runs the battery: `python -m tests.torture` makes every trial, `--short` a few of each attack."""
+"""Runs the battery of attacks: `python -m tests.torture` makes all trials, `--short` a few of each attack."""
 
 import argparse
 import dataclasses
@@ -12,14 +12,14 @@ from tests.torture.battery import run_attack, table
 
 
 def main() -> int:
-    """Runs the attacks that are asked for; 1 where a trial failed."""
+    """Runs the chosen attacks; returns 1 if a trial failed."""
     names = [attack.name for attack in ATTACKS]
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--short", action="store_true", help="a few trials of each attack")
     parser.add_argument(
-        "--only", nargs="+", metavar="NAME", choices=names, help=f"some of {', '.join(names)}"
+        "--only", nargs="+", metavar="NAME", choices=names, help=f"attacks to run: {', '.join(names)}"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (default: 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the outcomes to a file")
     options = parser.parse_args()
     outcomes = []
@@ -30,7 +30,7 @@ def main() -> int:
             trials = attack.short if options.short else attack.trials
             print(f"{attack.name}: {trials:,} trials ...", file=sys.stderr, flush=True)
             outcomes.append(run_attack(attack, trials, Path(folder, attack.name), options.seed))
-            # As it goes: the whole battery takes an hour or two.
+            # After each attack, since the whole battery takes an hour or two.
             print(table(outcomes[-1:]).split("\n", 1)[1], file=sys.stderr, flush=True)
             if options.json:
                 values = {"seed": options.seed, "outcomes": [dataclasses.asdict(each) for each in outcomes]}

@@ -1,4 +1,4 @@
-"""All attacks there are, in the order in which they are run."""
+"""All attacks, in the order in which they run."""
 
 from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""What an attack is, and how a battery of them is run, counted and printed."""
+"""Attacks, and a battery that runs, counts and prints them."""
 
 import dataclasses
 import time
@@ -11,7 +11,7 @@ import numpy as np
 _Error = TypeVar("_Error", bound=Exception)
 
 Trial = Callable[[], None]
-"""Attacks once; raises AssertionError, with an explanation, where the promise is broken."""
+"""One attack; raises AssertionError with an explanation if a promise is broken."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,34 +21,34 @@ class Attack:
     name: str
     """Lower case, words joined by hyphens."""
     trials: int
-    """How many trials the whole battery makes."""
+    """Number of trials in the whole battery."""
     short: int
-    """How many the short one makes, a few seconds' worth."""
+    """Number of trials in the short battery, which takes seconds."""
     run: Callable[[int, Path, np.random.Generator], Iterator[Trial]]
-    """(trials, folder, random) -> the trials, one after the other. What comes before the first `yield` prepares
-    them all; a trial is made as soon as it is yielded. `folder` is empty and belongs to the attack alone."""
+    """Generator of the trials: (trials, folder, random) -> trials. Code before the first `yield` prepares all trials; a
+    trial runs as soon as it is yielded. `folder` is empty and used by no other attack."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came of an attack."""
+    """Result of an attack."""
 
     name: str
     trials: int
     passed: int
     seconds: float
     failures: tuple[str, ...]
-    """An explanation for each trial that failed."""
+    """An explanation of each failed trial."""
 
 
 def run_attack(attack: Attack, trials: int, folder: Path, seed: int) -> Outcome:
-    """Makes the trials of an attack; a trial that fails, in whatever way, is counted and the others go on.
+    """Runs the trials of an attack; a trial that fails in any way is counted, and the others continue.
 
     Args:
-        attack: which.
-        trials: how many; fewer than this count as failed.
-        folder: a place for files, which is made.
-        seed: decides everything random, together with the attack's name.
+        attack: the attack.
+        trials: number of trials; missing ones count as failed.
+        folder: folder for files, which is created.
+        seed: seed of all random choices, together with the attack's name.
     """
     began = time.perf_counter()
     folder.mkdir(parents=True)
@@ -70,7 +70,7 @@ def run_attack(attack: Attack, trials: int, folder: Path, seed: int) -> Outcome:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """A line per attack, and below the table a line per failure."""
+    """Returns a table with a line per attack, followed by a line per failure."""
     width = max(len("attack"), *(len(outcome.name) for outcome in outcomes))
     lines = [f"{'attack':<{width}}  trials  passed  seconds"]
     lines += [
@@ -82,7 +82,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def error_of(kind: type[_Error], function: Callable[[], object]) -> _Error | None:
-    """The error of that kind that a function ends with; None where it ends without."""
+    """Returns the error of a class that a function raises, or None if it returns."""
     try:
         function()
     except kind as error:

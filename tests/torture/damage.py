@@ -1,4 +1,4 @@
-"""States that are not what was saved, and runs resumed from every one of their steps."""
+"""Damaged checkpoints, and runs resumed from each of their steps."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ TRUNCATIONS = 64
 
 
 def truncated_states(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """The newest state cut off somewhere in one of its files, in the last trial to nothing."""
+    """Truncates a file of the newest checkpoint at a random byte, in the last trial to nothing."""
     damaged = _prepare(folder)
     files, sizes = _files(damaged)
     for trial in range(trials):
@@ -32,7 +32,7 @@ def truncated_states(trials: int, folder: Path, random: np.random.Generator) -> 
 
 
 def flipped_bits(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """One bit of the newest state, anywhere in its files, is the other one."""
+    """Flips a random bit in the files of the newest checkpoint."""
     damaged = _prepare(folder)
     files, sizes = _files(damaged)
     for _ in range(trials):
@@ -50,7 +50,7 @@ def flipped_bits(trials: int, folder: Path, random: np.random.Generator) -> Iter
 
 
 def mixed_states(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """Files of the newest state deleted, or replaced by those of the one before; the whole state as well."""
+    """Deletes files of the newest checkpoint, or replaces them or all of it by the previous one's."""
     damaged = _prepare(folder)
     newest, previous = _newest(damaged)
     files = [path for path in newest.rglob("*") if path.is_file()]
@@ -80,7 +80,7 @@ def mixed_states(trials: int, folder: Path, random: np.random.Generator) -> Iter
 
 
 def damaged_metrics(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """A lost, cut or changed metrics.jsonl is what it was once the run has gone on."""
+    """Deletes, truncates or changes metrics.jsonl, which a resumed run restores."""
     whole = program.train(folder / "whole")
     content = (whole / METRICS).read_bytes()
     damages: list[Callable[[], bytes | None]] = [
@@ -106,7 +106,7 @@ def damaged_metrics(trials: int, folder: Path, random: np.random.Generator) -> I
 
 
 def resume_at_every_step(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """A run stopped after a step, and resumed, ends as one that was not; for every step of a short run."""
+    """Stops a run after a step and resumes it to the same end, for every step of a short run."""
     del random
     whole = steps.trained(folder / "whole")
     for step in np.linspace(1, steps.TOTAL, trials).round().astype(int).tolist():
@@ -121,7 +121,7 @@ def resume_at_every_step(trials: int, folder: Path, random: np.random.Generator)
 
 
 def other_schemas(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """States of another schema, arch or configuration, of other arrays or another step: both sides are named."""
+    """Gives a checkpoint another schema, arch, configuration, step or other arrays; the error names both sides."""
     del random
     whole = _prepare(folder)
     newest, _ = _newest(whole)
@@ -168,7 +168,7 @@ def _prepare(folder: Path) -> Path:
 
 
 def _newest(run: Path) -> tuple[Path, Path]:
-    """Folders of the newest state and of the one before."""
+    """Returns the folders of the newest checkpoint and the one before it."""
     names = sorted((run / "checkpoints").iterdir(), key=lambda state: int(state.name), reverse=True)
     return names[0], names[1]
 
@@ -179,7 +179,7 @@ def _files(run: Path) -> tuple[list[Path], list[int]]:
 
 
 def _place(sizes: list[int], at: int) -> tuple[int, int]:
-    """The file, and the position in it, of a byte of all files in a row."""
+    """Returns the file, and the position in it, of a byte of the concatenated files."""
     ends = np.cumsum(sizes)
     number = int(np.searchsorted(ends, at, side="right"))
     return number, at - int(ends[number] - sizes[number])
@@ -207,7 +207,7 @@ def _assert_previous_is_used(run: Path) -> None:
 
 
 def nothing_intact(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """Where no state is intact the error names them all."""
+    """Damages all checkpoints; the error names each of them."""
     run = _prepare(folder)
     for _ in range(trials):
 

@@ -1,4 +1,4 @@
-"""Disks that are full, at each write of a session; a limit on the size of files; a small file system."""
+"""Full disks: at each write of a session, by a limit on the size of files, on a small file system."""
 
 import contextlib
 import errno
@@ -18,11 +18,11 @@ from tests.torture import program, states, steps
 from tests.torture.battery import Attack, Trial
 
 STOPPED_AT = steps.TOTAL - 4
-"""A session from here on has few steps and all the writes there are."""
+"""Step from which a session has few steps left but makes every kind of write."""
 
 
 def full_at_each_write(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """The disk is full from the nth write of a session on, or for that write only, for n from first to last."""
+    """Fails the nth write of a session, or all writes from the nth on, for n from first to last."""
     del random
     whole, stopped = steps.trained(folder / "whole"), steps.stopped(folder / "stopped", STOPPED_AT)
     counted = shutil.copytree(stopped, folder / "counted")
@@ -44,13 +44,13 @@ def full_at_each_write(trials: int, folder: Path, random: np.random.Generator) -
 
 
 def limited_file_size(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """A real process may write no file longer than so many blocks of 512 bytes."""
+    """Limits the size of files that a real process may write, to a random number of 512-byte blocks."""
     whole, stopped = steps.trained(folder / "whole"), steps.stopped(folder / "stopped", STOPPED_AT)
     for trial in range(trials):
 
         def limit(trial: int = trial) -> None:
             run = shutil.copytree(stopped, folder / f"{trial}")
-            # By a shell: a process with JAX in it may not be forked.
+            # Through a shell, since a process with JAX must not be forked.
             blocks = int(random.integers(0, 80))
             _assert_ended_well(_resume(run, "sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh"))
             _assert_intact_and_goes_on(run, whole)
@@ -59,7 +59,7 @@ def limited_file_size(trials: int, folder: Path, random: np.random.Generator) ->
 
 
 def small_file_system(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """A real process on a file system that is filled up while it starts. Only root can mount one."""
+    """Fills up a small file system, which only root can mount, while a real process starts on it."""
     whole, stopped = steps.trained(folder / "whole"), steps.stopped(folder / "stopped", STOPPED_AT)
     for trial in range(trials):
 
@@ -104,12 +104,12 @@ def _assert_ended_well(process: subprocess.Popen[str]) -> None:
     assert process.returncode in (0, 1, 2), f"exit code {process.returncode}: {errors[-500:]}"
     assert "Traceback" not in errors, errors[-500:]
     if process.returncode:
-        assert "error: " in errors, "there is no sentence that tells why"
+        assert "error: " in errors, "there is no error message"
 
 
 @contextlib.contextmanager
 def _full_disk(run: Path, fails: Callable[[int], bool]) -> Iterator[list[int]]:
-    """Has writes of this process below a folder fail; gives their number so far."""
+    """Context manager in which writes of this process below a folder fail; yields their number so far."""
     _FULL.append((str(run), fails, count := [0]))
     if not _HOOKED:
         sys.addaudithook(_on_event)
@@ -127,7 +127,7 @@ _EVENTS = ("os.rename", "os.mkdir", "os.truncate")
 
 
 def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
-    # An audit hook cannot be removed, so it must cost nothing where no disk is full.
+    # An audit hook cannot be removed, so it must cost nothing while no disk is full.
     if not _FULL or not (event in _EVENTS or event == "open"):
         return
     run, fails, count = _FULL[-1]

@@ -13,10 +13,10 @@ from tests.torture.battery import Attack, Trial
 
 
 def many_runs_on_one_folder(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """Two to four sessions of one run at a time, every fourth time as many new runs in one `--runs` folder.
+    """Starts two to four sessions of one run at once; in every fourth trial, new runs in one `--runs` folder.
 
-    One session goes on and ends as it would have alone; the others are refused, in a sentence and with exit
-    code 2, or find the run complete.
+    One session continues and ends as it would have alone. The others are refused with a sentence and exit code 2, or
+    find the run complete.
     """
     whole = steps.trained(folder / "whole")
     config = folder / "config.json"
@@ -37,7 +37,7 @@ def many_runs_on_one_folder(trials: int, folder: Path, random: np.random.Generat
                 ended = _at_once([("--resume", run)] * count)
                 refused = [said for code, said in ended if code == 2]
                 assert {code for code, _ in ended} <= {0, 2}, f"exit codes {ended}"
-                assert len(refused) < count, "no session went on"
+                assert len(refused) < count, "no session continued"
                 assert all("is in use by" in said for said in refused), refused
                 made = [run]
             for run in made:
@@ -47,7 +47,7 @@ def many_runs_on_one_folder(trials: int, folder: Path, random: np.random.Generat
 
 
 def evaluated_while_it_trains(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """Evaluating a run that trains works, and puts nothing into its folder."""
+    """Evaluates a run while it trains, which works and writes nothing into its folder."""
     whole = steps.trained(folder / "whole")
     for trial in range(trials):
 
@@ -70,7 +70,7 @@ def evaluated_while_it_trains(trials: int, folder: Path, random: np.random.Gener
 
 
 def _at_once(options: list[tuple[str | Path, ...]]) -> list[tuple[int, str]]:
-    """Exit code and standard error of several trainings that start together."""
+    """Returns exit code and standard error of several training processes that start together."""
     processes = [_start(each) for each in options]
     said = [process.communicate(timeout=240)[1] for process in processes]
     return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]

@@ -1,4 +1,4 @@
-"""Values that are not finite: one is skipped and counted, ten in a row end the run, the last good state is kept."""
+"""Values that are not finite: steps are skipped and counted; ten in a row end the run; the last good state is kept."""
 
 import contextlib
 import dataclasses
@@ -22,11 +22,11 @@ from tests.torture.battery import Attack, Trial, error_of
 
 PLACES = ("data", "loss", "gradient", "statistics")
 BAD_STEP = 30
-"""In the second epoch: there is a good state on the disk by then."""
+"""First bad step; it is in the second epoch, when there is a good checkpoint."""
 
 
 def not_finite(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """NaN or infinity in data, loss, gradient or statistics: once, nine times in a row, and for ever."""
+    """Puts NaN or infinity into data, loss, gradient or statistics: once, nine times in a row, and forever."""
     del random
     for trial in range(trials):
 
@@ -54,7 +54,7 @@ def not_finite(trials: int, folder: Path, random: np.random.Generator) -> Iterat
 
 
 def not_finite_across_a_resume(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """Bad steps in a row are counted on where the run is stopped among them and goes on."""
+    """Stops and resumes a run among consecutive bad steps, whose count continues."""
     for trial in range(trials):
 
         def poison(trial: int = trial) -> None:
@@ -63,7 +63,7 @@ def not_finite_across_a_resume(trials: int, folder: Path, random: np.random.Gene
                 run = steps.stopped(folder / f"{trial}", stop)
                 taken: list[int] = []
                 error = error_of(DivergedError, lambda: steps.go_on(run, taken.append))
-            assert error, "the run went on"
+            assert error, "the run continued"
             assert f"step {BAD_STEP + train.MOST_BAD_STEPS - 1}:" in str(error), str(error)
             assert taken[0] == stop + 1
 
@@ -83,7 +83,7 @@ def _silent() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _poisoned(place: str, value: float, count: int | None) -> Iterator[None]:
-    """The step computes with a bad value in steps of these numbers; `count` None is for ever."""
+    """Context manager that puts a bad value into `count` steps from `BAD_STEP` on, or into all if `count` is None."""
     last = 2**31 - 1 if count is None else BAD_STEP + count - 1
 
     def when(step: Any, good: Any) -> Any:
@@ -94,7 +94,7 @@ def _poisoned(place: str, value: float, count: int | None) -> Iterator[None]:
         for target, name, changed in _CHANGES[place](when):
             stack.callback(setattr, target, name, getattr(target, name))
             setattr(target, name, changed)
-        # The programs that are cached are those of the healthy step.
+        # The cached programs are those of the healthy step.
         jit.build_programs.cache_clear()
         stack.callback(jit.build_programs.cache_clear)
         yield
@@ -123,7 +123,7 @@ def _bad_loss(when: Any) -> list[tuple[Any, str, Any]]:
 
 
 def _noting_the_step() -> tuple[Any, list[Any]]:
-    """`train_step`, and the number of the step while it is traced, for what it calls and does not tell."""
+    """Returns `train_step` and a list that holds the step number during its trace, for the functions it calls."""
     step_of, now = train.train_step, []
 
     def noting(state: Any, batch: Any, **setup: Any) -> Any:

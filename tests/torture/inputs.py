@@ -1,4 +1,4 @@
-"""Files that are read: damaged, swapped, forged and fuzzed ones end in a typed error or in a valid value."""
+"""Input files that are damaged, swapped, forged or fuzzed: they give a typed error or a valid value."""
 
 import contextlib
 import gzip
@@ -35,12 +35,12 @@ PAGE = b"<!DOCTYPE html><html><body>Please log in to use this network.</body></h
 
 
 def encode(array: np.ndarray) -> bytes:
-    """An array as an IDX file."""
+    """Returns an array as an IDX file."""
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
 def data_files() -> dict[str, bytes]:
-    """The four files of MNIST where `JAXMNIST_DATA_DIR` has them, else files like them made from the digits."""
+    """Returns the four MNIST files from `JAXMNIST_DATA_DIR`, or similar files made from the digits."""
     folder = Path(os.environ.get("JAXMNIST_DATA_DIR", ""), "mnist")
     names = [f"{name}.gz" for name in idx.FILE_NAMES]
     if all((folder / name).is_file() for name in names):
@@ -50,7 +50,7 @@ def data_files() -> dict[str, bytes]:
 
 
 def damaged_data(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """One of the four files is damaged, another one, or a web page: in a folder, and on the way from a server."""
+    """Damages or swaps one of the four files, or replaces it by a web page, in a folder or on a server."""
     good = data_files()
     names = list(good)
     damages: list[Callable[[str], bytes]] = [
@@ -78,12 +78,12 @@ def damaged_data(trials: int, folder: Path, random: np.random.Generator) -> Iter
 
 
 def _flipped_inside(content: bytes, random: np.random.Generator) -> bytes:
-    # The first bytes of a .gz hold a time and a name, which decide nothing.
+    # The first bytes of a .gz hold a time and a name, which do not matter.
     return content[:40] + flip_bit(content[40:], random)
 
 
 def _refuse_download(place: Path, files: dict[str, bytes]) -> None:
-    """Asserts that a server's wrong file ends the download with an error, and that nothing of it is kept."""
+    """Asserts that a wrong file on a server ends the download with an error and leaves nothing behind."""
     settings = {"JAXMNIST_DATA_DIR": "", "TFDS_DATA_DIR": str(place / "cache"), "TMPDIR": str(place / "tmp")}
     (place / "tmp").mkdir(parents=True)
     with (
@@ -98,7 +98,7 @@ def _refuse_download(place: Path, files: dict[str, bytes]) -> None:
 
 @contextlib.contextmanager
 def _server(files: dict[str, bytes]) -> Iterator[str]:
-    """A web server with these files; its address."""
+    """Context manager for a web server with these files; yields its address."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -122,7 +122,7 @@ def _server(files: dict[str, bytes]) -> Iterator[str]:
 
 
 def fuzzed_idx(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """Bytes that once were IDX files, plain or gzip, and bombs."""
+    """Reads mutated IDX files, plain or gzip, and decompression bombs."""
     images = random.integers(0, 256, (20, 28, 28)).astype(np.uint8)
     labels = random.integers(0, 10, 300).astype(np.uint8)
     plain = [encode(images), encode(images[:1]), encode(labels), encode(images[:, 0])]
@@ -131,7 +131,7 @@ def fuzzed_idx(trials: int, folder: Path, random: np.random.Generator) -> Iterat
     path = folder / "file"
 
     def trial() -> None:
-        # Bombs take a second each, so they are few.
+        # Bombs take a second each, so there are few.
         chosen = bombs if random.random() < 0.02 else seeds
         path.write_bytes(mutate(chosen[random.integers(len(chosen))], random))
         for read, shape, dtype in ((idx.read_images, (28, 28), np.uint8), (idx.read_labels, (), np.int32)):
@@ -145,7 +145,7 @@ def fuzzed_idx(trials: int, folder: Path, random: np.random.Generator) -> Iterat
 
 
 def _bombs() -> list[bytes]:
-    """Small .gz files of up to 400 MB; two of them are as long as their header says."""
+    """Returns small .gz files that unpack to up to 400 MB; two of them are as long as their headers say."""
     zeros = {size: _gzip_of_zeros(size) for size in (784 * idx.MAX_ITEMS, 400_000_000)}
     headers = [
         struct.pack(">BBBB3I", 0, 0, 8, 3, count, 28, 28)
@@ -165,14 +165,14 @@ def _gzip_of_zeros(size: int) -> bytes:
 
 
 def fuzzed_images(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """Pictures of every format and mode, bombs, and files that are none; whole and mutated."""
+    """Reads pictures of every format and mode, bombs and other files, whole and mutated."""
     seeds = pictures(random)
     names = list(seeds)
     path = folder / "picture.png"  # one name for all: what a file is, its contents say
 
     def trial(number: int) -> None:
         name = names[number % len(names)]
-        # Each as it is first, then with changes.
+        # First each one unchanged, then with changes.
         path.write_bytes(seeds[name] if number < len(names) else mutate(seeds[name], random))
         ink = random.choice(["auto", "light", "dark"])
         image = _read_or_refuse(DataError, path, read_image, path, ink, side=int(random.choice([20, 28])))
@@ -188,7 +188,7 @@ def fuzzed_images(trials: int, folder: Path, random: np.random.Generator) -> Ite
 
 
 def foreign_weights(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """Weights files of another arch, type or shape, with arrays missing, added or pickled."""
+    """Reads weights files of another arch, dtype or shape, with arrays missing, added or pickled."""
     device = jax.devices("cpu")[0]
 
     def arrays(arch: str) -> dict[str, Any]:
@@ -233,7 +233,7 @@ def foreign_weights(trials: int, folder: Path, random: np.random.Generator) -> I
 
 
 def fuzzed_weights(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """Bytes that once were weights files, and zip bombs."""
+    """Reads mutated weights files and zip bombs."""
     device, path = jax.devices("cpu")[0], folder / "weights.npz"
     values: dict[str, Any] = {
         key: np.full(shape, 0.5, np.float32) for key, shape in shapes_of("second").items()
@@ -284,7 +284,7 @@ _ODD_VALUES = (
 
 
 def fuzzed_configurations(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """Configuration files with values of all kinds, and bytes that once were JSON."""
+    """Reads configuration files with odd values, and mutated JSON."""
     path = folder / "config.json"
     whole: dict[str, Any] = json.loads(
         json.dumps(
@@ -339,7 +339,7 @@ def fuzzed_configurations(trials: int, folder: Path, random: np.random.Generator
 
 
 def _with_odd_value(values: dict[str, Any], random: np.random.Generator) -> dict[str, Any]:
-    """A copy in which a value, at any depth, is another one, or a key is."""
+    """Returns a copy with one value, at any depth, or one key changed."""
     changed = dict(values)
     key = list(values)[random.integers(len(values))]
     if isinstance(values[key], dict) and random.random() < 0.8:
@@ -352,7 +352,7 @@ def _with_odd_value(values: dict[str, Any], random: np.random.Generator) -> dict
 
 
 def _bounded_trials(trial: Trial, trials: int) -> Iterator[Trial]:
-    """The same trial many times, each with a limit to its memory."""
+    """Returns the same trial many times, each with a memory limit."""
 
     def bounded_trial() -> None:
         with bounded(MOST_MEMORY):
@@ -364,7 +364,7 @@ def _bounded_trials(trial: Trial, trials: int) -> Iterator[Trial]:
 def _read_or_refuse(
     kind: type[Exception], path: Path, read: Callable[..., Any], *args: Any, **options: Any
 ) -> Any:
-    """What is read, or None where it is refused with a sentence that names the file."""
+    """Returns the result of reading, or None if it is refused with a sentence that names the file."""
     try:
         return read(*args, **options)
     except kind as error:

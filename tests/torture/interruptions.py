@@ -1,4 +1,4 @@
-"""Runs that are ended at random times, and go on."""
+"""Runs that are ended at random times and resumed."""
 
 import shutil
 import signal
@@ -14,18 +14,18 @@ from tests.torture import program, states, steps
 from tests.torture.battery import Attack, Trial
 
 KILLS_OF_A_RUN = 5
-"""So many times one run is killed, if it lasts that long, before it may end."""
+"""Number of times one run is killed, if it lasts that long, before it may end."""
 
 SECONDS_TO_END = 2.0
 
 DEAF_SECONDS = 1.5
-"""From its first line of Python on a process heeds signals; before that it dies of them, as any."""
+"""Time after which a new process is sure to handle signals; before its first line of Python they end it."""
 
 
 def kill_at_random_times(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """SIGKILL at random times, every other time in the middle of a save; each run goes on until it is done.
+    """Sends SIGKILL at random times, every other time during a save; each run is resumed until it is complete.
 
-    A trial is a kill, and with the last one of a run its end, equal to that of the uninterrupted run.
+    A trial is one kill. The last trial of a run also compares its end with that of an uninterrupted run.
     """
     whole = program.train(folder / "whole")
     for first in range(0, trials, KILLS_OF_A_RUN):
@@ -56,7 +56,7 @@ def kill_at_random_times(trials: int, folder: Path, random: np.random.Generator)
 
 
 def signals_at_random_times(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """SIGTERM and SIGINT at random times, from the start-up on; then the run is resumed to its end."""
+    """Sends SIGTERM and SIGINT at random times, start-up included; then the run is resumed to its end."""
     whole = program.train(folder / "whole")
     for trial in range(trials):
 
@@ -89,7 +89,7 @@ def signals_at_random_times(trials: int, folder: Path, random: np.random.Generat
 
 
 def second_signal(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """A second signal ends the process at once, whatever it is doing."""
+    """Sends a second signal, which ends the process at once."""
     for trial in range(trials):
 
         def interrupt_twice(trial: int = trial) -> None:
@@ -108,14 +108,14 @@ def second_signal(trials: int, folder: Path, random: np.random.Generator) -> Ite
 
 
 def assert_loads(run: Path) -> None:
-    """Asserts that the newest state of a run can be read, if there is one."""
+    """Asserts that the newest checkpoint of a run, if there is one, can be read."""
     folder = run / "checkpoints"
     if folder.is_dir() and any("." not in state.name for state in folder.iterdir()):
         states.read(run, warns=False)
 
 
 def finish(run: Path) -> None:
-    """Resumes a run until it is done: here, as a process of its own starts for longer than that takes."""
+    """Resumes a run to its end in this process, as the start of another would take longer than that."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         steps.go_on(run)
@@ -128,7 +128,7 @@ def _start(runs: Path, run: list[Path]) -> subprocess.Popen[str]:
 
 
 def _wait_for_run(process: subprocess.Popen[str], runs: Path, run: list[Path]) -> None:
-    """Waits until a process has its run's folder, which is noted."""
+    """Waits until a process has created its run folder, and appends it to `run`."""
     while not run and process.poll() is None:
         if runs.is_dir():
             run += [folder for folder in runs.iterdir() if (folder / "config.json").exists()]
@@ -137,7 +137,7 @@ def _wait_for_run(process: subprocess.Popen[str], runs: Path, run: list[Path]) -
 
 
 def _wait_for_save(process: subprocess.Popen[str], run: Path) -> None:
-    """Waits until a process writes a state."""
+    """Waits until a process writes a checkpoint."""
     while process.poll() is None and not list((run / "checkpoints").glob("*.partial")):
         time.sleep(0.0005)
 

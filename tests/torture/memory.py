@@ -1,4 +1,4 @@
-"""How much memory this process has come to need."""
+"""Peak memory of this process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,14 +9,14 @@ _STATUS, _REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @contextmanager
 def bounded(limit: int) -> Iterator[None]:
-    """Asserts that what is done within needs at no time more than so many bytes beyond what is held before.
+    """Context manager that asserts that memory grows by less than `limit` bytes at any time.
 
-    Where the system does not tell (it is not Linux) nothing is asserted.
+    Asserts nothing on systems other than Linux, which do not report the peak.
     """
     if not _REFS.exists():
         yield
         return
-    _REFS.write_text("5")  # the peak is counted from here on
+    _REFS.write_text("5")  # resets the peak
     before = _kibibytes("VmRSS")
     yield
     growth = 1024 * (_kibibytes("VmHWM") - before)

@@ -1,4 +1,4 @@
-"""Bytes as they come from broken disks, broken transfers and ill will, made from good ones."""
+"""Mutations of bytes, as from broken disks, broken transfers and attackers."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,14 @@ import numpy as np
 
 
 def mutate(content: bytes, random: np.random.Generator, most: int = 4) -> bytes:
-    """A copy with up to `most` changes of different kinds, sometimes none."""
+    """Returns a copy with up to `most` changes of different kinds, sometimes none."""
     for _ in range(random.integers(0, most + 1)):
         content = _CHANGES[random.integers(len(_CHANGES))](content, random)
     return content
 
 
 def flip_bit(content: bytes, random: np.random.Generator) -> bytes:
-    """One bit changed."""
+    """Flips one bit."""
     if not content:
         return content
     position = _early(len(content), random)
@@ -21,17 +21,17 @@ def flip_bit(content: bytes, random: np.random.Generator) -> bytes:
 
 
 def truncate(content: bytes, random: np.random.Generator) -> bytes:
-    """The end missing, sometimes all of it."""
+    """Cuts off the end, sometimes everything."""
     return content[: random.integers(len(content) + 1)]
 
 
 def replaced(content: bytes, position: int, new: bytes) -> bytes:
-    """Other bytes from a position on."""
+    """Replaces the bytes from a position on."""
     return content[:position] + new + content[position + len(new) :]
 
 
 def _extreme_word(content: bytes, random: np.random.Generator) -> bytes:
-    """A number, such as a size in a header, made extreme."""
+    """Replaces a number, such as a size in a header, by an extreme one."""
     words = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
     word, order = int(random.choice(words)), random.choice(["big", "little"])
     size = int(random.choice([1, 2, 4]))
@@ -60,7 +60,7 @@ def _zero(content: bytes, random: np.random.Generator) -> bytes:
 
 
 def _early(length: int, random: np.random.Generator) -> int:
-    """A position; every second one among the first 64, where headers are."""
+    """Draws a position, half of the time among the first 64 bytes, where headers are."""
     return int(random.integers(max(1, min(length, 64) if random.random() < 0.5 else length)))
 
 

@@ -1,4 +1,4 @@
-"""Picture files of every format, mode and oddity, as bytes."""
+"""Picture files of every format and mode, and odd ones, as bytes."""
 
 import io
 import struct
@@ -24,7 +24,7 @@ _MODES = {
 
 
 def pictures(random: np.random.Generator) -> dict[str, bytes]:
-    """Names and contents: a drawing in every format and mode, odd sizes, animations, bombs, and no pictures."""
+    """Returns files by name: a drawing in every format and mode, odd sizes, animations, bombs, and other files."""
     page = np.full((90, 70), 230.0)
     page[20:70, 30:36] = 20
     drawing = Image.fromarray(np.clip(page + random.normal(0, 5, page.shape), 0, 255).astype(np.uint8))
@@ -57,7 +57,7 @@ def pictures(random: np.random.Generator) -> dict[str, bytes]:
 
 
 def _bombs() -> dict[str, bytes]:
-    """A few kilobytes that are, or claim to be, many millions of pixels."""
+    """Returns files of a few kilobytes that contain, or claim to contain, many millions of pixels."""
     sizes = ((4400, 4500), (10_000, 10_000), (65_535, 65_535), (2**31 - 1, 2**31 - 1), (20_000_000, 1))
     bombs = {f"PNG bomb {size} {kind}": png(*size, kind) for size in sizes for kind in (0, 2, 3, 4, 6)}
     bombs |= {f"PNG bomb of 16 bits {size}": png(*size, 0, 16) for size in sizes}
@@ -69,7 +69,7 @@ def _bombs() -> dict[str, bytes]:
 
 
 def png(width: int, height: int, kind: int, bits: int = 8) -> bytes:
-    """A blank PNG; up to 20 million pixels it has what it claims. `kind` is PNG's colour type."""
+    """Returns a blank PNG of a colour type `kind`; above 20 million pixels its data are missing."""
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[kind]
     row = b"\0" + bytes(width * samples * bits // 8) if width * height <= 20_000_000 else b""
     packed = zlib.compressobj(1)

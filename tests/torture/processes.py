@@ -1,4 +1,4 @@
-"""One run in several processes, of which one is killed: the others end in time, and a restart loses nothing."""
+"""One run in several processes: if one is killed, the others end in time, and a restart loses nothing."""
 
 import os
 import signal
@@ -22,12 +22,12 @@ LOST = 7
 
 
 def kill_in_training(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """SIGKILL to one of two or three processes in turn, at a random time of training."""
+    """Sends SIGKILL to each of two or three processes in turn, at a random time of training."""
     yield from _kill(trials, folder, random, in_a_save=False)
 
 
 def kill_in_saving(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """The same while a state is being written."""
+    """Sends SIGKILL while a checkpoint is being written."""
     yield from _kill(trials, folder, random, in_a_save=True)
 
 
@@ -63,7 +63,7 @@ def _kill(trials: int, folder: Path, random: np.random.Generator, in_a_save: boo
                 assert len(errors) == expected, f"process {rank} says {errors}"
             assert_loads(run)
             assert _epochs_saved(run) >= epochs, "an epoch was lost"
-            # With another number of processes, one among them.
+            # Resume with another number of processes, sometimes one.
             again = 1 + trial % 2
             members = start(place, again, "--device", "cpu", "--resume", run)
             codes = [member.wait(timeout=600) for member in members]
@@ -79,7 +79,7 @@ def _kill(trials: int, folder: Path, random: np.random.Generator, in_a_save: boo
 
 
 def start(place: Path, count: int, *options: str | Path) -> list[subprocess.Popen[bytes]]:
-    """Starts the processes of a run; what process n prints goes to `n.out` and `n.err`."""
+    """Starts the processes of a run; the output of process n goes to `n.out` and `n.err`."""
     place.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
@@ -93,7 +93,7 @@ def start(place: Path, count: int, *options: str | Path) -> list[subprocess.Pope
 
 
 def train(place: Path, count: int, *options: str | Path) -> Path:
-    """Trains from the beginning to the end; the run's folder."""
+    """Trains from the beginning to the end and returns the run folder."""
     members = start(place, count, *NEW, "--runs", place / "runs", *options)
     codes = [member.wait(timeout=600) for member in members]
     assert codes == [0] * count, f"exit codes {codes}: {error_lines(place)}"
@@ -101,7 +101,7 @@ def train(place: Path, count: int, *options: str | Path) -> Path:
 
 
 def error_lines(place: Path, rank: int | None = None) -> list[str]:
-    """What the processes, or one, say on standard error, but for XLA's alarm where a machine is very busy."""
+    """Returns the standard error of all processes or of one, without XLA's warnings on a very busy machine."""
     files = sorted(place.glob("*.err")) if rank is None else [place / f"{rank}.err"]
     lines = [line for file in files for line in file.read_text().splitlines()]
     return [line for line in lines if line and not any(part in line for part in _ALARM)]

@@ -1,4 +1,4 @@
-"""The program as a user runs it: a process of its own, on the embedded digits."""
+"""The program as a user runs it: in a process of its own, on the embedded digits."""
 
 import json
 import os
@@ -15,7 +15,7 @@ NEW = ("--arch", "second", "--dataset", "digits", "--epochs", str(EPOCHS))
 
 
 def call(*command: str | Path, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end and asserts its exit code; a signal's number n counts as 128 + n."""
+    """Runs a command and asserts its exit code; signal n counts as 128 + n."""
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, **options)
     got = exit_code(done.returncode)
     assert got == code, f"exit code {got} instead of {code}: {done.stderr.strip()[-500:]}"
@@ -24,35 +24,35 @@ def call(*command: str | Path, code: int = 0, **options: Any) -> subprocess.Comp
 
 
 def exit_code(returncode: int) -> int:
-    """As a shell shows it."""
+    """Returns an exit code as a shell shows it."""
     return 128 - returncode if returncode < 0 else returncode
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """The environment of this process with changes."""
+    """Returns the environment of this process with changes."""
     return dict(os.environ) | changes
 
 
 def train(runs: Path, *options: str | Path, **settings: Any) -> Path:
-    """Trains from the beginning to the end; the run's folder, the only one in `runs`."""
+    """Trains from the beginning to the end and returns the run folder, the only one in `runs`."""
     call(*TRAIN, *NEW, "--runs", runs, *options, **settings)
     return only_run(runs)
 
 
 def only_run(runs: Path) -> Path:
-    """The one run in a folder."""
+    """Returns the only run in a folder."""
     (run,) = runs.iterdir()
     return run
 
 
 def rows(run: Path) -> list[dict[str, Any]]:
-    """The metrics of every epoch without the times, which differ from run to run."""
+    """Returns the metrics of every epoch without the times, which differ from run to run."""
     lines = (run / "metrics.jsonl").read_text().splitlines()
     return [without_times(json.loads(line)) for line in lines]
 
 
 def results(run: Path) -> dict[str, Any]:
-    """The final numbers without the time."""
+    """Returns the results without the time."""
     return without_times(json.loads((run / "results.json").read_text()))
 
 

@@ -1,4 +1,4 @@
-"""The same seed gives the same bytes, whichever process computes them."""
+"""The same seed gives the same bytes in any process."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.torture.battery import Attack, Trial
 
 
 def same_seed_in_two_processes(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """Two processes with one seed leave equal states, metrics and results."""
+    """Trains one seed in two processes, to equal states, metrics and results."""
     for trial, seed in enumerate(random.integers(0, 2**31, trials).tolist()):
 
         def compare(trial: int = trial, seed: int = seed) -> None:

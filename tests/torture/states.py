@@ -1,4 +1,4 @@
-"""What a run holds, read in this process, so that it can be compared byte by byte."""
+"""Content of a run, read in this process and compared byte by byte."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from tests.torture.battery import error_of
 
 
 def read(run: Path, which: str = "latest", warns: bool = True) -> Snapshot:
-    """A run's latest or best snapshot, with or without its warnings."""
+    """Reads the latest or best checkpoint of a run, with or without warnings."""
     if not warns:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -34,13 +34,13 @@ def read(run: Path, which: str = "latest", warns: bool = True) -> Snapshot:
 
 
 def leaves(snapshot: Snapshot) -> dict[str, bytes]:
-    """The bytes of every array of a snapshot by its path."""
+    """Returns the bytes of every array of a snapshot by its path."""
     arrays = jax.tree_util.tree_leaves_with_path((snapshot.state, snapshot.metrics))
     return {jax.tree_util.keystr(path): np.asarray(leaf).tobytes() for path, leaf in arrays}
 
 
 def assert_equal_runs(run: Path, other: Path) -> None:
-    """Asserts equal states, latest and best, metrics of all epochs, and results."""
+    """Asserts equal checkpoints (latest and best), metrics and results."""
     for which in ("latest", "best"):
         ours, theirs = leaves(read(run, which)), leaves(read(other, which))
         assert ours.keys() == theirs.keys(), f"the {which} states have other arrays"
@@ -51,14 +51,14 @@ def assert_equal_runs(run: Path, other: Path) -> None:
 
 
 def sealed(about: dict[str, Any]) -> str:
-    """An about.json that was not damaged but says something else."""
+    """Returns the content of an intact about.json with these values."""
     values = {name: value for name, value in about.items() if name != "seal"}
     seal = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     return json.dumps({**values, "seal": seal})
 
 
 def assert_says(run: Path, message: str) -> None:
-    """Asserts that reading a run's latest state gives an error or a warning that matches."""
+    """Asserts that reading the latest checkpoint of a run gives an error or a warning that matches."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         error = error_of(CheckpointError, lambda: read(run))

@@ -1,4 +1,4 @@
-"""The real `fit` in this process, a step at a time: what is to be done after each step of a run is done here."""
+"""The real `fit` in this process, one step at a time, with an action after each step."""
 
 import contextlib
 import dataclasses
@@ -26,15 +26,15 @@ TOTAL = EPOCHS * BATCHES
 
 
 def new_run(folder: Path, **recipe: Any) -> Path:
-    """The folder of a run of `second` on the digits, untrained."""
+    """Creates the folder of a run of `second` on the digits, without training it."""
     dataset = load_dataset("digits")
-    # Named as the program names a recipe that was changed.
+    # Named as the program names a changed recipe.
     chosen = dataclasses.replace(get_recipe("second"), name="second-modified", epochs=EPOCHS, **recipe)
     return create_run(folder, RunConfig("second", chosen, "digits", 1, "val", dataset.fingerprint), {})
 
 
 def go_on(run: Path, after_step: Callable[[int], None] = lambda step: None) -> None:
-    """Trains a run to its end, in chunks of one step."""
+    """Trains or resumes a run to its end, in chunks of one step."""
     with _chunks_of_one_step():
         dataset = load_dataset("digits")
         device = jax.devices("cpu")[0]
@@ -47,13 +47,13 @@ def go_on(run: Path, after_step: Callable[[int], None] = lambda step: None) -> N
 
 
 def trained(folder: Path) -> Path:
-    """A run from the beginning to the end."""
+    """Returns a run trained from the beginning to the end."""
     return shutil.copytree(_trained(), folder / "run")
 
 
 @functools.cache
 def _trained() -> Path:
-    # Most attacks begin with one; `_PLACE` goes when the process ends.
+    # Most attacks start from one; `_PLACE` is deleted when the process ends.
     run = new_run(Path(_PLACE.name))
     go_on(run)
     return run
@@ -63,7 +63,7 @@ _PLACE = tempfile.TemporaryDirectory(prefix="trained-")
 
 
 def stopped(folder: Path, step: int) -> Path:
-    """A run that got SIGTERM after a step."""
+    """Returns a run that was stopped by SIGTERM after a step."""
     run = new_run(folder)
 
     def stop(now: int) -> None:
@@ -74,7 +74,7 @@ def stopped(folder: Path, step: int) -> Path:
         go_on(run, stop)
     except InterruptedRunError:
         return run
-    raise AssertionError(f"the run went on after SIGTERM in step {step}")
+    raise AssertionError(f"the run continued after SIGTERM in step {step}")
 
 
 @contextlib.contextmanager

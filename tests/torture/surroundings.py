@@ -1,4 +1,4 @@
-"""The real program in surroundings that are not as usual: it works, or says in a sentence why it does not."""
+"""The real program in unusual surroundings: it works, or ends with a sentence that says why not."""
 
 import contextlib
 import json
@@ -17,12 +17,12 @@ from tests.torture.battery import Attack, Trial
 
 QUICK = ("--arch", "second", "--dataset", "digits", "--epochs", "1")
 PREDICT = (sys.executable, str(program.ROOT / "scripts" / "predict.py"))
-# A port that nobody listens at.
+# Nothing listens on this port.
 OFFLINE = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https")} | {"no_proxy": ""}
 
 
 def odd_folders(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """Run folders, results and pictures in places that are missing, forbidden, files, or oddly named."""
+    """Uses places for runs, results and pictures that are missing, forbidden, files, or oddly named."""
     del random
     run = program.train(folder / "good", "--epochs", "1")
     (folder / "file").write_text("")
@@ -61,7 +61,7 @@ def odd_folders(trials: int, folder: Path, random: np.random.Generator) -> Itera
 
 
 def odd_surroundings(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
-    """No home, another locale and time zone, streams that are closed, lost or full, no network."""
+    """Runs without a home, in another locale and time zone, with closed, lost or full streams, without a network."""
     del random
     run = program.train(folder / "good", "--epochs", "1")
     picture = folder / "picture.png"
@@ -73,7 +73,7 @@ def odd_surroundings(trials: int, folder: Path, random: np.random.Generator) -> 
         settings = program.environment()
         for name in ("HOME", "XDG_CACHE_HOME", "TFDS_DATA_DIR"):
             settings.pop(name, None)
-        # A user who is in no list either: `~` means nothing at all.
+        # Nor is the user in the password database, so `~` has no meaning.
         folder.parent.chmod(0o755)
         anonymous = {"user": 54_321} if os.geteuid() == 0 and _readable_by_others(run) else {}
         runs = folder / "homeless"
@@ -87,7 +87,7 @@ def odd_surroundings(trials: int, folder: Path, random: np.random.Generator) -> 
         _completes(train, folder / "file-home", env=program.environment(HOME=home, XDG_CACHE_HOME=home))
 
     def in_turkish() -> None:
-        # Where an i has a dot in capitals, and dates have other names, if that locale is installed.
+        # The capital of i has a dot, and months have other names, if that locale is installed.
         settings = program.environment(LC_ALL="tr_TR.UTF-8", LANG="tr_TR.UTF-8", TZ="Asia/Kathmandu")
         _completes(train, folder / "türkçe", env=settings)
 
@@ -142,7 +142,7 @@ def _predicts(run: Path, picture: Path) -> None:
 
 
 def _refused(code: int, words: str, *command: str | Path) -> None:
-    """Asserts that a command ends before any training, with a sentence that has these words."""
+    """Asserts that a command ends before training, with an error message that contains these words."""
     done = program.call(*command, code=code)
     assert words in done.stderr, f"{words!r} is not in: {done.stderr}"
     assert done.stderr.count("error: ") == 1, done.stderr
@@ -159,7 +159,7 @@ def _refused_read_only(code: int, *command: str | Path, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _read_only(folder: Path) -> Iterator[bool]:
-    """A folder that cannot be written to, not even by root, who passes over permissions; whether there is one."""
+    """Context manager for a folder that not even root can write to; yields False if there can be none."""
     folder.mkdir(exist_ok=True)
     folder.chmod(0o555)
     try:
@@ -179,20 +179,20 @@ def _read_only(folder: Path) -> Iterator[bool]:
 
 
 def _deep(folder: Path) -> Path:
-    """A path that the system takes, but with no room for what a run has in it."""
+    """Returns a path that the system accepts, but too long for the files of a run."""
     while len(bytes(folder)) < 3_900:
         folder /= "x" * 100
     return folder
 
 
 def _readable_by_others(path: Path) -> bool:
-    """Whether another user can get at a file, the program and its libraries."""
+    """True if another user can read a file, the program and its libraries."""
     places = [Path(sys.executable).resolve(), Path(np.__file__), program.ROOT / "scripts", path]
     return all(parent.stat().st_mode & 0o001 for place in places for parent in place.parents)
 
 
 def _ends(code: int, command: list[str], redirection: str, words: str = "") -> None:
-    """Asserts how a command ends that a shell redirects."""
+    """Asserts the exit code of a command with a redirection by a shell, and words of its error message."""
     line = f'"$@" {redirection}'
     done = subprocess.run(["bash", "-c", line, "bash", *command], capture_output=True, text=True, timeout=300)
     assert done.returncode == code, f"exit code {done.returncode} instead of {code}: {done.stderr[-500:]}"

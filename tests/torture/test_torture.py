@@ -1,4 +1,4 @@
-"""The short version of the battery: a few trials of every attack there is."""
+"""The short battery: a few trials of each attack."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ SLOW = {
     "not-finite",
     "not-finite-resumed",
 }
-"""These start processes, or compile several programs."""
+"""Attacks that start processes or compile several programs."""
 
 PARAMETERS = [
     pytest.param(attack, id=attack.name, marks=[pytest.mark.slow] * (attack.name in SLOW))

@@ -1,4 +1,4 @@
-"""Pure training: what a step promises, and that chunks, padding and batch size change nothing."""
+"""Pure training: the promises of a step, on which chunks, padding and batch size have no influence."""
 
 import dataclasses
 from functools import partial
@@ -110,7 +110,7 @@ def batch_of(images, labels, mask):
 
 
 def plain_step(arch="second", **recipe):
-    """A jitted `train_step` without augmentation and dropout, and its first state."""
+    """Returns a jitted `train_step` without augmentation and dropout, and its first state."""
     chosen = dataclasses.replace(get_recipe("second"), augmentation=Augmentation(), **recipe)
     model, optimizer = create_model(arch, dropout=0.0), make_optimizer(chosen)
     step = partial(train.train_step, key=KEYS.step, model=model, optimizer=optimizer, recipe=chosen)
@@ -192,7 +192,7 @@ def test_the_streams_of_a_seed_differ_from_each_other_and_from_those_of_other_se
 
 
 def broken(state, place):
-    """The state with a value that is not finite, in a weight or in a running statistic."""
+    """Returns the state with a value that is not finite, in a weight or in a running statistic."""
     if place == "weight":
         kernel = state.params["conv3"]["kernel"].at[0, 0, 0, 0].set(jnp.nan)
         return state._replace(params=state.params | {"conv3": {"kernel": kernel}})
@@ -225,7 +225,7 @@ def test_steps_that_are_not_finite_are_skipped_and_the_tenth_in_a_row_is_reporte
 
 
 def with_loose_types(step, state):
-    """Optax raises a Python number to the power of Adam's count."""
+    """Allows type promotion, as Optax raises a Python number to the power of Adam's count."""
 
     def loose(*arguments):
         with jax.numpy_dtype_promotion("standard"):
@@ -253,7 +253,7 @@ def test_one_bad_step_changes_nothing_but_the_step_and_the_next_good_one_ends_th
 
 
 def test_a_gradient_that_only_the_moments_cannot_hold_is_skipped(images, labels):
-    # Adam's second moment overflows and the weights stay finite: they would never move again.
+    # Adam's second moment overflows while the weights stay finite; they would never move again.
     step, state = with_loose_types(*plain_step(optimizer="adam"))
     mask = jnp.zeros(64).at[0].set(1e-30)
     batch = train.Batch(images[:64], labels[:64], mask)
@@ -291,7 +291,7 @@ def test_the_state_carries_the_recipe_s_learning_rate(programs):
 
 
 def quick(**recipe):
-    """Programs of `second` with its dropout and augmentation, and weights that stand still."""
+    """Returns programs of `second` with its dropout and augmentation, and weights that do not move."""
     chosen = dataclasses.replace(get_recipe("second"), learning_rate=1e-30, **recipe)
     return build_programs(create_model("second"), chosen, jax.devices()[0])
 
@@ -319,7 +319,7 @@ def test_label_smoothing_is_in_the_gradient_and_not_in_the_reported_loss(images,
     assert float(sums.loss_sum) == float(plain_sums.loss_sum)
 
     def objective(params):
-        """The smoothed cross-entropy from its definition, on the images alone."""
+        """Computes the smoothed cross-entropy from its definition, on the images without padding."""
         variables = {"params": params, "batch_stats": state.batch_stats}
         shown = normalise(images[:40], get_recipe("second"))
         model = create_model("second", dropout=0.0)
@@ -337,7 +337,7 @@ def test_label_smoothing_is_in_the_gradient_and_not_in_the_reported_loss(images,
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ["third", pytest.param("dilated", marks=pytest.mark.battery)])
 def test_training_as_it_is_compiled_computes_what_the_plain_step_does(images, labels, arch):
-    """The compiler's options keep it from fusing as it likes: neither way may change more than rounding."""
+    """The compiler options restrict fusion, which may change nothing but rounding."""
     recipe = dataclasses.replace(get_recipe("third"), batch_size=16, learning_rate=1.0, momentum=0.0)
     model, optimizer = create_model(arch), make_optimizer(recipe)
     programs = build_programs(model, recipe, jax.devices()[0])

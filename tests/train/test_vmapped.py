@@ -1,4 +1,4 @@
-"""Many runs in one program: each is what it would be by itself."""
+"""Many runs in one program: each equals the same run by itself."""
 
 import dataclasses
 from functools import partial
