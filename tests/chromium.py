@@ -1,4 +1,4 @@
-"""Chromium without a window, driven through its DevTools protocol; needs nothing but the browser."""
+"""Chromium without a window, driven through its DevTools protocol; requires only the browser."""
 
 import base64
 import json
@@ -26,13 +26,13 @@ _OPTIONS = (
 
 
 class Chromium:
-    """A browser with one page; a context manager. `events` are all that the page's protocol reported."""
+    """A browser with one page; a context manager. `events` holds everything that the protocol reported."""
 
     def __init__(self, profile: Path) -> None:
         assert EXECUTABLE
         there, self._to = os.pipe()
         self._from, back = os.pipe()
-        # The protocol is spoken over the descriptors 3 and 4.
+        # The protocol uses the descriptors 3 and 4.
         redirect = f'exec "$0" "$@" 3<&{there} 4>&{back}'
         self._process = subprocess.Popen(
             ["bash", "-c", redirect, EXECUTABLE, *_OPTIONS, f"--user-data-dir={profile}", "about:blank"],
@@ -63,7 +63,7 @@ class Chromium:
         os.close(self._from)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """Sends a command and waits for its result."""
+        """Sends a command and returns its result."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": params}
         if self._session:
@@ -83,7 +83,7 @@ class Chromium:
         self.wait("document.readyState === 'complete'")
 
     def run(self, expression: str) -> Any:
-        """The value of an expression in the page; of a promise what it becomes."""
+        """Returns the value of an expression in the page; a promise is awaited."""
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
@@ -96,7 +96,7 @@ class Chromium:
             time.sleep(0.02)
 
     def resize(self, width: int, height: int, dark: bool = False, touch: bool = False) -> None:
-        """Sets the size of the page in CSS pixels, its colour scheme, and whether it is a phone's."""
+        """Sets the size of the page in CSS pixels and its colour scheme, and makes it a phone's if `touch`."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             **{"width": width, "height": height, "deviceScaleFactor": 2 if touch else 1, "mobile": touch},
@@ -106,11 +106,11 @@ class Chromium:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def mouse(self, kind: str, x: float, y: float) -> None:
-        """`mousePressed`, `mouseMoved` with the button down, or `mouseReleased`."""
+        """Sends `mousePressed`, `mouseMoved` with the button down, or `mouseReleased`."""
         self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
 
     def touch(self, kind: str, x: float, y: float) -> None:
-        """`touchStart`, `touchMove` or `touchEnd` of one finger."""
+        """Sends `touchStart`, `touchMove` or `touchEnd` of one finger."""
         points = [] if kind == "touchEnd" else [{"x": x, "y": y}]
         self.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
 
@@ -121,7 +121,7 @@ class Chromium:
         self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def screenshot(self, file: Path) -> None:
-        """Saves what is on the screen as PNG."""
+        """Saves the screen as PNG."""
         file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def _read(self) -> dict[str, Any]:

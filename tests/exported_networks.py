@@ -1,4 +1,4 @@
-"""Networks with the fixtures' weights, and what is made of them; each is made once."""
+"""Networks with the fixtures' weights, their programs and pages; each is made once."""
 
 import functools
 import json
@@ -24,7 +24,7 @@ CPU = jax.devices("cpu")[0]
 
 
 class Made(NamedTuple):
-    """A network, its program, a few real digits, and what the program says of them in NumPy."""
+    """A network, its program, a few real digits, and their probabilities by the program in NumPy."""
 
     network: Network
     program: Program
@@ -34,7 +34,7 @@ class Made(NamedTuple):
 
 @functools.cache
 def network_of(arch: str, **overrides: Any) -> Network:
-    """A network of that arch with the fixtures' weights, with overrides with those it starts from."""
+    """Returns a network with the fixtures' weights; with overrides its weights are initial ones."""
     model = create_model(arch, **overrides)
     if overrides:
         variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
@@ -49,7 +49,7 @@ def network_of(arch: str, **overrides: Any) -> Network:
 
 @functools.cache
 def made(arch: str, **overrides: Any) -> Made:
-    """What is made of `network_of`."""
+    """Returns the program of `network_of`, run on a few digits."""
     network = network_of(arch, **overrides)
     images = load_dataset("digits").test_images[:32]
     program = trace(network.model, network.variables, network.recipe)
@@ -57,7 +57,7 @@ def made(arch: str, **overrides: Any) -> Made:
 
 
 def write_page(arch: str, folder: Path, **changes: Any) -> Path:
-    """The page of `made(arch)`; `changes` go into what it says of the network."""
+    """Writes the page of `made(arch)`; `changes` replace parts of the description."""
     network, program, images, expected = made(arch)
     about = {
         "arch": arch,
@@ -80,5 +80,5 @@ def write_page(arch: str, folder: Path, **changes: Any) -> Path:
 
 
 def data_of(page: Path) -> dict[str, Any]:
-    """The JSON in a page."""
+    """Returns the JSON in a page."""
     return json.loads(page.read_text().split('<script type="application/json" id="data">')[1].split("<")[0])

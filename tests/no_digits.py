@@ -1,4 +1,4 @@
-"""What is warned of: `python -m tests.no_digits --weights F` counts warnings for digits and for what is none."""
+"""Warnings for digits and for other images: `python -m tests.no_digits --weights F` counts them."""
 
 import argparse
 from pathlib import Path
@@ -15,7 +15,7 @@ from jaxmnist.train.network import Network
 
 
 def pairs(images: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """Two digits side by side, 2 to 10 of their pixels apart, on a page that is fitted in."""
+    """Returns pages with two digits side by side, 2 to 10 of their pixels apart, in the style of MNIST."""
     found = []
     for _ in range(count):
         one, other = (_cropped(image) for image in images[random.integers(len(images), size=2)])
@@ -26,38 +26,38 @@ def pairs(images: np.ndarray, count: int, random: np.random.Generator) -> np.nda
 
 
 def noise_pages(count: int, random: np.random.Generator) -> np.ndarray:
-    """Grey pages of 100x100 pixels with normally distributed grain and nothing else, fitted in."""
+    """Returns grey pages of 100x100 pixels with normally distributed grain and nothing else, in the style of MNIST."""
     return np.stack([to_mnist_style(_bytes(random.normal(128, 20, (100, 100)))) for _ in range(count)])
 
 
 def noise(count: int, random: np.random.Generator) -> np.ndarray:
-    """28x28 pixels of any grey value each."""
+    """Returns 28x28 pixels of random grey values."""
     return np.stack(
         [to_mnist_style(image) for image in random.integers(0, 256, (count, 28, 28), dtype=np.uint8)]
     )
 
 
 def blank_pages(count: int, random: np.random.Generator) -> np.ndarray:
-    """Pages of one grey value each, fitted in."""
+    """Returns pages of one grey value each, in the style of MNIST."""
     return np.stack(
         [to_mnist_style(np.full((100, 100), grey, np.uint8)) for grey in random.integers(0, 256, count)]
     )
 
 
 def doubted(network: Network, images: np.ndarray) -> list[str | None]:
-    """What is said of each image."""
+    """Returns the warning for each image."""
     _, log_probs = network.predict(images)
     return [find_doubt(image, row) for image, row in zip(images, np.exp(log_probs), strict=True)]
 
 
 def main() -> None:
-    """Counts, and prints a Markdown table and the reasons."""
+    """Counts the warnings and prints a Markdown table and the reasons."""
     parser = argparse.ArgumentParser(prog="python -m tests.no_digits", description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, metavar="F", help="weights file (.npz)")
     parser.add_argument("--count", type=int, default=1000, metavar="N", help="drawn images (default: 1000)")
     parser.add_argument("--train", action="store_true", help="also count for the 60,000 training images")
     parser.add_argument("--data-dir", type=Path, help="folder with the datasets' folders")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (default: 0)")
     options = parser.parse_args()
     network = read_weights(options.weights, jax.devices()[0])
     mnist, fashion = (load_dataset(name, options.data_dir) for name in ("mnist", "fashion_mnist"))

@@ -1,4 +1,4 @@
-"""Test digits as people make pictures of them: `python -m tests.redrawn --weights F` says how many are still read.
+"""Test digits in pictures as people make them: `python -m tests.redrawn --weights F` counts those that are still read.
 
 Each digit is drawn anew, saved as a file, and read as `predict` reads files. The table is Markdown.
 """
@@ -23,11 +23,11 @@ from jaxmnist.runs.weights import read_weights
 from jaxmnist.train.network import Network
 
 Draw = Callable[[np.ndarray, np.random.Generator], bytes]
-"""From a 28x28 digit to the bytes of a picture file."""
+"""Function from a 28x28 digit to the bytes of a picture file."""
 
 
 def sample(dataset: Dataset, count: int, seed: int, split: str = "test") -> tuple[np.ndarray, np.ndarray]:
-    """So many images and labels of a split, as many of each class as of any other."""
+    """Returns images and labels of a split, the same number of each class."""
     images, labels = dataset.arrays[2:] if split == "test" else dataset.arrays[:2]
     random = np.random.default_rng(seed)
     chosen = [
@@ -52,7 +52,7 @@ def ink_on_page(
     page: tuple[int, int] = (420, 420),
     off_centre: bool = False,
 ) -> np.ndarray:
-    """How much ink lies where, from 0 to 1: the digit `scale` times as large on a page of that height and width."""
+    """Returns the ink of a page, from 0 to 1: the digit `scale` times as large on that height and width."""
     side = round(28 * scale)
     large = Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC)
     room = np.array(page) - side
@@ -67,17 +67,17 @@ def light_on_dark(ink: np.ndarray) -> np.ndarray:
 
 
 def dark_on_light(ink: np.ndarray) -> np.ndarray:
-    """A dark pen on paper that is not quite white."""
+    """Returns the page as a dark pen draws it on paper that is not quite white."""
     return _grey(235 - 205 * ink)
 
 
 def noisy(ink: np.ndarray, random: np.random.Generator, deviation: float) -> np.ndarray:
-    """`dark_on_light` with normally distributed grain of that many of 255 grey levels."""
+    """Returns `dark_on_light` with normally distributed grain; the deviation is in grey levels of 255."""
     return _grey(235 - 205 * ink + random.normal(0, deviation, ink.shape))
 
 
 def unevenly_lit(ink: np.ndarray, random: np.random.Generator, darkest: float) -> np.ndarray:
-    """Paper and ink under a light that falls off to one side, to that share of its full strength, with grain."""
+    """Returns the page, with grain, under a light that falls off to the share `darkest` on one side."""
     angle = random.uniform(0, 2 * np.pi)
     down, across = np.meshgrid(*(np.linspace(-1, 1, side) for side in ink.shape), indexing="ij")
     slope = np.cos(angle) * across + np.sin(angle) * down
@@ -86,14 +86,14 @@ def unevenly_lit(ink: np.ndarray, random: np.random.Generator, darkest: float) -
 
 
 def rotated(digit: np.ndarray, random: np.random.Generator, degrees: float) -> np.ndarray:
-    """Ink on a page, turned by the angle to either side."""
+    """Returns the ink of a page, turned by the angle to either side."""
     turned = Image.fromarray(light_on_dark(ink_on_page(digit, random)))
     turned = turned.rotate(degrees * random.choice([-1, 1]), Image.Resampling.BICUBIC)
     return np.asarray(turned, np.float32) / 255
 
 
 def restroked(digit: np.ndarray, random: np.random.Generator, pixels: int) -> np.ndarray:
-    """Ink on a page with strokes that reach so many pixels further to each side, or less far where negative.
+    """Returns the ink of a page with strokes widened by that many pixels on each side, or thinned if negative.
 
     Eight of them are one pixel of the digit, whose strokes are two to four wide.
     """
@@ -135,21 +135,21 @@ TRANSFORMATIONS: dict[str, Draw] = {
         unevenly_lit(ink_on_page(digit, random, 7, (600, 800), off_centre=True), random, 0.65), 50
     ),
 }
-"""What is done to a digit, by the name that the table has for it."""
+"""Transformations of a digit, by their names in the table."""
 
 
 class Outcome(NamedTuple):
-    """How images that were drawn in one way are read."""
+    """Results for the images of one transformation."""
 
     name: str
     images: int
     correct: int
     warned: int
-    """Those that are said to look like no digit."""
+    """Number of images with a warning that they do not look like a digit."""
 
 
 def measure(network: Network, images: np.ndarray, labels: np.ndarray, name: str, seed: int) -> Outcome:
-    """Draws each image by the transformation of that name, reads it as `predict` does, and counts."""
+    """Redraws each image by a transformation, reads it as `predict` does, and counts."""
     draw, random = TRANSFORMATIONS[name], np.random.default_rng(seed)
     read = np.stack([read_stream(io.BytesIO(draw(image, random)).read, name) for image in images])
     predictions, log_probs = network.predict(read)
@@ -160,7 +160,7 @@ def measure(network: Network, images: np.ndarray, labels: np.ndarray, name: str,
 
 
 def table(outcomes: list[Outcome]) -> str:
-    """A Markdown table: accuracies in percent with their 95 % intervals."""
+    """Returns a Markdown table: accuracies in percent with their 95 % intervals."""
     lines = ["| drawn | correct | accuracy | 95 % interval | warned of |", "|---|---|---|---|---|"]
     for name, count, correct, warned in outcomes:
         low, high = wilson_interval(correct, count)
@@ -174,9 +174,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.redrawn", description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, metavar="F", help="weights file (.npz)")
     parser.add_argument("--count", type=int, default=200, metavar="N", help="images (default: 200)")
-    parser.add_argument("--split", choices=["test", "train"], default="test", help="which (default: test)")
+    parser.add_argument("--split", choices=["test", "train"], default="test", help="split (default: test)")
     parser.add_argument("--data-dir", type=Path, help="folder with the four IDX files of MNIST")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (default: 0)")
     options = parser.parse_args()
     network = read_weights(options.weights, jax.devices()[0])
     dataset = load_dataset("mnist", options.data_dir)

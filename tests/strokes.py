@@ -1,4 +1,4 @@
-"""The ten digits as a hand draws them: strokes of points x,y from 0 to 100."""
+"""The ten digits as drawn by hand: strokes of points x,y from 0 to 100."""
 
 _STROKES = """
 50,20 38,25 32,40 31,58 37,74 49,80 61,75 68,60 68,42 62,27 50,20
@@ -20,4 +20,4 @@ DIGITS: list[list[list[tuple[float, float]]]] = [
     ]
     for line in _STROKES.strip().splitlines()
 ]
-"""Of each digit its strokes, of each stroke its points [x, y] from 0 to 1."""
+"""Strokes of each digit, each a list of points [x, y] from 0 to 1."""

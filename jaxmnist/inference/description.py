@@ -68,7 +68,7 @@ class Description:
         config, recipe = self.network.config, self.network.recipe
         if config is None:
             return (
-                "How these weights were trained is not known, as they come from a file; images are normalised as by "
+                "The training of these weights is not known, as they come from a file; images are normalised as by "
                 f"the recipe {recipe.name!r}."
             )
         weights = "those" if recipe.averaging is None else "the average over the steps, as it was"

@@ -1,4 +1,4 @@
-"""The Python door: load, predict, evaluate, plot and train through public names, with the commands' results."""
+"""The Python interface: load, predict, evaluate, plot and train, with the results of the commands."""
 
 import dataclasses
 import json
@@ -225,7 +225,7 @@ def test_the_example_trains_evaluates_and_plots_in_a_fresh_interpreter(tmp_path,
     assert 100 * (1 - int(figures[0]) / 297) == pytest.approx(results["test_accuracy_of_best"])
     assert len([tmp_path / plot for plot in plots.split() if (tmp_path / plot).is_file()]) == 3
     assert len(predictions.strip("[]").split()) == 5
-    # The same numbers as a run that was made by `fit` itself, the seconds apart.
+    # The same numbers as a run made by `fit` itself, except for the seconds.
     rows = [read_metrics(folder)[0] for folder in (run, tiny_run)]
     assert rows[0] | {"seconds": 0} == rows[1] | {"seconds": 0}
     # Nothing but progress besides: the setup, the line that tells that all is compiled, one of the epoch.

@@ -1,4 +1,4 @@
-"""Evaluation: every image counts once, figures agree with training's, damaged runs are named."""
+"""Evaluation: every image counts once, figures agree with those of training, damaged runs are named."""
 
 import dataclasses
 import io
@@ -210,7 +210,7 @@ def test_augmented_images_are_repeated_by_their_seed_whatever_follows_them(digit
     np.testing.assert_array_equal(augmented(images[:128], augmentation, 0), first[:128])
     assert (first != images[:130]).any((1, 2)).mean() > 0.9
     assert (first != augmented(images[:130], augmentation, 1)).any((1, 2)).mean() > 0.9
-    # Two batches of the same image have draws of their own.
+    # The same image is changed differently in two batches.
     same = augmented(np.repeat(images[:1], 128, axis=0), augmentation, 0)
     assert (same[:64] != same[64:]).any()
 

@@ -1,4 +1,4 @@
-"""Exports: verified before they are kept, described honestly, and never over somebody else's files."""
+"""Exports: verified before they are kept, described honestly, never over somebody else's files."""
 
 import dataclasses
 import json
@@ -41,7 +41,7 @@ def digits():
 
 @pytest.fixture(scope="session")
 def exported(digits, tmp_path_factory):
-    """Everything that can be made of a network here, and where."""
+    """A network in every format but ONNX, and the folder of the files."""
     out = tmp_path_factory.mktemp("export") / "new" / "folder"
     formats = [name for name in FORMATS if name != "onnx"]
     written, about = export(network_of("second"), digits, formats, out)
@@ -96,7 +96,7 @@ def test_the_card_says_what_how_well_and_what_not(exported):
     assert f"{about.evaluation.correct:,} of the 297 test images of digits" in card
     assert f"(95 % interval {low:.2f} to {high:.2f} %)" in card
     assert "5,048 parameters" in card
-    assert "How these weights were trained is not known" in card
+    assert "The training of these weights is not known" in card
     assert "(pixel / 255 - 0.1307) / 0.3081" in card
     assert "It always answers with one of its ten classes" in card
     assert max(map(len, card.splitlines())) < 400
@@ -160,7 +160,7 @@ def test_files_of_others_are_never_replaced_and_those_of_an_earlier_export_are(d
     (tmp_path / "second.npz").unlink()
     for _ in range(2):
         export(network, digits, ["npz"], tmp_path)
-    # Files of both exports are known as ours from then on.
+    # From then on the manifest lists the files of both exports.
     export(network, digits, ["safetensors"], tmp_path)
     export(network, digits, ["npz"], tmp_path)
     (tmp_path / CARD).write_text("mine")

@@ -1,4 +1,4 @@
-"""Image files: whatever the format they give the pixels they were made from, or an error with their name."""
+"""Predictions for image files: every format gives the pixels it was made from, or an error with the file's name."""
 
 import io
 import json
@@ -52,7 +52,7 @@ def with_transparency(colour, alpha):
 
 
 def palette(digit):
-    """Indices that say nothing of the brightness they stand for."""
+    """A palette image whose indices are unrelated to brightness."""
     image = Image.fromarray(255 - digit, "P")
     image.putpalette([255 - i // 3 for i in range(768)])
     return image
@@ -98,7 +98,7 @@ def test_a_saved_digit_has_exactly_the_pixels_of_the_array(tmp_path, digit, name
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_photo_is_turned_upright_as_its_exif_says(tmp_path, digit, orientation):
-    # What a camera held that way stores: the inverse of what a viewer has to do.
+    # The image that a camera held that way stores: the inverse of a viewer's correction.
     stored = {
         1: digit,
         2: digit[:, ::-1],
@@ -151,7 +151,7 @@ def photo(digit, margin, shift=0):
 def test_a_photo_of_a_digit_becomes_nearly_the_digit_wherever_it_is_on_the_paper(digits, margin, shift):
     originals = digits.test_images[:60]
     fitted = [to_mnist_style(photo(digit, margin, shift)) for digit in originals]
-    # Only inverted and scaled, the median is 0.88 with the narrow margin and 0.42 with the wide one.
+    # The median is 0.88 with the narrow margin and 0.42 with the wide one if images are only inverted and scaled.
     likeness = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(fitted, originals, strict=True)]
     assert np.median(likeness) > 0.95
     assert min(likeness) > 0.7
@@ -502,7 +502,7 @@ def test_what_is_no_digit_is_warned_of_and_digits_are_not(digits, mnist_dir):
     def share(images):
         return np.mean([find_doubt(image, SURE) is not None for image in images])
 
-    # 0.4 % of all training images.
+    # It is 0.4 % of all training images.
     assert share(images[:2000]) < 0.01
     assert share(digits.train_images) < 0.02
     assert share(fashion[:300]) > 0.9

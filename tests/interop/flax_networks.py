@@ -1,4 +1,4 @@
-"""Networks as people write them in Flax, without a thought of this package."""
+"""Plain Flax networks that know nothing of this package."""
 
 import flax.linen as nn
 import jax

@@ -27,7 +27,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def drawn(browser, tmp_path):
-    """Opens the page of an arch; gives a function that draws strokes and returns pixels and probabilities."""
+    """Opens the page of an arch; returns a function that draws strokes and returns pixels and probabilities."""
 
     def open_page(
         arch: str, events=("mousePressed", "mouseMoved", "mouseReleased"), send=browser.mouse, **size
@@ -55,7 +55,7 @@ def drawn(browser, tmp_path):
 
 
 def read(browser):
-    """The image that the network gets and the probabilities it gives."""
+    """Reads the image that the network gets, and its probabilities."""
     browser.wait("!scheduled")
     pixels = browser.run("Array.from(image)")
     probabilities = browser.run("Array.from(network.value(network.output))")
@@ -86,7 +86,7 @@ def test_ten_drawn_digits_get_the_probabilities_of_jax(arch, drawn, browser):
     shown = browser.run("document.getElementById('answer-class').textContent")
     assert shown == str(given[-1].argmax())
     assert len({image.tobytes() for image in images}) == 10
-    # The drawings are as MNIST's images: 20 pixels high, in the middle, full contrast.
+    # The drawings are like MNIST's images: 20 pixels high, in the middle, full contrast.
     for image in images:
         rows, columns = (np.flatnonzero(image.max(axis)) for axis in (1, 0))
         assert max(np.ptp(rows), np.ptp(columns)) + 1 in (19, 20)
@@ -122,7 +122,7 @@ def test_predictions_are_quick_enough_to_move_while_drawing(arch, drawn, browser
     seconds = browser.run(
         "Array.from({length: 40}, () => { predict(); return lastSeconds; }).sort((a, b) => a - b)"
     )
-    # Other work on the machine only adds to a time: the quicker ones say what the page takes.
+    # Other work on the machine only adds to a time, so the quicker ones are those of the page.
     assert seconds[len(seconds) // 4] < 0.016
     assert min(firsts) < 0.1
 
@@ -189,7 +189,7 @@ def test_every_control_and_picture_has_a_name_and_text_has_contrast(drawn, brows
 
 
 def contrast(browser, *variables: str) -> float:
-    """Ratio by WCAG 2 of two colours of the page."""
+    """Returns the contrast ratio of two colours of the page, as WCAG 2 defines it."""
 
     def luminance(variable: str) -> float:
         value = browser.run(f"getComputedStyle(document.documentElement).getPropertyValue('{variable}')")

@@ -1,4 +1,4 @@
-"""The browser page: self-contained, and its JavaScript computes what JAX and Pillow compute."""
+"""The browser page: self-contained, and its JavaScript agrees with JAX and Pillow."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def node(*arguments: object) -> str:
 
 
 def predicted(page: Path, images: np.ndarray) -> np.ndarray:
-    """Probabilities by the page's own forward pass."""
+    """Returns the probabilities of the page's own forward pass."""
     (page.parent / "images").write_bytes(images.tobytes())
     node("predict", page, page.parent / "images", page.parent / "probabilities")
     return np.fromfile(page.parent / "probabilities", np.float32).reshape(-1, 10)
@@ -120,7 +120,7 @@ def test_the_page_scales_and_centres_a_drawing_as_predict_does(tmp_path):
     given = np.fromfile(tmp_path / "images", np.uint8).reshape(-1, 28, 28)
     for drawing, image in zip(drawings, given, strict=True):
         difference = np.abs(image.astype(int) - to_mnist_style(drawing, "light").astype(int))
-        # Pillow scales rows or columns first, whatever is quicker in its version, and rounds in between.
+        # Pillow scales rows or columns first, depending on its version, and rounds in between.
         assert difference.max() <= 12
         assert difference.mean() < 0.5
 

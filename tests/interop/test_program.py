@@ -1,4 +1,4 @@
-"""A network as plain operations: the same probabilities in NumPy, ONNX and StableHLO as in JAX."""
+"""A network as operations of ONNX: the same probabilities in NumPy, ONNX and StableHLO as in JAX."""
 
 import dataclasses
 import subprocess
@@ -28,7 +28,7 @@ CASES = [(arch, {}) for arch in ARCHS] + NORMS
 @pytest.mark.parametrize("arch", ARCHS)
 def test_a_program_gives_the_probabilities_that_pytorch_gave(arch):
     network = network_of(arch)
-    # The reference's images are noise around zero, which have no ink to make upright.
+    # The images of the reference are noise around zero, without ink to make upright.
     program = trace(network.model, network.variables, dataclasses.replace(network.recipe, deskew=False))
     with np.load(FIXTURES / "parity" / f"{arch}.npz") as archive:
         x, outputs = archive["x"][:, 0], archive["eval_out"].astype(np.float64)
@@ -113,13 +113,13 @@ def test_a_program_knows_the_value_of_every_layer():
 
 def test_what_depends_on_the_weights_alone_is_computed_once():
     ops = [step.op for step in made("first").program.steps]
-    # Batch normalisation would take the root of each variance again for every image.
+    # Otherwise batch normalisation would take the root of each variance again for every image.
     assert "Sqrt" not in ops
     assert ops.count("Conv") == 8
 
 
 class Unknown(nn.Module):
-    """A network that computes what programs do not have."""
+    """A network with an operation that programs do not have."""
 
     @nn.compact
     def __call__(self, images):

@@ -1,4 +1,4 @@
-"""PyTorch weights: exact in and out, and faults named."""
+"""PyTorch's weights: exact in both directions, faults are named."""
 
 import numpy as np
 import pytest
