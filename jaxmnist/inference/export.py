@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import safetensors.numpy
 
 from jaxmnist.data import Dataset
 from jaxmnist.errors import JaxmnistError, UsageError, unknown_name, writing
@@ -21,7 +22,7 @@ from jaxmnist.interop.program import run
 from jaxmnist.interop.stablehlo import run_stablehlo, to_stablehlo
 from jaxmnist.interop.torch import from_torch, to_torch
 from jaxmnist.interop.trace import trace
-from jaxmnist.interop.weight_files import from_safetensors, to_npz, to_safetensors
+from jaxmnist.interop.weight_files import to_npz, to_safetensors
 from jaxmnist.models import arch_word
 from jaxmnist.models.structure import layers
 from jaxmnist.runs.folder import write_json
@@ -94,23 +95,20 @@ def export(
 
 def _require_free(out: Path, names: Sequence[str]) -> dict[str, str]:
     """Refuses to replace files that are not from an earlier export; returns the digests of those that are."""
-    earlier: dict[str, str] = {}
-    if (out / MANIFEST).is_file():
-        try:
-            earlier = dict(json.loads((out / MANIFEST).read_text())["files"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise _taken(out / MANIFEST) from error
+    manifest, earlier, taken = out / MANIFEST, {}, []
+    try:
+        earlier = dict(json.loads(manifest.read_text())["files"]) if manifest.is_file() else {}
+    except (ValueError, KeyError, TypeError):
+        taken.append(manifest)
     for file in (out / name for name in names):
         if file.exists() and (not file.is_file() or earlier.get(file.name) != _digest(file)):
-            raise _taken(file)
+            taken.append(file)
+    if taken:
+        raise UsageError(
+            f"{taken[0]} is not from an earlier export, or was changed since; move it away, or name another folder "
+            "with --out."
+        )
     return earlier
-
-
-def _taken(file: Path) -> UsageError:
-    return UsageError(
-        f"{file} is not from an earlier export, or was changed since; move it away, or name another folder "
-        "with --out."
-    )
 
 
 def _digest(file: Path) -> str:
@@ -183,5 +181,5 @@ def _run(name: str, file: Path, network: Network, images: np.ndarray) -> np.ndar
         case "npz":
             variables = read_weights(file, network.device, network.arch).variables
         case _:
-            variables = from_torch(network.arch, from_safetensors(file.read_bytes()))
+            variables = from_torch(network.arch, safetensors.numpy.load_file(file))
     return _probabilities(network._replace(variables=jax.device_put(variables, network.device)), images)

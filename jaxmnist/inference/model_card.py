@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 
@@ -56,7 +56,7 @@ def model_card(about: Description, files: Sequence[Exported], checked: int) -> s
     )
 
 
-def _settings(recipe: Recipe) -> dict[str, str]:
+def _settings(recipe: Recipe) -> dict[str, Any]:
     hidden = {"name", "mean", "std", "default_seed", "ignored_epochs", "best_model", "repeat_epochs"}
     if recipe.optimizer != "sgd":
         hidden |= {"momentum", "nesterov"}
@@ -64,13 +64,4 @@ def _settings(recipe: Recipe) -> dict[str, str]:
         hidden |= {"decay_on"}
     augmentation = {name: value for name, value in recipe.augmentation.in_effect.items() if value}
     values = dataclasses.asdict(recipe) | {"augmentation": augmentation}
-    return {name.replace("_", " "): _shown(value) for name, value in values.items() if name not in hidden}
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        parts = (f"{name.replace('_', ' ')} {_shown(part)}" for name, part in value.items())
-        return ", ".join(parts) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else str(value)
+    return {name: value for name, value in values.items() if name not in hidden}

@@ -12,8 +12,7 @@ from jaxmnist.augment import normalise
 from jaxmnist.config import Recipe
 from jaxmnist.models import IMAGE_SHAPE, Model
 
-PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
-"""Platforms that a file is made for."""
+_PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 
 def predictor(
@@ -39,7 +38,7 @@ def to_stablehlo(model: Model, variables: PyTree, recipe: Recipe) -> bytes:
     variables = jax.device_get(variables)
     function = predictor(lambda images: model.apply(variables, images), recipe)
     images = jax.ShapeDtypeStruct((*export.symbolic_shape("batch"), *IMAGE_SHAPE[:2]), jnp.uint8)
-    return bytes(export.export(jax.jit(function), platforms=PLATFORMS)(images).serialize())
+    return bytes(export.export(jax.jit(function), platforms=_PLATFORMS)(images).serialize())
 
 
 def run_stablehlo(

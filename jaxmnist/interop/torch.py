@@ -1,13 +1,13 @@
-"""Weights under PyTorch's names and layouts, in and out; PyTorch itself is not needed.
+"""Weights under PyTorch's names and layouts, in both directions; PyTorch itself is not needed.
 
-A convolution kernel is OIHW there and HWIO here, a linear weight [out, in] there and [in, out] here;
-`bn1.weight` is our `bn1/scale`, `bn1.running_mean` our `batch_stats` `bn1/mean`. Networks of the user's own keep
-Flax's names and layouts: `params/Conv_0/kernel`.
+A convolution kernel is OIHW there and HWIO here, a linear weight [out, in] there and [in, out] here. `bn1.weight` is
+`bn1/scale` here, `bn1.running_mean` is `bn1/mean` in `batch_stats`. Networks of the user's own keep the names and
+layouts of Flax: `params/Conv_0/kernel`.
 """
 
 import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,9 +23,8 @@ _NAMES = {
     ("batch_stats", "mean"): "running_mean",
     ("batch_stats", "var"): "running_var",
 }
-# Axes of a kernel there, in the order of ours, and back.
-_TO_OURS = {2: (1, 0), 4: (2, 3, 1, 0)}
-_TO_THEIRS = {2: (1, 0), 4: (3, 2, 0, 1)}
+# Axes of a kernel there, by their number; the order for the way back is the inverse.
+_TO_TORCH = {2: (1, 0), 4: (3, 2, 0, 1)}
 
 
 def from_torch(arch: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -33,8 +32,8 @@ def from_torch(arch: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
     Args:
         arch: name of the network.
-        arrays: float arrays keyed `conv1.weight`, `bn1.running_mean`, ...; a `state_dict`'s
-            `num_batches_tracked` counters are passed over.
+        arrays: float arrays keyed `conv1.weight`, `bn1.running_mean`, ...; the counters `num_batches_tracked` of a
+            `state_dict` are ignored.
 
     Returns:
         `{"params": ..., "batch_stats": ...}` with float32 NumPy leaves; `to_torch` is the exact inverse.
@@ -46,9 +45,12 @@ def from_torch(arch: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         raise CheckpointError(
             f"these weights are not those of arch {arch_title(arch)!r}: {'; '.join(faults)}."
         )
-    leaves, structure = _leaves(arch, _variable_shapes(arch))
-    ours = [np.asarray(arrays[leaf.key], np.float32).transpose(leaf.axes_from_torch) for leaf in leaves]
-    return jax.tree_util.tree_unflatten(structure, ours)
+    shapes = _variable_shapes(arch)
+    ours = [
+        np.asarray(arrays[_key(arch, path)], np.float32).transpose(np.argsort(_axes(arch, path, leaf.ndim)))
+        for path, leaf in _leaves(shapes).items()
+    ]
+    return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(shapes), ours)
 
 
 def to_torch(arch: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -57,19 +59,18 @@ def to_torch(arch: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Raises:
         CheckpointError: the variables are those of another network.
     """
-    wanted, given = (_leaves(arch, tree)[0] for tree in (_variable_shapes(arch), variables))
-    if differing := {leaf.path for leaf in wanted} ^ {leaf.path for leaf in given}:
-        names = ", ".join(map("/".join, sorted(differing)))
-        raise CheckpointError(
-            f"these variables are not those of arch {arch_title(arch)!r}: they differ in {names}."
-        )
+    wanted, given = _leaves(_variable_shapes(arch)), _leaves(variables)
+    if differing := sorted(wanted.keys() ^ given.keys()):
+        title, names = arch_title(arch), ", ".join(differing)
+        raise CheckpointError(f"these variables are not those of arch {title!r}: they differ in {names}.")
     return {
-        leaf.key: np.ascontiguousarray(np.asarray(leaf.value).transpose(leaf.axes_to_torch)) for leaf in given
+        _key(arch, path): np.ascontiguousarray(np.asarray(leaf).transpose(_axes(arch, path, leaf.ndim)))
+        for path, leaf in given.items()
     }
 
 
 def find_faults(arch: str, arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Compares arrays with the weights of a network; a phrase for each missing, extra or misshapen one."""
+    """Compares arrays with the weights of a network; returns a phrase for each missing, extra or misshapen one."""
     wanted = shapes_of(arch)
     given = {key for key in arrays if not key.endswith(".num_batches_tracked")}
     return [
@@ -85,34 +86,26 @@ def find_faults(arch: str, arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 def shapes_of(arch: str) -> dict[str, tuple[int, ...]]:
     """Returns the shape of each of a network's arrays under PyTorch's names."""
-    leaves, _ = _leaves(arch, _variable_shapes(arch))
-    return {leaf.key: tuple(leaf.value.shape[axis] for axis in leaf.axes_to_torch) for leaf in leaves}
+    return {
+        _key(arch, path): tuple(leaf.shape[axis] for axis in _axes(arch, path, leaf.ndim))
+        for path, leaf in _leaves(_variable_shapes(arch)).items()
+    }
 
 
-class _Leaf(NamedTuple):
-    """An array of a network's variables, its key there, and the transpositions there and back."""
-
-    path: tuple[str, ...]
-    key: str
-    value: Any
-    axes_to_torch: tuple[int, ...]
-    axes_from_torch: tuple[int, ...]
+def _leaves(variables: PyTree) -> dict[str, Any]:
+    """Returns the arrays of a tree of variables by their paths, such as `params/conv1/kernel`."""
+    leaves = jax.tree_util.tree_leaves_with_path(variables)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
-def _leaves(arch: str, variables: PyTree) -> tuple[list[_Leaf], Any]:
-    """Returns the arrays of a tree of variables, and the structure of the tree."""
-    leaves, structure = jax.tree_util.tree_flatten_with_path(variables)
+def _key(arch: str, path: str) -> str:
+    collection, *modules, name = path.split("/")
+    return path if is_custom(arch) else ".".join((*modules, _NAMES[collection, name]))
 
-    def described(path: tuple[str, ...], value: np.ndarray | jax.Array | jax.ShapeDtypeStruct) -> _Leaf:
-        same = tuple(range(value.ndim))
-        if is_custom(arch):
-            return _Leaf(path, "/".join(path), value, same, same)
-        key = ".".join((*path[1:-1], _NAMES[path[0], path[-1]]))
-        if path[-1] != "kernel":
-            return _Leaf(path, key, value, same, same)
-        return _Leaf(path, key, value, _TO_THEIRS[value.ndim], _TO_OURS[value.ndim])
 
-    return [described(tuple(entry.key for entry in path), value) for path, value in leaves], structure
+def _axes(arch: str, path: str, ndim: int) -> tuple[int, ...]:
+    """Returns the axes of an array in the order of PyTorch."""
+    return _TO_TORCH[ndim] if path.endswith("/kernel") and not is_custom(arch) else tuple(range(ndim))
 
 
 def _variable_shapes(arch: str) -> PyTree:

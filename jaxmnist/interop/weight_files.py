@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxmnist.errors import CheckpointError
-
 METADATA = "metadata"
 """Name of the metadata in a `.npz` file: a JSON object of texts."""
 
@@ -17,21 +15,6 @@ def to_safetensors(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
     from safetensors.numpy import save
 
     return save(dict(arrays), dict(metadata))
-
-
-def from_safetensors(file: bytes) -> dict[str, np.ndarray]:
-    """Reads the arrays of a safetensors file.
-
-    Raises:
-        CheckpointError: the file is damaged.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        return load(file)
-    except SafetensorError as error:
-        raise CheckpointError(f"this is not a safetensors file ({error}); export it again.") from error
 
 
 def to_npz(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:

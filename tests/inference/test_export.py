@@ -20,14 +20,13 @@ from jaxmnist.cli.export import Export
 from jaxmnist.config import Averaging, Schedule, get_recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
-from jaxmnist.errors import CheckpointError, UsageError
+from jaxmnist.errors import UsageError
 from jaxmnist.inference import export as exporting
 from jaxmnist.inference.description import Description
 from jaxmnist.inference.evaluate import wilson_interval
 from jaxmnist.inference.export import CARD, FORMATS, MANIFEST, ExportError, export
 from jaxmnist.inference.model_card import DESKEW_IN_NUMPY, model_card
 from jaxmnist.interop import to_torch
-from jaxmnist.interop.weight_files import from_safetensors
 from jaxmnist.runs.weights import read_weights
 from tests.exported_networks import CPU, network_of
 
@@ -81,12 +80,6 @@ def test_weights_come_back_exactly_with_their_normalisation(exported):
     assert stated["normalisation"] == "(pixel / 255 - 0.1307) / 0.3081"
     with np.load(out / "second.npz") as archive:
         assert json.loads(str(archive["metadata"])) == stated
-
-
-def test_damaged_safetensors_are_a_checkpoint_error(exported):
-    out, *_ = exported
-    with pytest.raises(CheckpointError, match="not a safetensors file"):
-        from_safetensors((out / "second.safetensors").read_bytes()[:100])
 
 
 def test_the_card_says_what_how_well_and_what_not(exported):

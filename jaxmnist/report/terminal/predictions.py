@@ -18,7 +18,7 @@ MANY = 200
 
 
 def print_predictions(console: Console, predictions: Sequence[FilePrediction]) -> None:
-    """Prints a line per image: file, prediction, confidence, the three likeliest classes, and warnings if there are any."""
+    """Prints a line per image: file, prediction, confidence, the three likeliest classes, and warnings, if any."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("file", overflow="fold")
     table.add_column("prediction", justify="right", style="bold")
