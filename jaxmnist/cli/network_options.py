@@ -26,7 +26,8 @@ class NetworkCommand(Command):
     checkpoint: Literal["best", "latest"] = "best"
     """Checkpoint of the run."""
     arch: OptionalArch = None
-    """Network of a weights file; by default the one whose names and shapes the file has."""
+    """Network of a weights file, by default the one whose names and shapes the file has; or the class of a run's own
+    network, if it has moved."""
     recipe: OptionalRecipe = None
     """Recipe for the normalisation of a weights file's images; by default the network's own."""
 
