@@ -30,7 +30,7 @@ class Summary(Command):
 
     def run(self) -> None:
         """Runs the command."""
-        from jaxmnist.models import create_model
+        from jaxmnist.models import arch_title, create_model
         from jaxmnist.models.structure import layers, totals
         from jaxmnist.report.terminal.summary import print_summary
 
@@ -49,5 +49,5 @@ class Summary(Command):
             }
             print(json.dumps(result))
         else:
-            name = f"{self.arch} with {self.norm} normalisation" if self.norm else self.arch
+            name = arch_title(self.arch) + (f" with {self.norm} normalisation" if self.norm else "")
             print_summary(self.console(), name, network, sums, self.budget)

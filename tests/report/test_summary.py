@@ -162,6 +162,13 @@ def test_the_table_fits_into_80_columns(arch):
     assert "…" not in text.getvalue()
 
 
+def test_an_unknown_receptive_field_is_called_that():
+    text = io.StringIO()
+    sums = totals(network("third"))._replace(receptive_field=None, receptive_field_of_average=None)
+    print_summary(Console(file=text, width=80), "net.py:Net", network("third"), sums, 8_000)
+    assert "receptive field  not known\n" in text.getvalue()
+
+
 @pytest.fixture
 def summary(monkeypatch, capsys):
     """Runs the command in this process; returns exit code, standard output, standard error."""

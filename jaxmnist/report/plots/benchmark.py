@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from jaxmnist.models import arch_title
 from jaxmnist.report.terminal.benchmark import LABELS
 from jaxmnist.runs.curves import save_figure
 
@@ -32,13 +33,13 @@ def save_benchmark_picture(path: Path, results: Sequence[dict[str, Any]]) -> Pat
     if several:
         title = "Training steps"
         groups = {
-            f"{result['arch']}\nbatch {result['recipe']['batch_size']}": {
+            f"{arch_title(result['arch'])}\nbatch {result['recipe']['batch_size']}": {
                 name: row for name, row in result["train"].items() if name in _NAMES
             }
             for result in results
         }
     else:
-        title = f"Training steps of {first['arch']}, batch {first['recipe']['batch_size']}"
+        title = f"Training steps of {arch_title(first['arch'])}, batch {first['recipe']['batch_size']}"
         groups = {
             LABELS[name].format(count=row["count"], seeds=first["seeds"]): {name: row}
             for name, row in first["train"].items()
@@ -104,7 +105,9 @@ def save_growth_picture(path: Path, result: dict[str, Any]) -> Path:
             panel.set_title(f"time ~ {name}^{axis['exponent']:.2f}", fontsize="medium")
     for panel in panels[len(measured) :]:
         panel.set_visible(False)
-    figure.suptitle(f"How the time of an epoch grows: {result['arch']}, recipe {result['recipe']['name']}")
+    figure.suptitle(
+        f"How the time of an epoch grows: {arch_title(result['arch'])}, recipe {result['recipe']['name']}"
+    )
     return save_figure(figure, path)
 
 

@@ -7,6 +7,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from jaxmnist.models import arch_title
+
 LABELS = {
     "unjitted": "un-jitted step\ncall per primitive",
     "jitted": "jitted step\ncall per step",
@@ -28,7 +30,7 @@ def print_benchmark(console: Console, result: dict[str, Any]) -> None:
     """Prints tables of the variants, medians above their ranges, and the conditions, in 80 columns."""
     recipe = result["recipe"]
     console.print(
-        f"[bold]{result['arch']}[/bold]: {result['parameters']:,} parameters, {result['multiply_adds']:,} "
+        f"[bold]{arch_title(result['arch'])}[/bold]: {result['parameters']:,} parameters, {result['multiply_adds']:,} "
         f"multiply-adds; recipe {recipe['name']}, batch {recipe['batch_size']}"
     )
     if "train" in result:
@@ -69,7 +71,7 @@ def print_overview(console: Console, results: Sequence[dict[str, Any]]) -> None:
     for heading, (task, variant, name, form) in figures.items():
         rows = [result.get(task, {}).get(variant, {}) for result in results]
         columns[heading] = [f"{row[name]['median']:{form}}" if name in row else "" for row in rows]
-    archs = [result["arch"] for result in results]
+    archs = [arch_title(result["arch"]) for result in results]
     console.print(_table("Networks and batch sizes", "network", archs, columns))
     _print(
         console,
@@ -83,7 +85,7 @@ def print_overview(console: Console, results: Sequence[dict[str, Any]]) -> None:
 def print_growth(console: Console, result: dict[str, Any]) -> None:
     """Prints a sentence for each axis, and the conditions."""
     console.print(
-        f"[bold]How the time of an epoch grows[/bold]: {result['arch']}, recipe {result['recipe']['name']}"
+        f"[bold]How the time of an epoch grows[/bold]: {arch_title(result['arch'])}, recipe {result['recipe']['name']}"
     )
     _print(console, *(growth_sentence(name, axis) for name, axis in result["axes"].items()))
     environment = result["environment"]
@@ -111,7 +113,7 @@ def print_profiles(console: Console, results: Sequence[dict[str, Any]]) -> None:
     for result in results:
         total = sum(result["layers"].values())
         console.print(
-            f"[bold]{result['arch']}[/bold], recipe {result['recipe']}, batch {result['batch_size']}: "
+            f"[bold]{arch_title(result['arch'])}[/bold], recipe {result['recipe']}, batch {result['batch_size']}: "
             f"{result['milliseconds']:.1f} ms per training step while it is traced"
         )
         kinds = [times | {"together": sum(times.values())} for times in result["kinds"].values()]

@@ -67,7 +67,7 @@ def _table(name: str, layers: Sequence[Layer], totals: Totals, columns: _Columns
 def _lines(totals: Totals, budget: int) -> list[tuple[str, str]]:
     share = 100 * totals.parameters / budget
     percent = f"{share:,.0f} %" if share >= 1000 else f"{share:.1f} %"
-    field = f"{totals.receptive_field} pixels wide"
+    field = f"{totals.receptive_field} pixels wide" if totals.receptive_field else "not known"
     if totals.receptive_field_of_average is not None:
         field += f", {totals.receptive_field_of_average} with the global average"
     return [
