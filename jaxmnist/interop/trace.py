@@ -128,7 +128,7 @@ class _Tracer:
         if name == "cond" and params.get("branches_platforms"):
             return self.replay(params["branches"][params["branches_platforms"].index(None)], inputs[1:])
         called = params.get("jaxpr", params.get("call_jaxpr"))
-        if isinstance(called, jex.ClosedJaxpr) and name != "scan":
+        if hasattr(called, "consts") and name != "scan":
             return self.replay(called, inputs)
         if any(isinstance(value, _Value) for value in inputs):
             aval: Any = equation.outvars[0].aval
