@@ -127,7 +127,7 @@ class _Tracer:
             return [np.array(0)]  # selects the branch below
         if name == "cond" and params.get("branches_platforms"):
             return self.replay(params["branches"][params["branches_platforms"].index(None)], inputs[1:])
-        called = params.get("jaxpr", params.get("call_jaxpr"))
+        called: Any = params.get("jaxpr", params.get("call_jaxpr"))
         if hasattr(called, "consts") and name != "scan":
             return self.replay(called, inputs)
         if any(isinstance(value, _Value) for value in inputs):
