@@ -126,7 +126,8 @@ def _each_layer(visit: Callable[[nn.Module, Array, Array], Array]) -> AbstractCo
         inner.append(0)
         result = next_function(*args, **kwargs)
         is_layer = not inner.pop() or _own_leaves(context.module.variables.get("params", {}), None)
-        return visit(context.module, args[0], result) if is_layer else result
+        # The cell of a recurrent network gives a pair, which has no shape to list.
+        return visit(context.module, args[0], result) if is_layer and hasattr(result, "ndim") else result
 
     return nn.intercept_methods(intercept)
 

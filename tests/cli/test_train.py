@@ -112,7 +112,10 @@ def test_lr_auto_trains_at_the_rate_of_the_range_test_or_says_that_there_is_none
     assert (run / "plots" / "lr_range.png").stat().st_size > 10_000
     rate = json.loads((run / "config.json").read_text())["recipe"]["learning_rate"]
     if found.suggestion is None:
-        assert "warning: the range test suggests no learning rate: the smoothed loss never falls; 0.01 is kept" in error
+        assert (
+            "warning: the range test suggests no learning rate: the smoothed loss never falls; 0.01 is kept"
+            in error
+        )
         assert rate == 0.01
     else:
         assert "suggests the learning rate" in error
