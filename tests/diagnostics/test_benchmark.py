@@ -396,16 +396,21 @@ def test_growth_is_printed_as_a_sentence_for_each_axis_and_drawn(grown, tmp_path
 
 def test_a_profile_has_kinds_of_operations_and_layers(monkeypatch):
     monkeypatch.setattr(training, "create_model", create_model)
-    # Many steps: with two, a wait of milliseconds in one was most of the time.
-    result = profile.profile("second", RECIPE, CPU, steps=40)
+    # Many steps: with two, a wait of milliseconds in one was most of the time. And again if other processes held
+    # some operations up for longer than they ran.
+    for _ in range(3):
+        result = profile.profile("second", RECIPE, CPU, steps=40)
+        products = result["kinds"]["products"]
+        together = sum(sum(times.values()) for times in result["kinds"].values())
+        # The operations fill the step except for gaps; two threads may double their sum.
+        fills = 0.3 * result["milliseconds"] < together < 2.5 * result["milliseconds"]
+        if fills and products["backward"] > products["forward"] > 0:
+            break
+    else:
+        pytest.fail("in none of three profiles the operations filled the step, most of them backward")
     assert {"products", "loops", "sums", "stacking"} <= result["kinds"].keys()
     assert {"conv1", "conv2", "bn1", "other"} <= result["layers"].keys()
-    products = result["kinds"]["products"]
-    assert products["backward"] > products["forward"] > 0
-    together = sum(sum(times.values()) for times in result["kinds"].values())
     assert together == pytest.approx(sum(result["layers"].values()))
-    # The operations fill the step except for gaps; two threads may double their sum.
-    assert 0.3 * result["milliseconds"] < together < 2.5 * result["milliseconds"]
     text = printed([result], print_profiles)
     assert "products" in text
     assert "By layer: " in text
