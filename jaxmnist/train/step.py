@@ -46,8 +46,8 @@ def train_step(
         optimizer: the optimizer that `jaxmnist.optim.make_optimizer` makes for the recipe.
         recipe: augmentation, normalisation, label smoothing, averaging and distillation.
         draw: number of the draws; by default `state.step`. Steps with equal numbers repeat their draws.
-        total_steps: steps of the whole training, see `Recipe.total_steps`. Required if the recipe's augmentation fades or
-            its averaging begins late.
+        total_steps: steps of the whole training, see `Recipe.total_steps`. Required if the recipe's augmentation
+            fades or its averaging begins late.
         teacher: the trained network that the recipe's distillation names.
 
     Returns:

@@ -398,6 +398,7 @@ def test_a_profile_has_kinds_of_operations_and_layers(monkeypatch):
     monkeypatch.setattr(training, "create_model", create_model)
     # Many steps: with two, a wait of milliseconds in one was most of the time. And again if other processes held
     # some operations up for longer than they ran.
+    result = {}
     for _ in range(3):
         result = profile.profile("second", RECIPE, CPU, steps=40)
         products = result["kinds"]["products"]

@@ -125,7 +125,7 @@ def test_structure_lists_layers_in_order_with_channels_height_and_width():
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_dropout_is_the_published_rate_and_can_be_turned_off(arch):
-    assert create_model(arch).dropout == DROPOUT[arch]
+    assert vars(create_model(arch))["dropout"] == DROPOUT[arch]
     model, images = create_model(arch, dropout=0.0), jnp.ones((2, 28, 28, 1))
     variables = jax.eval_shape(model.init, jax.random.key(0), images)
     # Without dropout there is nothing random, so no stream is asked for.

@@ -159,13 +159,14 @@ def _bad_statistics(when: Any) -> list[tuple[Any, str, Any]]:
             outputs, updated = model.apply(variables, images, **options)
             return outputs, {"batch_stats": when(state.step, updated["batch_stats"])}
 
-        return step_of(state, batch, model=_Applied(apply), **setup)
+        return step_of(state, batch, model=_Applied(model.init, apply), **setup)
 
     return [(chunk, "train_step", changed)]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Applied:
+    init: Callable[..., Any]
     apply: Callable[..., Any]
 
 
