@@ -46,7 +46,7 @@ class Benchmark(Command):
     """Also train this many seeds in one program, side by side and one after the other."""
     torch: bool = False
     """Also measure PyTorch, eager, on the CPU, with data in memory and with the sources' pipeline, image by image in
-    a DataLoader. Needs PyTorch and torchvision; knows first, second, third and dilated."""
+    a DataLoader (needs torchvision as well). Knows first, second, third and dilated."""
     growth: bool = False
     """Instead measure the growth of an epoch's time with images, batch size, parameters, seeds and devices (on a CPU
     8 simulated ones)."""

@@ -459,7 +459,6 @@ def test_without_torch_the_comparison_ends_with_a_sentence(monkeypatch, capsys):
 
 def test_a_broken_torch_is_named(monkeypatch, tmp_path):
     (tmp_path / "torch.py").write_text("raise OSError('no library for this processor')")
-    (tmp_path / "torchvision.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -472,8 +471,7 @@ def test_a_broken_torch_is_named(monkeypatch, tmp_path):
     [("step3", "cpu", "only the archs first, second, third, dilated"), ("third", "gpu", "add --device cpu")],
 )
 def test_torch_refuses_what_it_cannot_compare(monkeypatch, tmp_path, arch, platform, sentence):
-    for package in ("torch", "torchvision"):
-        (tmp_path / f"{package}.py").touch()
+    (tmp_path / "torch.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UsageError, match=sentence):
         TorchProcess(arch, RECIPE, 64, platform)
@@ -505,6 +503,15 @@ def test_torch_process_takes_turns():
             assert torch.task(task)(1, 2).seconds > 0
         assert torch.facts["workers"] is not None
         assert torch.task("train")(1, 0).peak_memory_bytes > 50e6
+
+
+def test_without_torchvision_the_pipeline_alone_is_left_out(monkeypatch, tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with TorchProcess("second", RECIPE, 64, "cpu") as torch:
+        assert torch.facts["pipeline_fault"] == "RuntimeError: operator torchvision::nms does not exist"
+        assert torch.task("train")(2, 0).seconds > 0
 
 
 def printed(result, show=print_benchmark):

@@ -131,6 +131,8 @@ def benchmark(
             torch = stack.enter_context(TorchProcess(arch, recipe, IMAGES, device.platform))
             assert torch.facts["parameters"] == size.parameters, f"PyTorch's {arch} is another network"
             report(f"PyTorch {torch.facts['version']} is ready")
+            if fault := torch.facts["pipeline_fault"]:
+                report(f"the sources' pipeline is left out, as torchvision cannot be used ({fault})")
         stack.enter_context(no_compile_cache())
         if "train" in tasks:
             turns = _training_turns(arch, recipe, device, steps, unjitted, seeds, torch, report)
@@ -143,7 +145,7 @@ def benchmark(
                 turns = {"jax": Turn(build(arch, recipe, device), count)}
                 if torch is not None:
                     turns["torch"] = Turn(torch.task(task), count)
-                    if task == "evaluate":
+                    if task == "evaluate" and torch.facts["pipeline_fault"] is None:
                         turns["pipeline"] = Turn(torch.task("pipeline_evaluate"), count)
                 rows = measure_in_turn(turns, repeats, lambda line, task=task: report(f"{task}: {line}"))
                 for other in [name for name in rows if name != "jax"]:
@@ -179,7 +181,8 @@ def _training_turns(
         turns |= {name: Turn(training, share, seeds * batch_size) for name, training in together.items()}
     if torch is not None:
         turns["torch"] = Turn(torch.task("train"), steps, batch_size)
-        turns["pipeline"] = Turn(torch.task("pipeline"), steps, batch_size)
+        if torch.facts["pipeline_fault"] is None:
+            turns["pipeline"] = Turn(torch.task("pipeline"), steps, batch_size)
     return turns
 
 
@@ -229,12 +232,13 @@ def _matrix_products(device: Device) -> Variant:
 def _epoch(train: dict[str, Row], evaluate: dict[str, Row], steps: int) -> dict[str, Any]:
     """Seconds of these steps and an evaluation, added repeat by repeat, and their ratios."""
     seconds = {}
-    for name, variant in (("jax", "chunked"), ("torch", "torch"), ("pipeline", "pipeline")):
-        row = train[variant]
+    names = [name for name in ("jax", "torch", "pipeline") if name in evaluate]
+    for name in names:
+        row = train["chunked" if name == "jax" else name]
         pairs = zip(row["seconds"], evaluate[name]["seconds"], strict=True)
         seconds[name] = [steps / row["count"] * training + evaluation for training, evaluation in pairs]
     parts: dict[str, Any] = {name: summary(values) for name, values in seconds.items()}
-    for name in ("torch", "pipeline"):
+    for name in names[1:]:
         pairs = zip(seconds["jax"], seconds[name], strict=True)
         parts[f"over_{name}"] = summary([theirs / ours for ours, theirs in pairs])
     return parts | {"images": EPOCH_IMAGES, "evaluated": EVALUATED}

@@ -37,18 +37,18 @@ class TorchProcess:
         platform: JAX's platform, which must be the CPU.
 
     Raises:
-        UsageError: PyTorch or torchvision is missing or broken, the network is not in `TORCH_ARCHS`, or JAX does
-            not use the CPU.
+        UsageError: PyTorch is missing or broken, the network is not in `TORCH_ARCHS`, or JAX does not use the CPU.
     """
 
     facts: dict[str, Any]
-    """`version`, `threads`, `parameters`, and `workers`, the fastest number of DataLoader processes, once known."""
+    """`version`, `threads`, `parameters`; `pipeline_fault`, the reason to leave out the tasks of a DataLoader, or None;
+    and `workers`, the fastest number of DataLoader processes, once known."""
 
     def __init__(self, arch: str, recipe: Recipe, images: int, platform: str) -> None:
-        if any(importlib.util.find_spec(package) is None for package in ("torch", "torchvision")):
+        if importlib.util.find_spec("torch") is None:
             raise UsageError(
-                f"--torch needs PyTorch and torchvision, which {sys.executable} does not have; "
-                "install them with pip install torch torchvision, or leave out --torch."
+                f"--torch needs PyTorch, which {sys.executable} does not have; install it with pip install torch "
+                "torchvision, or leave out --torch."
             )
         if arch not in TORCH_ARCHS:
             raise UsageError(f"--torch knows only the archs {', '.join(TORCH_ARCHS)}, not {arch!r}.")

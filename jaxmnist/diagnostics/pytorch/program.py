@@ -25,7 +25,13 @@ import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 
 from jaxmnist.diagnostics.pytorch.networks import NETWORKS
-from jaxmnist.diagnostics.pytorch.pipeline import loader
+
+try:
+    from jaxmnist.diagnostics.pytorch.pipeline import loader
+except Exception as error:  # torchvision is missing, or does not fit this PyTorch
+    loader, PIPELINE_FAULT = None, f"{type(error).__name__}: {error}".splitlines()[0]
+else:
+    PIPELINE_FAULT = None
 
 EVALUATION_BATCH = 250
 """Images at once in evaluation: of 64, 250 and 1,000 the fastest for `third` and `dilated` on 2 cores."""
@@ -124,6 +130,7 @@ class Benchmark:
         return time.perf_counter() - began
 
     def _load(self, training: bool, workers: int) -> Iterator[Batch]:
+        assert loader is not None
         batches = loader(self.raw, self.labels, self.setup, workers, training)
         return itertools.chain.from_iterable(itertools.repeat(batches))
 
@@ -141,6 +148,7 @@ def main() -> None:
     facts = {
         "version": torch.__version__,
         "threads": torch.get_num_threads(),
+        "pipeline_fault": PIPELINE_FAULT,
         "parameters": sum(parameter.numel() for parameter in benchmark.network.parameters()),
     }
     print(json.dumps(facts), flush=True)

@@ -182,13 +182,14 @@ def _remarks_on_training(result: dict[str, Any]) -> list[str]:
 
 
 def _epoch_sentence(epoch: dict[str, Any]) -> str:
-    torch, pipeline = (
-        f"{epoch[name]['median']:.1f} s, {_with_range(epoch[f'over_{name}'], '.2f', 'x')}"
-        for name in ("torch", "pipeline")
+    others = "; ".join(
+        f"{title} {epoch[name]['median']:.1f} s, {_with_range(epoch[f'over_{name}'], '.2f', 'x')}"
+        for name, title in (("torch", "PyTorch in memory"), ("pipeline", "Pillow in a DataLoader"))
+        if name in epoch
     )
     return (
         f"Epoch of {epoch['images']:,} images and evaluation of {epoch['evaluated']:,}: "
-        f"{epoch['jax']['median']:.1f} s; PyTorch in memory {torch}; Pillow in a DataLoader {pipeline}."
+        f"{epoch['jax']['median']:.1f} s; {others}."
     )
 
 
