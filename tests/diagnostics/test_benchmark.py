@@ -8,6 +8,7 @@ import dataclasses
 import importlib.util
 import io
 import json
+import os
 import statistics
 import sys
 import time
@@ -508,7 +509,7 @@ def test_torch_process_takes_turns():
 def test_without_torchvision_the_pipeline_alone_is_left_out(monkeypatch, tmp_path):
     pytest.importorskip("torch")
     (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with TorchProcess("second", RECIPE, 64, "cpu") as torch:
         assert torch.facts["pipeline_fault"] == "RuntimeError: operator torchvision::nms does not exist"
         assert torch.task("train")(2, 0).seconds > 0
