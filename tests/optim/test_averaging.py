@@ -64,6 +64,13 @@ def test_the_average_is_evaluated(states):
     assert np.abs(averaged - last).max() > 1e-5
 
 
+def test_an_average_that_begins_late_must_know_the_number_of_steps(states):
+    batch = train.Batch(jnp.zeros((4, 28, 28), jnp.uint8), jnp.zeros(4, jnp.int32), jnp.ones(4))
+    setup = {"model": Small(dropout=0.0), "optimizer": make_optimizer(RECIPE), "recipe": RECIPE}
+    with pytest.raises(ValueError, match="needs total_steps"):
+        train.train_step(states[0], batch, key=KEY, **setup)
+
+
 def test_without_averaging_a_state_holds_no_average():
     plain = dataclasses.replace(RECIPE, averaging=None)
     setup = {"model": Small(), "optimizer": make_optimizer(plain)}

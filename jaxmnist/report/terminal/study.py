@@ -14,7 +14,7 @@ from jaxmnist.data import Dataset
 from jaxmnist.experiments.study.folder import SeedResult, Study
 from jaxmnist.models import arch_title
 from jaxmnist.report.terminal import print_facts, print_files, print_line, warn_of_digits
-from jaxmnist.report.terminal.training import held_out
+from jaxmnist.report.terminal.training import held_out, recipe_phrase
 from jaxmnist.runs.progress import Callback, Progress
 
 _QUESTIONS = {
@@ -64,7 +64,7 @@ def print_study_setup(
     console: Console, study: Study, dataset: Dataset, place: str, finished: Sequence[int]
 ) -> None:
     """Prints the training to repeat, its data, and the seeds that are finished already."""
-    config, recipe = study.config, study.config.recipe
+    config = study.config
     judged = {
         "val": f"val, {held_out(config)}; figures of the test images are not shown",
         "test": "the test images, on which each run also picks its best epoch: the published protocol",
@@ -72,8 +72,7 @@ def print_study_setup(
     }
     facts = {
         "data": f"{dataset.name} from {dataset.source}",
-        "recipe": f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, "
-        f"learning rate {recipe.learning_rate:g}",
+        "recipe": recipe_phrase(config.recipe),
         "judged on": judged[config.select_on],
         "device": place,
         "folder": str(study.folder),

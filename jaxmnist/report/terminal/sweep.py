@@ -21,7 +21,7 @@ from jaxmnist.experiments.sweep.table import read_member, read_results, write_ta
 from jaxmnist.models import arch_title
 from jaxmnist.report.terminal import print_facts, print_files, print_line, warn_of_digits
 from jaxmnist.report.terminal.study import seed_bars
-from jaxmnist.report.terminal.training import held_out
+from jaxmnist.report.terminal.training import held_out, recipe_phrase
 from jaxmnist.runs.progress import Callback, Progress
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.mesh import where_text
@@ -105,8 +105,7 @@ def print_sweep_setup(
     facts = {
         "data": f"{dataset.name} from {dataset.source}",
         "archs": ", ".join(map(arch_title, sweep.bases)),
-        "recipe": f"{base.recipe.name}: {base.recipe.epochs} epochs, batch {base.recipe.batch_size}, "
-        f"learning rate {base.recipe.learning_rate:g}",
+        "recipe": recipe_phrase(base.recipe),
         "over": "  ".join(plan.over),
         "members": chosen[plan.method] + (f"; this shard {shard}" if shard else ""),
         "seeds": f"{plan.seeds} each, from {plan.first_seed} on",

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
+from jaxmnist.config import Recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.report.terminal import print_facts, print_line, warn_of_digits
@@ -97,9 +98,16 @@ def held_out(config: RunConfig) -> str:
     return f"one of {config.folds} parts of the training images, chosen by the seed, held out"
 
 
+def recipe_phrase(recipe: Recipe) -> str:
+    """Describes a recipe by its name and main settings."""
+    return (
+        f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, "
+        f"learning rate {recipe.learning_rate:g}"
+    )
+
+
 def print_setup(console: Console, config: RunConfig, dataset: Dataset, place: str, run: Path) -> None:
     """Prints data, recipe, selection, device and folder of a run before it starts."""
-    recipe = config.recipe
     selects = {
         "val": f"{held_out(config)} (val)",
         "test": "the test images",
@@ -107,8 +115,7 @@ def print_setup(console: Console, config: RunConfig, dataset: Dataset, place: st
     }
     lines = {
         "data": f"{dataset.name} from {dataset.source}",
-        "recipe": f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, "
-        f"learning rate {recipe.learning_rate:g}, seed {config.seed}",
+        "recipe": f"{recipe_phrase(config.recipe)}, seed {config.seed}",
         "selects": selects[config.select_on],
         "device": place,
         "run folder": str(run),
