@@ -50,7 +50,7 @@ def files_state(files: Iterable[tuple[str, os.stat_result]]) -> str:
 def read(file: Path, state: str) -> Dataset | None:
     """Reads a dataset; None if there is none, it is damaged or its files were in another state."""
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as stored:
             about = json.loads(str(stored["about"]))
             if about.pop("state") != state:
                 return None

@@ -46,7 +46,7 @@ def to_28x28(
     )
     # Pillow's box filter is the average over the area of a pixel.
     box = np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BOX))
-    square = np.full((_SIDE, _SIDE), round(float(np.median(_border(box)))), np.uint8)
+    square = np.full((_SIDE, _SIDE), round(float(np.median(_border(grey)))), np.uint8)
     top, left = (_SIDE - height) // 2, (_SIDE - width) // 2
     square[top : top + height, left : left + width] = box
     return square

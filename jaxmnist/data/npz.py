@@ -131,7 +131,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             raise DataError(
                 f"{path} has an array of {largest:,} bytes where at most {_MAX_BYTES:,} are read."
             )
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             return {name: file[name] if name in known else np.array(0) for name in file.files}
     except DataError:
         raise

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jaxmnist.data import Dataset
@@ -56,10 +57,10 @@ def print_data(console: Console, dataset: Dataset, picture: Path) -> None:
     for split in counts:
         table.add_column(split, justify="right")
     for label, name in enumerate(dataset.classes):
-        table.add_row(name, *(f"{of_split[label]:,}" for of_split in counts.values()))
+        table.add_row(escape(name), *(f"{of_split[label]:,}" for of_split in counts.values()))
     table.add_section()
     table.add_row("all", *(f"{of_split.sum():,}" for of_split in counts.values()), style="bold")
-    console.print(table, markup=False)
+    console.print(table)
     for note in dataset.notes:
         print_line(console, f"Note: {note}")
     print_files(console, [picture])
