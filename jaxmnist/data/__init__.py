@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -78,6 +79,8 @@ def load_dataset(
             is tried instead.
         DataUnavailableError: no place has the dataset.
     """
+    if fit not in (None, *get_args(Fit)):
+        raise unknown_name("fit", fit, get_args(Fit))
     if is_path(name):
         return own_data.load(Path(name), fit or "pad", None if test is None else Path(test), announce)
     name = str(name)

@@ -71,6 +71,8 @@ def assemble(
     if "test" not in parts:
         assert parts["train"].hashes is not None
         held_out = hold_out(labels["train"], parts["train"].hashes)
+        if not held_out.any():
+            raise DataError(f"{path} has too few different images to hold out any for test; add some.")
         for arrays in (images, labels):
             arrays["test"], arrays["train"] = arrays["train"][held_out], arrays["train"][~held_out]
         places["test"] = (
@@ -116,17 +118,16 @@ def content_hash(content: bytes | memoryview) -> int:
 
 
 def hold_out(labels: Int[np.ndarray, " n"], hashes: UInt64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Selects the test images: of each class the seventh with the lowest hashes, and equal images together.
+    """Selects the test images: of each class a seventh, that with the lowest hashes, and equal images together.
 
-    A class of one image keeps it for training.
+    A class of one image, or of equal ones, keeps all for training.
     """
     held_out = np.zeros(len(labels), bool)
     for label in np.unique(labels):
-        of_class = labels == label
-        count = of_class.sum()
-        if count > 1:
-            last = np.sort(hashes[of_class])[max(1, round(count / _TEST_SHARE)) - 1]
-            held_out |= of_class & (hashes <= last)
+        of_class = np.flatnonzero(labels == label)
+        last = np.sort(hashes[of_class])[max(1, round(len(of_class) / _TEST_SHARE)) - 1]
+        chosen = of_class[hashes[of_class] <= last]
+        held_out[chosen] = len(chosen) < len(of_class)
     return held_out
 
 
@@ -173,10 +174,8 @@ def _check(path: Path, classes: tuple[str, ...], counts: dict[str, np.ndarray]) 
     if len(classes) > MAX_CLASSES:
         raise DataError(f"{path} has {len(classes):,} classes, and at most {MAX_CLASSES:,} can be trained.")
     if np.count_nonzero(counts["train"]) < 2:
-        (label,) = np.flatnonzero(counts["train"]) if counts["train"].any() else [0]
-        raise DataError(
-            f"{path} has training images of class {classes[label]!r} only; add those of another class."
-        )
+        only = classes[int(counts["train"].argmax())]
+        raise DataError(f"{path} has training images of class {only!r} only; add those of another class.")
     for split, of_split in counts.items():
         if alone := _names(classes, (of_split > 0) & (counts["train"] == 0)):
             raise DataError(

@@ -1,8 +1,8 @@
 """Datasets in `.csv` and `.csv.gz` files: a row for each image, first its label, then its pixels from 0 to 255.
 
 That is the form of Kaggle's digit recogniser, with or without a header. Labels may be words. The test split is in a
-second file: the one that is named, or beside `train.csv` the file `test.csv`, beside `NAME.csv` the file
-`NAME_test.csv`. Without it a share of the rows is held out.
+second file: the one that is named, or beside `train.csv` (or `mnist_train.csv`) the file `test.csv` (`mnist_test.csv`),
+or beside `NAME.csv` the file `NAME_test.csv`. Without it a share of the rows is held out.
 """
 
 import codecs

@@ -41,6 +41,7 @@ _FEW = 3
 _FEW_SHARE = 0.01
 _SECONDS = 5  # between two lines on the progress
 _CHUNK = 250
+_TICK = 0.02  # seconds; the times of files are as fine as the kernel's clock, 10 ms or less
 
 
 class _File(NamedTuple):
@@ -77,6 +78,9 @@ def load(folder: Path, fit: Fit, announce: Callable[[str], None]) -> Dataset:
     state = image_cache.files_state((file.path, file.stat) for found in files.values() for file in found)
     if cached and (dataset := image_cache.read(cached, state)):
         return dataset
+    # A file that changes once it is read must not have the time that it had before.
+    newest = max(file.stat.st_ctime_ns for found in files.values() for file in found) / 1e9
+    time.sleep(min(_TICK, max(0, newest + _TICK - time.time())))
     dataset = _read(folder, roots, classes, files, fit, announce)
     if cached:
         image_cache.write(cached, state, dataset)
@@ -120,10 +124,9 @@ def _classes(folder: Path, roots: dict[str, Path]) -> list[str]:
 
 def _files(root: Path, classes: list[str]) -> list[_File]:
     """The files in the class folders of a split."""
-    if loose := [
-        entry.name for entry in _visible(root) if entry.is_file() and is_image_name(Path(entry.name))
-    ]:
-        raise DataError(f"{root / loose[0]} is in no class folder; move it into the one of its class.")
+    for entry in _visible(root):
+        if entry.is_file() and is_image_name(Path(entry.name)):
+            raise DataError(f"{entry.path} is in no class folder; move it into the one of its class.")
     files = []
     for label, name in enumerate(classes):
         found = [_File(entry.path, entry.name, label, entry.stat()) for entry in _visible(root / name)]
@@ -150,11 +153,7 @@ def _read(
     if len(bad) > max(_FEW, _FEW_SHARE * len(everything)):
         raise DataError(f"{of_files} are no readable images, {bad[0]} for one; remove or replace them.")
     shown = ", ".join([*bad[:_FEW], *(["..."] if len(bad) > _FEW else [])])
-    notes = (
-        [f"{of_files} {'is' if len(bad) == 1 else 'are'} no readable image and skipped: {shown}."]
-        if bad
-        else []
-    )
+    notes = [f"Skipped {of_files}, which are no readable images: {shown}."] if bad else []
     parts: dict[str, Part] = {}
     start = 0
     for split, found in files.items():

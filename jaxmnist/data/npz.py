@@ -5,6 +5,7 @@ Arrays go by the names of Keras (`x_train`, `y_train`, `x_test`, `y_test`), or b
 Without test images a share of the training images is held out. Nothing is unpickled.
 """
 
+import math
 import zipfile
 from pathlib import Path
 
@@ -73,22 +74,20 @@ def to_grey_images(array: np.ndarray, place: str) -> UInt8[np.ndarray, "n height
         DataError: the shape or a value is another.
     """
     shape, kind = array.shape, array.dtype.kind
-    if array.ndim == 2 and (side := round(shape[1] ** 0.5)) ** 2 == shape[1]:
+    if array.ndim == 2 and (side := math.isqrt(shape[1])) ** 2 == shape[1]:
         array = array.reshape(-1, side, side)
     if array.ndim == 4 and shape[3] == 1:
         array = array[..., 0]
-    if (
-        array.ndim not in (3, 4)
-        or (array.ndim == 4 and shape[3] != 3)
-        or 0 in shape[1:]
-        or kind not in "biuf"
-    ):
+    is_colour = array.ndim == 4 and shape[3] == 3
+    if not (is_colour or array.ndim == 3) or 0 in shape[1:] or kind not in "biuf":
         raise DataError(
             f"{place} has images of type {array.dtype} and shape {list(shape)}; make them [n, 28, 28], [n, 28, 28, 1] "
             "or [n, 28, 28, 3] of uint8, or of floats from 0 to 1."
         )
     if len(array) > MAX_ITEMS:
         raise DataError(f"{place} has {len(array):,} images where at most {MAX_ITEMS:,} are read.")
+    if array.dtype == np.uint8 and not is_colour:
+        return array
     low, high = (float(array.min()), float(array.max())) if len(array) else (0, 0)
     white = 1 if kind == "b" or (kind == "f" and high <= 1) else 255
     pieces = [np.zeros((0, *array.shape[1:3]), np.uint8)]
@@ -102,7 +101,7 @@ def to_grey_images(array: np.ndarray, place: str) -> UInt8[np.ndarray, "n height
             )
         if white == 1:
             piece = np.round(255 * piece.astype(np.float64))
-        if piece.ndim == 4:  # with Pillow's rounding
+        if is_colour:  # with Pillow's rounding
             piece = (piece.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32) + 0x8000) >> 16
         pieces.append(piece.astype(np.uint8))
     return np.concatenate(pieces)

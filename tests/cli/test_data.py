@@ -32,7 +32,7 @@ def test_a_folder_of_images_is_shown_with_counts_statistics_places_and_notes(cal
     assert f"mean {scaled.mean():.4f}, standard deviation {scaled.std():.4f}" in out
     assert ["[eel]", "13", "5"] in [line.split() for line in lines]
     assert ["all", "40", "15"] in [line.split() for line in lines]
-    assert f"Note: 1 of 56 files in {folder} is no readable image" in out
+    assert f"Note: Skipped 1 of 56 files in {folder}, which are no readable images" in out
     assert lines[-1] == "Written: samples.png"
     assert "inverted" not in out
     with Image.open("samples.png") as picture:

@@ -13,6 +13,7 @@ from jaxmnist.data import is_path, load_dataset
 from jaxmnist.data.assemble import MAX_CLASSES, hold_out
 from jaxmnist.data.idx import FILE_NAMES
 from jaxmnist.errors import DataError, UsageError
+from tests.data.test_data import python
 from tests.data.test_tfds import emnist_files
 from tests.data.written import (
     Images,
@@ -146,6 +147,13 @@ def test_options_for_data_of_ones_own_are_refused_with_a_name():
 def test_a_test_file_goes_with_csv_only(tmp_path):
     with pytest.raises(UsageError, match=r"--test .* goes with a .csv file"):
         load_dataset(write("npz", tmp_path), test=tmp_path / "own.npz")
+
+
+def test_an_unknown_fit_is_answered_with_the_known_ones(tmp_path):
+    # In a process of its own, where types are not checked.
+    code = f"import jaxmnist.data as d\ntry: d.load_dataset({str(write('npz', tmp_path))!r}, fit='padded')\n"
+    answer = python(f"{code}except d.UsageError as error: print(error)")
+    assert answer == "there is no fit 'padded' (did you mean 'pad'?); choose one of mnist, stretch, pad.\n"
 
 
 @pytest.mark.parametrize("kind", ["npz", "csv"])
@@ -400,6 +408,18 @@ def test_equal_images_are_on_one_side():
     held_out = hold_out(labels, hashes)
     for value in range(7):
         assert len(set(held_out[hashes == value])) == 1
+
+
+def test_a_class_of_equal_images_keeps_them_and_there_must_be_others(tmp_path):
+    equal = np.ones((20, 28, 28), np.uint8)
+    labels = np.arange(20) % 2
+    np.savez(tmp_path / "own.npz", x_train=equal, y_train=labels)
+    assert "too few different images to hold out any for test" in refusal(tmp_path / "own.npz")
+    equal[::2] += np.arange(10, dtype=np.uint8)[:, None, None]
+    np.savez(tmp_path / "own.npz", x_train=equal, y_train=labels)
+    dataset = load_dataset(tmp_path / "own.npz")
+    assert dataset.describe() == "npz: 2 classes, 19 train, 1 test"
+    assert "has no test image of class '1'" in dataset.notes[0]
 
 
 def test_without_a_test_split_formats_of_arrays_hold_out_the_same_images(tmp_path):
