@@ -82,7 +82,7 @@ def assemble(
     _check(path, classes, counts)
     if (order := _dealt_out(labels["train"])) is not None:
         images["train"], labels["train"] = images["train"][order], labels["train"][order]
-    inverted = fit != "mnist" and _has_dark_ink(images["train"])
+    inverted = _has_dark_ink(images["train"])  # never with "mnist", which inverts one by one
     for split in ("train", "test"):
         if split == "train" and "val" in parts:
             images["train"] = np.concatenate([images["train"], images["val"]])

@@ -514,6 +514,12 @@ def test_images_and_labels_may_have_other_types_and_shapes(tmp_path, form):
     same(load_dataset(tmp_path / "own.npz"), Images(expected, DATA[1], expected, DATA[1]))
 
 
+def test_floats_are_rounded(tmp_path):
+    floats = np.where(DATA[0] > 99, 0.6 / 255 + DATA[0] / 256, 0)
+    np.savez(tmp_path / "own.npz", x_train=floats, y_train=DATA[1], x_test=floats, y_test=DATA[1])
+    np.testing.assert_array_equal(load_dataset(tmp_path / "own.npz").train_images, np.round(255 * floats))
+
+
 def test_colours_become_grey_as_those_of_files_do(tmp_path):
     rng = np.random.default_rng(0)
     colour = rng.integers(0, 256, (30, 28, 28, 3), np.uint8)
@@ -681,6 +687,13 @@ def damaged(text: str, number: int, change) -> bytes:
     lines = text.splitlines()
     lines[number - 1] = change(lines[number - 1])
     return "\n".join(lines).encode()
+
+
+def test_the_first_of_rows_without_header_may_have_a_byte_order_mark(tmp_path):
+    content = b"\xef\xbb\xbf" + csv_text(*DATA[:2], header=False)
+    for name in ("own.csv", "own_test.csv"):
+        (tmp_path / name).write_bytes(content)
+    same(load_dataset(tmp_path / "own.csv"), Images(*DATA[:2], *DATA[:2]))
 
 
 @pytest.mark.parametrize("gzipped", [False, True])
