@@ -222,6 +222,15 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size_with_the_same_result(
     assert np.abs(fraction - whole).max() <= 2
 
 
+def test_a_jpeg_of_less_is_decoded_whole(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (440, 440, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.jpg", quality=90)
+    with Image.open(tmp_path / "a.jpg") as image:
+        image.save(tmp_path / "a.png")
+    a, b = (read_image(tmp_path / name, fit="pad") for name in ("a.jpg", "a.png"))
+    np.testing.assert_array_equal(a, b)
+
+
 def test_transparent_drawings_are_dark_ink_on_white_or_light_on_black(tmp_path):
     for ink, name in ((0, "dark"), (255, "light")):
         for split in ("train", "test"):
@@ -397,6 +406,12 @@ def test_a_folder_is_decoded_once(tmp_path, decoded):
     assert again.fingerprint == first.fingerprint
     assert cached(folder).parent == Path(os.environ["XDG_CACHE_HOME"]) / "jaxmnist" / "images"
     assert [path.name for path in cached(folder).parent.iterdir()] == [cached(folder).name]
+
+
+def test_the_state_of_files_does_not_depend_on_the_order_in_which_a_folder_lists_them(tmp_path):
+    folder = write_folder(tmp_path, DATA)
+    files = [(str(path), path.stat()) for path in folder.glob("*/*/*.png")]
+    assert image_cache.files_state(files) == image_cache.files_state(files[::-1])
 
 
 def test_each_fit_and_each_folder_has_a_cache_of_its_own(tmp_path, decoded):

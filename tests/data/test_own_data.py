@@ -754,6 +754,15 @@ def test_a_table_is_read_piece_by_piece(tmp_path, monkeypatch):
     assert "a line of more than 1,000 bytes" in refusal(path)
 
 
+def test_more_rows_than_are_read_are_refused_before_the_rest_is(tmp_path, monkeypatch):
+    path = write_csv(tmp_path / "own.csv", *DATA[:2])
+    with path.open("ab") as stream:
+        stream.write(b"7,1\n" * 10_000)
+    monkeypatch.setattr("jaxmnist.data.csv_table._PIECE", 10_000)
+    monkeypatch.setattr("jaxmnist.data.csv_table.MAX_ITEMS", 20)
+    assert "has more than 20 rows" in refusal(path)
+
+
 def test_a_table_of_70_000_rows_takes_seconds(tmp_path):
     row = csv_text(*DATA[:2], header=False)
     path = tmp_path / "own.csv"
