@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "Train and search": {"train": "Train", "study": "Study", "sweep": "Sweep", "find_lr": "FindLr"},
-    "Look": {"summary": "Summary", "preview": "Preview", "report": "Report", "compare": "Compare"},
+    "Look": {
+        "data": "Data",
+        "summary": "Summary",
+        "preview": "Preview",
+        "report": "Report",
+        "compare": "Compare",
+    },
     "Use": {"evaluate": "Evaluate", "predict": "Predict", "export": "Export", "demo": "Demo"},
     "Measure": {"benchmark": "Benchmark", "doctor": "Doctor"},
 }

@@ -1,4 +1,4 @@
-"""Datasets as NumPy arrays, from the first place that has them: a folder, the TFDS cache, a download."""
+"""Datasets as NumPy arrays: by name, from the first place that has them; or by path, in any format in use."""
 
 import contextlib
 import hashlib
@@ -6,30 +6,55 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
-from jaxmnist.data import digits, idx, tfds
+from jaxmnist.data import digits, emnist, idx, own_data, tfds
 from jaxmnist.data.checksums import DOWNLOADS
-from jaxmnist.data.dataset import CLOTHING, NUM_CLASSES, Dataset, DataUnavailableError
-from jaxmnist.errors import DataError, unknown_name
+from jaxmnist.data.dataset import CLASSES, CLOTHING, DIGITS, NUM_CLASSES, Dataset, DataUnavailableError, Fit
+from jaxmnist.errors import DataError, UsageError, unknown_name
 
-__all__ = ["CLOTHING", "DATASETS", "NUM_CLASSES", "DataUnavailableError", "Dataset", "load_dataset"]
+__all__ = [
+    "CLASSES",
+    "CLOTHING",
+    "DATASETS",
+    "DIGITS",
+    "NUM_CLASSES",
+    "DataUnavailableError",
+    "Dataset",
+    "Fit",
+    "is_path",
+    "load_dataset",
+]
 
-DATASETS = ("mnist", "fashion_mnist", "digits")
+DATASETS = tuple(CLASSES)
 
 _VARIABLE = "JAXMNIST_DATA_DIR"
-_WANTED = f"{', '.join(idx.FILE_NAMES)} (plain or .gz)"
+_TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST", "emnist": "EMNIST"}
+"""Folders that torchvision makes; the files are in `raw` below them."""
 
 
 def _print_to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def is_path(name: str | os.PathLike[str]) -> bool:
+    """True if a dataset is named by a path: it exists, or contains a separator; the names in `DATASETS` come first."""
+    if not isinstance(name, str):
+        return True
+    if name in DATASETS or name.startswith("emnist/"):  # a misspelt one is no path
+        return False
+    is_there = bool(name) and os.path.exists(name)  # noqa: PTH110, Path.exists raises errors for impossible names
+    return is_there or os.sep in name or (os.altsep or os.sep) in name
+
+
 def load_dataset(
-    name: str,
+    name: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
     *,
+    fit: Fit | None = None,
+    test: str | os.PathLike[str] | None = None,
     base_url: str | None = None,
     announce: Callable[[str], None] = _print_to_stderr,
     download: bool = True,
@@ -37,32 +62,50 @@ def load_dataset(
     """Loads a dataset: uint8 images `[N, 28, 28]` and int32 labels `[N]`, for train and test.
 
     Args:
-        name: one of `DATASETS`; `digits` is embedded in scikit-learn and ignores the other arguments.
-        data_dir: folder with the four IDX files, plain or .gz, in it or in a subfolder called `name`. Without it
-            the folder `JAXMNIST_DATA_DIR`, the TensorFlow Datasets cache and a download are tried, in this order.
+        name: one of `DATASETS`, or a path, see `jaxmnist.data.own_data`. `digits` is embedded in scikit-learn and
+            ignores the other arguments.
+        data_dir: folder of a dataset with a name: the four IDX files, plain or .gz, in it or in a subfolder called
+            `name`. Without it the folder `JAXMNIST_DATA_DIR`, the TensorFlow Datasets cache and a download are
+            tried, in this order.
+        fit: the way the pictures of a path become 28x28; by default "pad".
+        test: CSV file with the test split of a path that is a CSV file.
         base_url: mirror to download from.
-        announce: called with one line when a download starts.
+        announce: called with a line when a download starts, and while thousands of image files are read.
         download: False keeps off the network.
 
     Raises:
-        UsageError: the name is unknown.
+        UsageError: the name is unknown, or an option does not go with it.
         DataError: files are damaged, incomplete or of another dataset, or `data_dir` lacks them; no later place
             is tried instead.
         DataUnavailableError: no place has the dataset.
     """
+    if fit not in (None, *get_args(Fit)):
+        raise unknown_name("fit", fit, get_args(Fit))
+    if is_path(name):
+        return own_data.load(Path(name), fit or "pad", None if test is None else Path(test), announce)
+    name = str(name)
     if name not in DATASETS:
-        raise unknown_name("dataset", name, DATASETS)
+        raise unknown_name("dataset", name, [*DATASETS, "or the path of your own (a folder, .npz or .csv)"])
+    for option, value in (("--fit", fit), ("--test", test)):
+        if value is not None:
+            raise UsageError(f"{option} {value} is for data of your own; leave it out with {name}.")
     if name == "digits":
         return digits.load()
     if data_dir is not None:
         found = _from_folder(name, data_dir)
         if isinstance(found, str):
             raise DataError(
-                f"--data-dir {data_dir} has no {name} ({found}); put {_WANTED} there or in its subfolder "
+                f"--data-dir {data_dir} has no {name} ({found}); put {_wanted(name)} there or in its subfolder "
                 f"{name}, or leave the option out to look elsewhere and download them."
             )
         return found
     return _search(name, base_url, announce, download)
+
+
+def _wanted(name: str) -> str:
+    prefix = emnist.prefix(name) if name.startswith("emnist/") else ""
+    archive = f", or {emnist.ARCHIVE}" if prefix else ""
+    return f"{', '.join(prefix + file_name for file_name in idx.FILE_NAMES)} (plain or .gz){archive}"
 
 
 def _search(name: str, base_url: str | None, announce: Callable[[str], None], download: bool) -> Dataset:
@@ -85,10 +128,10 @@ def _search(name: str, base_url: str | None, announce: Callable[[str], None], do
             raise
         raise DataUnavailableError(
             f"{name} was found nowhere (tried {', '.join(tried)} and a download: {error}); connect to the "
-            f"network, or put {_WANTED} in a folder and name it with --data-dir or {_VARIABLE}."
+            f"network, or put {_wanted(name)} in a folder and name it with --data-dir or {_VARIABLE}."
         ) from error
     raise DataUnavailableError(
-        f"{name} is not on this machine (tried {', '.join(tried)}); train downloads it, or put {_WANTED} "
+        f"{name} is not on this machine (tried {', '.join(tried)}); train downloads it, or put {_wanted(name)} "
         f"in a folder and name it with --data-dir or {_VARIABLE}."
     )
 
@@ -98,17 +141,24 @@ def _from_folder(name: str, data_dir: str | os.PathLike[str]) -> Dataset | str:
     folder = Path(data_dir)
     with contextlib.suppress(RuntimeError):  # an unknown user: a folder that does not exist
         folder = folder.expanduser()  # no shell expands the tilde of --data-dir=~/data
+    family = name.partition("/")[0]
+    places = dict.fromkeys((folder / name, folder / family, folder, folder / _TORCHVISION[family] / "raw"))
     try:
         if not folder.is_dir():
             return "no such folder"
-        for place in (folder / name, folder):
-            if any(idx.find(place, file_name) for file_name in idx.FILE_NAMES):
-                dataset = idx.read_folder(place, name)
+        for place in places:
+            if family == "emnist":
+                if emnist.holds(place, name):
+                    arrays = emnist.read(place, name)
+                    break
+            elif any(idx.find(place, file_name) for file_name in idx.FILE_NAMES):
+                arrays = idx.read_folder(place)
                 break
         else:
             return "none of the four files is in it"
     except OSError as error:
         raise DataError(f"{folder} cannot be read ({error.strerror}); check its permissions.") from error
+    dataset = Dataset(name, *arrays, f"the folder {place}", CLASSES[name])
     if (actual := _published_name(dataset)) in (None, name):
         return dataset
     # All IDX datasets have the same file names, so a folder of one could pass for another.

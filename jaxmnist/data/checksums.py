@@ -26,15 +26,20 @@ class Download:
 
     base_url: str
     files: tuple[RemoteFile, ...]
-    fingerprint: str
-    """`Dataset.fingerprint`, with the images in their published order."""
-    train_labels_sha256: str
+    fingerprint: str | None = None
+    """`Dataset.fingerprint`, with the images in their published order; None if nobody has computed it."""
+    train_labels_sha256: str | None = None
     """SHA-256 of the training labels as bytes: tells datasets apart whose files have the same names."""
 
     @property
     def size(self) -> int:
         """Bytes to download."""
         return sum(file.size for file in self.files)
+
+
+def download_of(name: str) -> Download:
+    """Returns what to download for a dataset; the six of EMNIST share one archive."""
+    return DOWNLOADS[name.partition("/")[0]]
 
 
 def _files(*sizes_and_sums: tuple[int, str]) -> tuple[RemoteFile, ...]:
@@ -66,5 +71,22 @@ DOWNLOADS = {
         ),
         fingerprint="f2217fa36349f6d7052deea512fb9783d490d8ec15b3cf13257c3d5163858046",
         train_labels_sha256="657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
+    ),
+    "kmnist": Download(
+        base_url="http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+        files=_files(
+            (18165135, "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4"),
+            (29497, "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17"),
+            (3041136, "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5"),
+            (5120, "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c"),
+        ),
+    ),
+    "emnist": Download(
+        base_url="https://biometrics.nist.gov/cs_links/EMNIST/",
+        files=(
+            RemoteFile(
+                "gzip.zip", 561753746, "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e"
+            ),
+        ),
     ),
 }

@@ -7,40 +7,72 @@ tell if it is gzip, because browsers unpack `.gz` downloads without renaming the
 
 import gzip
 import io
+import re
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from jaxmnist.data.dataset import NUM_CLASSES, Dataset
+from jaxmnist.data.dataset import NUM_CLASSES
 from jaxmnist.errors import DataError
 
 TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 FILE_NAMES = TRAIN_FILES + TEST_FILES
 
-MAX_ITEMS = 250_000
+Place = Path | zipfile.Path
+"""A file or folder on the disk, or in a zip archive."""
+
+MAX_ITEMS = 1_000_000
 """Most images or labels that a header may promise, and no more than promised is read: a few megabytes of gzip can
-unpack to gigabytes. Four times MNIST; EMNIST's digits fit."""
+unpack to gigabytes. EMNIST has 814,255 in all."""
+
+_NAME = re.compile(r"(|.+[-_])(?:train|t10k|test)-(?:images|labels)[-.]idx[13]-ubyte(?:\.gz)?")
 
 _PIECE = 2**20  # bytes read at once
 
-_REMEDY = "replace it with a fresh copy or point --data-dir (JAXMNIST_DATA_DIR) at another folder"
+_REMEDY = (
+    "replace it with a fresh copy, or name another place with --dataset or --data-dir (JAXMNIST_DATA_DIR)"
+)
 _GZIP_MAGIC = b"\x1f\x8b"
 _UINT8 = 8
 _ELEMENT_TYPES = {8: "uint8", 9: "int8", 11: "int16", 12: "int32", 13: "float32", 14: "float64"}
 _CONTENTS = {1: "labels", 3: "images"}
 
 
-def find(folder: Path, file_name: str) -> Path | None:
-    """Finds `file_name` or `file_name`.gz in a folder, the plain file first as it is faster; None without either."""
-    return next((path for path in (folder / file_name, folder / f"{file_name}.gz") if path.exists()), None)
+def find(folder: Place, file_name: str, prefix: str = "") -> Place | None:
+    """Finds a file under any of the names in use, plain or .gz, the plain file first as it is faster.
+
+    Besides `file_name` itself, that is `train-images.idx3-ubyte`, EMNIST's `test-` for `t10k-`, and Kaggle's folder of
+    the name with the file of the name in it.
+
+    Args:
+        folder: the folder.
+        file_name: one of `FILE_NAMES`.
+        prefix: what comes before these names, "emnist-letters-" say.
+    """
+    names = [prefix + split for split in dict.fromkeys((file_name, file_name.replace("t10k", "test")))]
+    spellings = [*names, *(name.replace("-idx", ".idx") for name in names)]
+    places = (
+        place / f"{name}{suffix}"
+        for name in spellings
+        for place in (folder, folder / name)
+        for suffix in ("", ".gz")
+    )
+    return next((place for place in places if place.exists() and not place.is_dir()), None)
 
 
-def read_images(path: Path) -> UInt8[np.ndarray, "n 28 28"]:
+def prefixes(folder: Path) -> set[str]:
+    """Finds the IDX datasets in a folder: what comes before the names of `FILE_NAMES`, "" for the names alone."""
+    return {match[1] for entry in folder.iterdir() if (match := _NAME.fullmatch(entry.name))}
+
+
+def read_images(path: Place) -> UInt8[np.ndarray, "n 28 28"]:
     """Reads an IDX file of 28x28 images.
 
     Raises:
@@ -49,27 +81,30 @@ def read_images(path: Path) -> UInt8[np.ndarray, "n 28 28"]:
     return _read(path, num_dims=3)
 
 
-def read_labels(path: Path) -> Int32[np.ndarray, " n"]:
-    """Reads an IDX file of labels 0..9.
+def read_labels(path: Place, num_classes: int = NUM_CLASSES) -> Int32[np.ndarray, " n"]:
+    """Reads an IDX file of labels below `num_classes`.
 
     Raises:
         DataError: the file is anything else.
     """
     labels = _read(path, num_dims=1)
-    wrong = np.flatnonzero(labels >= NUM_CLASSES)
+    wrong = np.flatnonzero(labels >= num_classes)
     if wrong.size:
-        finding = f"holds the label {labels[wrong[0]]} at position {wrong[0]} where labels go from 0 to 9"
+        range_ = f"labels go from 0 to {num_classes - 1}"
+        finding = f"holds the label {labels[wrong[0]]} at position {wrong[0]} where {range_}"
         raise _error(path, finding)
     return labels.astype(np.int32)
 
 
-def read_pair(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_pair(
+    images_path: Place, labels_path: Place, num_classes: int = NUM_CLASSES
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads images, uint8 `[n, 28, 28]`, and their labels, int32 `[n]`.
 
     Raises:
         DataError: a file is damaged, or the two do not belong together.
     """
-    images, labels = read_images(images_path), read_labels(labels_path)
+    images, labels = read_images(images_path), read_labels(labels_path, num_classes)
     if len(images) != len(labels):
         raise DataError(
             f"{images_path} holds {len(images):,} images and {labels_path} holds {len(labels):,} labels "
@@ -78,30 +113,35 @@ def read_pair(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndar
     return images, labels
 
 
-def read_folder(folder: Path, name: str) -> Dataset:
-    """Reads the four files `FILE_NAMES`, each plain or .gz, as the dataset `name`.
+def read_folder(
+    folder: Place, prefix: str = "", num_classes: int = NUM_CLASSES
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Reads the four files `FILE_NAMES` under any name that `find` knows, in their order.
+
+    Args:
+        folder: the folder.
+        prefix: see `find`.
+        num_classes: number that the labels stay below.
 
     Raises:
         DataError: a file is missing or damaged.
     """
-    paths = [find(folder, file_name) for file_name in FILE_NAMES]
-    missing = [file_name for file_name, path in zip(FILE_NAMES, paths, strict=True) if path is None]
+    paths = [find(folder, file_name, prefix) for file_name in FILE_NAMES]
+    missing = [prefix + file_name for file_name, path in zip(FILE_NAMES, paths, strict=True) if path is None]
     if missing:
         raise DataError(
             f"{folder} has no {', '.join(missing)} (plain or .gz); put the missing files there or point "
             f"--data-dir (JAXMNIST_DATA_DIR) at a folder with all four."
         )
     train_images, train_labels, test_images, test_labels = (path for path in paths if path)
-    return Dataset(
-        name,
-        *read_pair(train_images, train_labels),
-        *read_pair(test_images, test_labels),
-        source=f"the folder {folder}",
+    return (
+        *read_pair(train_images, train_labels, num_classes),
+        *read_pair(test_images, test_labels, num_classes),
     )
 
 
-def _read(path: Path, num_dims: int) -> np.ndarray:
-    with _open(path) as stream:
+def _read(path: Place, num_dims: int) -> np.ndarray:
+    with open_file(path) as stream:
         array = np.empty(_read_shape(path, stream, num_dims), np.uint8)
         # Piece by piece into the array: a single read would hold everything twice.
         rest = memoryview(array.data).cast("B")
@@ -115,7 +155,7 @@ def _read(path: Path, num_dims: int) -> np.ndarray:
     return array
 
 
-def _read_shape(path: Path, stream: io.BufferedIOBase, num_dims: int) -> tuple[int, ...]:
+def _read_shape(path: Place, stream: io.BufferedIOBase, num_dims: int) -> tuple[int, ...]:
     """Reads and checks the header before any data is read."""
     wanted = f"an IDX file of {_CONTENTS[num_dims]}"
     header = stream.read(4 + 4 * num_dims)
@@ -147,7 +187,7 @@ def _read_shape(path: Path, stream: io.BufferedIOBase, num_dims: int) -> tuple[i
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[io.BufferedIOBase]:
+def open_file(path: Place) -> Iterator[io.BufferedIOBase]:
     """Opens a plain or gzip file; any fault of it, also while it is read, becomes a `DataError`."""
     try:
         # Opening a named pipe would wait forever.
@@ -157,11 +197,13 @@ def _open(path: Path) -> Iterator[io.BufferedIOBase]:
         with path.open("rb") as raw:
             is_gzip = raw.read(2) == _GZIP_MAGIC
             raw.seek(0)
-            yield gzip.GzipFile(fileobj=raw) if is_gzip else raw
+            yield gzip.GzipFile(fileobj=raw) if is_gzip else cast("io.BufferedIOBase", raw)
     except EOFError as error:
         raise _error(path, "is cut short: its gzip stream ends before the end marker") from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise _error(path, f"is damaged inside its gzip stream ({error})") from error
+    except zipfile.BadZipFile as error:
+        raise _error(path, f"is damaged inside its zip archive ({error})") from error
     except OSError as error:
         raise DataError(
             f"{path} cannot be read ({error.strerror or error}); check that it exists and that you may read "
@@ -169,5 +211,5 @@ def _open(path: Path) -> Iterator[io.BufferedIOBase]:
         ) from error
 
 
-def _error(path: Path, finding: str) -> DataError:
+def _error(path: Place, finding: str) -> DataError:
     return DataError(f"{path} {finding}; {_REMEDY}.")

@@ -67,8 +67,11 @@ def _add(found: ImageFiles, name: str, paths: Iterable[Path], error_without_imag
 
 
 def _natural(path: Path) -> tuple[object, ...]:
+    return [natural_order(name) for name in path.parts], str(path)
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
     """Sort key: numbers by value, letters without case."""
-    parts = [re.split(r"(\d+)", name.casefold()) for name in path.parts]
     # Text and numbers alternate, so that like is compared with like.
-    key = [[(int(part), "") if part.isdecimal() else (0, part) for part in name] for name in parts]
-    return key, str(path)
+    parts = re.split(r"(\d+)", name.casefold())
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]

@@ -1,4 +1,4 @@
-"""Image files as the networks read them: decoded, oriented, converted to grey and to the form of MNIST."""
+"""Image files as the networks read them: decoded, oriented, converted to grey and to 28x28."""
 
 import contextlib
 import io
@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Num, UInt8
 from PIL import Image, ImageOps
 
-from jaxmnist.data.mnist_style import Ink, to_mnist_style
+from jaxmnist.data.dataset import Fit
+from jaxmnist.data.mnist_style import Ink, to_28x28
 from jaxmnist.errors import DataError
 
 MAX_PIXELS = 64_000_000
@@ -45,42 +46,47 @@ _FORMATS = (
 )
 
 _LARGE = 4_000  # side from which a JPEG is decoded at a half, a quarter or an eighth of its size
+_ENOUGH = 8 * 28  # for an average of areas: a JPEG decoded at a fraction of its size is averaged as well
 
 
-def read_image(path: Path, ink: Ink = "auto", side: int = 20) -> UInt8[np.ndarray, "28 28"]:
+def read_image(
+    path: Path, ink: Ink = "auto", side: int = 20, fit: Fit = "mnist"
+) -> UInt8[np.ndarray, "28 28"]:
     """Reads an image file in any usual format; of an animation or a multi-page file the first image.
 
-    The image is rotated to its EXIF orientation, then goes through `to_grey` and `to_mnist_style`. The pixels of an
+    The image is rotated to its EXIF orientation, then goes through `to_grey` and `to_28x28`. The pixels of an
     MNIST image that was saved without loss come back unchanged.
 
     Args:
         path: the file.
-        ink: see `to_mnist_style`.
+        ink: see `to_28x28`.
         side: see `to_mnist_style`.
+        fit: see `to_28x28`.
 
     Raises:
         DataError: the file does not exist, is a folder, empty, damaged, not an image, or has too many pixels.
     """
-    with _reading(str(path)):
+    with pillow_warnings(), _reading(str(path)):
         _require_content(path)
-        return to_mnist_style(_decode(path, str(path)), ink, side)
+        return to_28x28(_decode(path, str(path), fit), fit, ink, side)
 
 
 def read_stream(
-    read: Callable[[int], bytes], name: str, ink: Ink = "auto", side: int = 20
+    read: Callable[[int], bytes], name: str, ink: Ink = "auto", side: int = 20, fit: Fit = "mnist"
 ) -> UInt8[np.ndarray, "28 28"]:
     """Reads an image from a binary stream; otherwise like `read_image`.
 
     Args:
         read: method of the stream; at most `MAX_STREAM_BYTES + 1` bytes are read.
         name: name of the stream in error messages.
-        ink: see `to_mnist_style`.
+        ink: see `to_28x28`.
         side: see `to_mnist_style`.
+        fit: see `to_28x28`.
 
     Raises:
         DataError: the stream is empty, too long, damaged, not an image, or has too many pixels.
     """
-    with _reading(name):
+    with pillow_warnings(), _reading(name):
         content = read(MAX_STREAM_BYTES + 1)
         if not content:
             raise DataError(f"{name} is empty; pipe an image into it.")
@@ -88,19 +94,35 @@ def read_stream(
             raise DataError(
                 f"{name} has more than {MAX_STREAM_BYTES:,} bytes; save the image and name the file."
             )
-        return to_mnist_style(_decode(io.BytesIO(content), name), ink, side)
+        return to_28x28(_decode(io.BytesIO(content), name, fit), fit, ink, side)
 
 
-def from_pillow(image: Image.Image, ink: Ink = "auto", side: int = 20) -> UInt8[np.ndarray, "28 28"]:
+def decode(content: bytes, name: str, fit: Fit) -> UInt8[np.ndarray, "28 28"]:
+    """Reads an image from the bytes of its file, in one of several threads; otherwise like `read_image`.
+
+    Call it within `pillow_warnings`, which concerns all threads.
+
+    Raises:
+        DataError: there are no bytes, or they are damaged, not an image, or have too many pixels.
+    """
+    with _reading(name):
+        if not content:
+            raise DataError(f"{name} is empty; remove or replace it.")
+        return to_28x28(_decode(io.BytesIO(content), name, fit), fit)
+
+
+def from_pillow(
+    image: Image.Image, ink: Ink = "auto", side: int = 20, fit: Fit = "mnist"
+) -> UInt8[np.ndarray, "28 28"]:
     """Converts an image that is open in Pillow; otherwise like `read_image`. The image is not changed.
 
     Raises:
         DataError: the image is damaged, or has too many pixels.
     """
     name = "the image"
-    with _reading(name):
+    with pillow_warnings(), _reading(name):
         _require_pixels(name, image, MAX_PIXELS)
-        return to_mnist_style(to_grey(ImageOps.exif_transpose(image)), ink, side)
+        return to_28x28(to_grey(ImageOps.exif_transpose(image)), fit, ink, side)
 
 
 def is_image_name(path: Path) -> bool:
@@ -130,14 +152,19 @@ def to_grey(image: Image.Image) -> UInt8[np.ndarray, "height width"]:
 
 
 @contextlib.contextmanager
+def pillow_warnings() -> Iterator[None]:
+    """Context manager that ignores Pillow's warnings of repairs, and makes errors of those of decompression bombs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+@contextlib.contextmanager
 def _reading(name: str) -> Iterator[None]:
     """Context manager that turns any error into a `DataError` about `name`."""
     try:
-        # Pillow warns of repairs, which do not concern users, and of decompression bombs, which do.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
+        yield
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -150,10 +177,12 @@ def _reading(name: str) -> Iterator[None]:
         raise DataError(f"{name} cannot be read ({reason}); check the file or save it again.") from error
 
 
-def _decode(file: Path | io.BytesIO, name: str) -> UInt8[np.ndarray, "height width"]:
+def _decode(file: Path | io.BytesIO, name: str, fit: Fit) -> UInt8[np.ndarray, "height width"]:
     with Image.open(file, formats=_known_formats()) as image:
         _require_pixels(name, image, MAX_PIXELS)
-        if max(image.size) > _LARGE:
+        if fit != "mnist":
+            image.draft(None, (_ENOUGH, _ENOUGH))
+        elif max(image.size) > _LARGE:
             image.draft(None, (_LARGE // 2, _LARGE // 2))
         _require_pixels(name, image, MAX_DECODED_PIXELS)
         ImageOps.exif_transpose(image, in_place=True)

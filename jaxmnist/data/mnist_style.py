@@ -1,16 +1,55 @@
-"""Conversion of drawings to the form of MNIST: 28x28 grey pixels, light ink on a dark ground, centred."""
+"""Conversion of grey images to 28x28: to the form of MNIST, light ink on a dark ground, centred; or by area."""
 
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-INK_SIDE = {"fashion_mnist": 28}
+from jaxmnist.data.dataset import CLASSES, Fit
+
+# KMNIST fills the square. EMNIST (Cohen et al., 2017) leaves two pixels around a character at the size it was scanned.
+INK_SIDE = {"fashion_mnist": 28, "kmnist": 28} | {name: 26 for name in CLASSES if name.startswith("emnist/")}
 """Longer side of the ink in a dataset's images where it is not MNIST's 20; see `to_mnist_style`."""
 
 Ink = Literal["auto", "light", "dark"]
 
 _SIDE = 28
+
+
+def to_28x28(
+    grey: UInt8[np.ndarray, "height width"], fit: Fit, ink: Ink = "auto", side: int = 20
+) -> UInt8[np.ndarray, "28 28"]:
+    """Converts a grey image as the pictures of a dataset were converted.
+
+    `"mnist"` is `to_mnist_style`. `"stretch"` and `"pad"` average areas and change neither contrast nor place; an
+    image of 28x28 comes back as it is. `"stretch"` gives up the proportions. `"pad"` keeps them: the longer side
+    becomes 28, and the median of the border fills the rest.
+
+    Args:
+        grey: 0 black, 255 white.
+        fit: the dataset's `fit`.
+        ink: ink of the image. With `"stretch"` and `"pad"` only `"dark"` inverts: an image alone does not tell if
+            its dataset was inverted, see `Dataset.inverted`.
+        side: see `to_mnist_style`.
+    """
+    if fit == "mnist":
+        return to_mnist_style(grey, ink, side)
+    if ink == "dark":
+        grey = 255 - grey
+    if grey.shape == (_SIDE, _SIDE):
+        return grey
+    from PIL import Image
+
+    longest = max(grey.shape)
+    height, width = (
+        _SIDE if fit == "stretch" else max(1, round(_SIDE * length / longest)) for length in grey.shape
+    )
+    # Pillow's box filter is the average over the area of a pixel.
+    box = np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BOX))
+    square = np.full((_SIDE, _SIDE), round(float(np.median(_border(grey)))), np.uint8)
+    top, left = (_SIDE - height) // 2, (_SIDE - width) // 2
+    square[top : top + height, left : left + width] = box
+    return square
 
 
 def to_mnist_style(

@@ -13,9 +13,10 @@ import pytest
 
 from jaxmnist.config import get_recipe
 from jaxmnist.config.run import RunConfig
-from jaxmnist.data import DATASETS, DataUnavailableError, load_dataset
+from jaxmnist.data import DATASETS, Dataset, DataUnavailableError, load_dataset
 from jaxmnist.data.checksums import DOWNLOADS
 from jaxmnist.data.idx import FILE_NAMES
+from jaxmnist.data.splits import require_enough, split_indices
 from jaxmnist.errors import DataError, UsageError
 from tests.data.test_idx import write_set
 
@@ -54,7 +55,7 @@ def test_an_unknown_name_is_a_usage_error_with_a_guess():
     with pytest.raises(UsageError, match="did you mean 'fashion_mnist'") as caught:
         load_dataset("fashion-mnist")
     assert caught.value.exit_code == 2
-    with pytest.raises(UsageError, match="choose one of mnist, fashion_mnist, digits"):
+    with pytest.raises(UsageError, match=r"choose one of mnist, .*, digits, or the path of your own"):
         load_dataset("xyz")
 
 
@@ -245,3 +246,75 @@ def test_the_first_fold_is_at_the_end_and_without_folds_the_last_twelfth_is_held
         splits = dataclasses.replace(config, seed=seed, folds=None).splits(60_000, 10_000)
         np.testing.assert_array_equal(splits["val"], np.arange(55_000, 60_000))
         np.testing.assert_array_equal(splits["train"], np.arange(55_000))
+
+
+def test_a_val_split_that_came_with_the_data_is_held_out_whole():
+    splits = split_indices(100, 7, "val", val_count=9)
+    np.testing.assert_array_equal(splits["train"], np.arange(91))
+    np.testing.assert_array_equal(splits["val"], np.arange(91, 100))
+    np.testing.assert_array_equal(splits["test"], np.arange(100, 107))
+    for select_on in ("test", "last"):
+        splits = split_indices(100, 7, select_on, val_count=9)
+        np.testing.assert_array_equal(splits["train"], np.arange(100))
+        assert len(splits["val"]) == 0
+
+
+def few(count: int, val_count: int | None = None) -> Dataset:
+    """A dataset with so many training images."""
+    images, labels = np.zeros((count, 28, 28), np.uint8), np.arange(count, dtype=np.int32) % 2
+    return Dataset("few", images, labels, images[:2], labels[:2], "nowhere", ("a", "b"), val_count)
+
+
+@pytest.mark.parametrize(
+    ("count", "val_count", "select_on", "folds", "batch_size", "finding"),
+    [
+        (
+            11,
+            None,
+            "val",
+            None,
+            None,
+            "nowhere has 11 training images, too few to hold out one in 12 for val",
+        ),
+        (12, None, "val", None, None, None),
+        (11, None, "test", None, None, None),
+        (11, None, "last", None, None, None),
+        (11, None, "val", 11, None, None),
+        (11, None, "val", 12, None, "one in 12"),
+        (3, 1, "val", None, None, None),
+        (3, 1, "val", 4, None, "too few to hold out one in 4"),
+        (12, None, "val", None, 11, None),
+        (12, None, "val", None, 12, "leaves 11 images to train on where a batch has 12"),
+        (12, None, "test", None, 12, None),
+        (2, 2, "val", None, None, "leaves 0 images to train on"),
+    ],
+)
+def test_too_few_images_for_a_run_are_refused_before_it(
+    count, val_count, select_on, folds, batch_size, finding
+):
+    dataset = few(count, val_count)
+    if finding is None:
+        require_enough(dataset, select_on, folds, batch_size)
+    else:
+        with pytest.raises(DataError, match=finding):
+            require_enough(dataset, select_on, folds, batch_size)
+
+
+def test_eleven_images_load_by_name_and_are_refused_by_path_for_a_class_without_training_images(mnist_dir):
+    folder = mnist_dir.parent / "cases" / "data" / "eleven_images"
+    if not folder.is_dir():
+        pytest.skip("../cases/data/eleven_images is not there, seen from JAXMNIST_DATA_DIR")
+    dataset = load_dataset("mnist", folder)
+    assert dataset.describe() == "mnist: 10 classes, 11 train, 5 test"
+    with pytest.raises(DataError, match="11 training images, too few to hold out one in 12"):
+        require_enough(dataset, "val")
+    with pytest.raises(DataError, match="test images of class '7' but no training images"):
+        load_dataset(folder)
+
+
+def test_each_name_has_its_classes(mnist_dir):
+    assert load_dataset("digits").classes == load_dataset("mnist", mnist_dir).classes == tuple("0123456789")
+    fashion = load_dataset("fashion_mnist", mnist_dir)
+    assert fashion.classes[9] == "ankle boot"
+    assert fashion.describe() == "fashion_mnist: 10 classes, 60,000 train, 10,000 test"
+    assert (fashion.path, fashion.fit, fashion.val_count) == (None, "mnist", None)

@@ -1,6 +1,9 @@
 """Downloads through TensorFlow Datasets from a local server, and the cache."""
 
+import dataclasses
 import functools
+import gzip
+import hashlib
 import http.server
 import os
 import shutil
@@ -9,14 +12,25 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jaxmnist.data import DataUnavailableError, connectivity, load_dataset, tfds
-from jaxmnist.data.checksums import DOWNLOADS
+from jaxmnist.data import (
+    CLASSES,
+    DataUnavailableError,
+    connectivity,
+    emnist,
+    idx,
+    load_dataset,
+    tfds,
+    tfds_builder,
+)
+from jaxmnist.data.checksums import DOWNLOADS, RemoteFile
 from jaxmnist.errors import DataError
+from tests.data.test_idx import encode
 
 FILES = tuple(file.name for file in DOWNLOADS["mnist"].files)
 
@@ -66,7 +80,7 @@ def cache(mnist_dir, serve, tmp_path_factory) -> tuple[Path, list[str]]:
         patch.setenv("TFDS_DATA_DIR", str(root))
         patch.setenv("no_proxy", "127.0.0.1")
         patch.delenv("JAXMNIST_DATA_DIR", raising=False)
-        for name in DOWNLOADS:
+        for name in ("mnist", "fashion_mnist"):
             load_dataset(name, base_url=serve(mnist_dir) + name, announce=announced.append)
     return root, announced
 
@@ -315,3 +329,230 @@ def test_a_name_lookup_that_hangs_is_given_up(monkeypatch):
 def test_a_proxy_without_connection_is_reported_at_once(serve, tmp_path, monkeypatch):
     monkeypatch.setenv("http_proxy", serve(tmp_path, FailingHandler))
     unavailable_within_ten_seconds("http://no-such-host.invalid/", "HTTP status 502")
+
+
+def images_of(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 28, 28), np.uint8)
+
+
+def publish(monkeypatch, name: str, folder: Path) -> None:
+    """Makes the files in a folder the published ones of a dataset."""
+    files = tuple(
+        RemoteFile(path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in sorted(folder.iterdir())
+    )
+    source = dataclasses.replace(DOWNLOADS[name], files=files)
+    monkeypatch.setitem(DOWNLOADS, name, source)
+    if name == "kmnist":
+        monkeypatch.setattr(tfds_builder.Kmnist, "source", source)
+
+
+@pytest.fixture
+def kmnist(tmp_path, monkeypatch) -> Path:
+    """A folder like KMNIST's server, with images of our own."""
+    folder = tmp_path / "kmnist"
+    folder.mkdir()
+    for (images, labels), count in ((idx.TRAIN_FILES, 30), (idx.TEST_FILES, 10)):
+        (folder / f"{images}.gz").write_bytes(gzip.compress(encode(images_of(count))))
+        (folder / f"{labels}.gz").write_bytes(gzip.compress(encode((np.arange(count) % 10).astype(np.uint8))))
+    publish(monkeypatch, "kmnist", folder)
+    return folder
+
+
+def emnist_files(name: str) -> dict[str, bytes]:
+    """The files of one of EMNIST's datasets, mirrored as the published ones are, with images of our own."""
+    first, files = int(name == "emnist/letters"), {}
+    classes = len(CLASSES[name])
+    for split, count in (("train", 2 * classes), ("test", classes)):
+        labels = (np.arange(count) % classes + first).astype(np.uint8)
+        images = images_of(count, seed=classes).transpose(0, 2, 1)
+        stem = f"{name.replace('/', '-')}-{split}"
+        files[f"{stem}-images-idx3-ubyte.gz"] = gzip.compress(encode(np.ascontiguousarray(images)))
+        files[f"{stem}-labels-idx1-ubyte.gz"] = gzip.compress(encode(labels))
+    return files
+
+
+EMNIST = [name for name in CLASSES if name.startswith("emnist/")]
+
+
+@pytest.fixture
+def emnist_server(tmp_path, monkeypatch) -> Path:
+    """A folder like NIST's server: one archive with all six datasets."""
+    folder = tmp_path / "nist"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "gzip.zip", "w") as archive:
+        for name in EMNIST:
+            for file_name, content in emnist_files(name).items():
+                archive.writestr(f"gzip/{file_name}", content)
+    publish(monkeypatch, "emnist", folder)
+    return folder
+
+
+def test_kmnist_is_downloaded_verified_and_then_read_from_the_cache(kmnist, serve, empty_root):
+    announced: list[str] = []
+    first = load_dataset("kmnist", base_url=serve(kmnist), announce=announced.append)
+    assert len(announced) == 1
+    np.testing.assert_array_equal(first.train_images, images_of(30))
+    np.testing.assert_array_equal(first.test_labels, np.arange(10))
+    assert first.classes == ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+    assert load_dataset("kmnist", download=False).fingerprint == first.fingerprint
+    assert str(empty_root) in first.source
+
+
+def test_a_flipped_bit_in_the_cache_is_noticed_without_a_known_fingerprint(kmnist, serve, empty_root):
+    load_dataset("kmnist", base_url=serve(kmnist))
+    (path,) = tfds.prepared_folder("kmnist", empty_root).glob("*train.array_record*")
+    whole = path.read_bytes()
+    used = np.flatnonzero(np.frombuffer(whole, np.uint8))  # the rest is padding
+    for position in used[len(used) // 4 :: len(used) // 10]:
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="is damaged"):
+            load_dataset("kmnist", download=False)
+
+
+def test_another_file_than_kmnists_is_refused(kmnist, serve, empty_root):
+    path = kmnist / "t10k-labels-idx1-ubyte.gz"
+    path.write_bytes(gzip.compress(encode(np.arange(10, dtype=np.uint8)[::-1])))
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte.gz is not the published file"):
+        load_dataset("kmnist", base_url=serve(kmnist))
+    assert files_below(empty_root) == []
+
+
+def test_emnist_is_downloaded_once_for_all_six(emnist_server, serve, empty_root):
+    announced: list[str] = []
+    url = serve(emnist_server)
+    for name in EMNIST:
+        dataset = load_dataset(name, base_url=url, announce=announced.append)
+        count = len(CLASSES[name])
+        np.testing.assert_array_equal(dataset.train_images, images_of(2 * count, seed=count))
+        np.testing.assert_array_equal(dataset.train_labels, np.arange(2 * count) % count)
+        np.testing.assert_array_equal(dataset.test_labels, np.arange(count))
+        assert dataset.classes == CLASSES[name]
+        assert dataset.name == name
+        assert dataset.fit == "mnist"
+    assert len(announced) == 1
+    assert announced[0].startswith("Downloading emnist/balanced (")
+    assert files_below(empty_root) == [empty_root / "jaxmnist_emnist" / "1.0.0" / "gzip.zip"]
+
+
+def test_the_classes_of_emnist_are_those_of_its_mapping_files():
+    assert {name: len(CLASSES[name]) for name in EMNIST} == {
+        "emnist/balanced": 47,
+        "emnist/letters": 26,
+        "emnist/digits": 10,
+        "emnist/mnist": 10,
+        "emnist/byclass": 62,
+        "emnist/bymerge": 47,
+    }
+    assert "".join(CLASSES["emnist/balanced"]) == "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
+    assert CLASSES["emnist/byclass"][36:38] == ("a", "b")
+    assert CLASSES["emnist/letters"][0] == "A"
+
+
+@pytest.mark.parametrize("wrong", [b"<html>please log in</html>", b""])
+def test_another_archive_than_emnists_is_refused_and_deleted(emnist_server, serve, empty_root, wrong):
+    (emnist_server / "gzip.zip").write_bytes(wrong)
+    with pytest.raises(DataError, match=r"gzip.zip is not the published file") as caught:
+        load_dataset("emnist/letters", base_url=serve(emnist_server))
+    assert not isinstance(caught.value, DataUnavailableError)
+    assert files_below(empty_root) == []
+    assert not tfds.is_prepared("emnist/letters", empty_root)
+
+
+def test_an_interrupted_download_of_emnist_leaves_no_cache(emnist_server, serve, empty_root, monkeypatch):
+    def stop(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tfds_builder, "_fetch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        load_dataset("emnist/letters", base_url=serve(emnist_server))
+    assert files_below(empty_root) == []
+    assert not tfds.is_prepared("emnist/letters", empty_root)
+
+
+def test_an_archive_of_emnist_that_another_process_completed_meanwhile_is_used(
+    emnist_server, serve, empty_root, monkeypatch
+):
+    fetch = tfds_builder._fetch
+
+    def slow(*args):
+        found = fetch(*args)
+        target = tfds.prepared_folder("emnist/letters", empty_root)
+        target.mkdir(parents=True)
+        shutil.copy(emnist_server / "gzip.zip", target)
+        return found
+
+    monkeypatch.setattr(tfds_builder, "_fetch", slow)
+    dataset = load_dataset("emnist/letters", base_url=serve(emnist_server))
+    assert len(dataset.train_labels) == 52
+    assert [path.name for path in files_below(empty_root)] == ["gzip.zip"]
+
+
+def test_a_damaged_archive_of_emnist_is_an_error_that_names_the_folder_to_delete(
+    emnist_server, serve, empty_root
+):
+    load_dataset("emnist/letters", base_url=serve(emnist_server))
+    path = tfds.prepared_folder("emnist/letters", empty_root) / "gzip.zip"
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo("gzip/emnist-letters-train-images-idx3-ubyte.gz").header_offset
+    content[start + 1000] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="is damaged") as caught:
+        load_dataset("emnist/letters", download=False)
+    assert str(path.parent) in str(caught.value)
+    path.write_bytes(content[:5000])
+    with pytest.raises(DataError, match=r"is damaged .File is not a zip file"):
+        load_dataset("emnist/letters", download=False)
+
+
+@pytest.mark.parametrize("place", ["", "emnist", "emnist/letters", "EMNIST/raw"])
+@pytest.mark.parametrize("form", ["archive", "files", "unpacked"])
+def test_a_folder_may_hold_emnists_archive_or_its_files(emnist_server, tmp_path, place, form):
+    folder = tmp_path / "data" / place
+    folder.mkdir(parents=True)
+    if form == "archive":
+        shutil.copy(emnist_server / "gzip.zip", folder)
+    else:
+        for name, content in emnist_files("emnist/letters").items():
+            plain = form == "unpacked"
+            path = folder / (name.removesuffix(".gz") if plain else name)
+            path.write_bytes(gzip.decompress(content) if plain else content)
+    dataset = load_dataset("emnist/letters", tmp_path / "data")
+    np.testing.assert_array_equal(dataset.train_images, images_of(52, seed=26))
+    np.testing.assert_array_equal(dataset.train_labels, np.arange(52) % 26)
+
+
+def test_labels_that_emnist_letters_has_not_are_refused(tmp_path):
+    for label, message in ((0, "labels below 1"), (27, "the label 27 at position 0")):
+        for name, content in emnist_files("emnist/letters").items():
+            (tmp_path / name).write_bytes(content)
+        labels = np.arange(26).astype(np.uint8) + 1
+        labels[0] = label
+        (tmp_path / "emnist-letters-test-labels-idx1-ubyte.gz").write_bytes(gzip.compress(encode(labels)))
+        with pytest.raises(DataError, match=message):
+            load_dataset("emnist/letters", tmp_path)
+
+
+def test_a_folder_without_emnist_is_told_what_it_needs(tmp_path):
+    with pytest.raises(DataError, match=r"put emnist-letters-train-images-idx3-ubyte, .*, or gzip.zip there"):
+        load_dataset("emnist/letters", tmp_path)
+
+
+def test_emnist_byclass_takes_no_more_memory_than_its_arrays(tmp_path):
+    import tracemalloc
+
+    count = 60_000
+    labels = (np.arange(count) % 62).astype(np.uint8)
+    for split in ("train", "test"):
+        stem = f"emnist-byclass-{split}"
+        (tmp_path / f"{stem}-images-idx3-ubyte").write_bytes(encode(np.zeros((count, 28, 28), np.uint8)))
+        (tmp_path / f"{stem}-labels-idx1-ubyte").write_bytes(encode(labels))
+    tracemalloc.start()
+    try:
+        emnist.read(tmp_path, "emnist/byclass")
+        assert tracemalloc.get_traced_memory()[1] < 1.2 * 2 * count * 28 * 28
+    finally:
+        tracemalloc.stop()
