@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from jaxmnist.errors import CheckpointError
 from jaxmnist.models import ARCHS, arch_title
 from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, read_config, read_metrics
 from jaxmnist.runs.published import Published, published
+from jaxmnist.runtime.reading import read_json
 
 COMPARISON = "comparison.json"
 MISSING = "-"
@@ -178,7 +178,7 @@ _FIELDS: dict[str, type] = {
 
 def _finished(run: Path) -> ComparedRun:
     with _damage_named(run / RESULTS):
-        results = json.loads((run / RESULTS).read_text())
+        results = read_json(run / RESULTS)
         values: dict[str, Any] = {name: _typed(results[name], kind) for name, kind in _FIELDS.items()}
     return ComparedRun(
         run=str(run),
@@ -224,5 +224,5 @@ def _typed(value: object, kind: type[_Value]) -> _Value:
 def _damage_named(path: Path) -> Iterator[None]:
     try:
         yield
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error!r}); restore it or leave the run out.") from error

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxmnist.config import Recipe
-from jaxmnist.config.parsing import parsed, read_json, updated
+from jaxmnist.config.parsing import parsed, updated
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened, writing
@@ -30,6 +30,7 @@ from jaxmnist.models import arch_word
 from jaxmnist.runs.selection import Results
 from jaxmnist.runtime.files import append, write_atomically
 from jaxmnist.runtime.mesh import Where, where_text
+from jaxmnist.runtime.reading import MAX_ROWS_BYTES, parse_json, read_bytes, read_json
 
 CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.json"
 
@@ -122,14 +123,21 @@ def read_results(run: Path) -> Results | None:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """Reads `metrics.jsonl`, one dictionary per epoch; a half-written last line is left out."""
-    rows = []
-    if (run / METRICS).is_file():
-        for line in (run / METRICS).read_bytes().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                break
+    """Reads `metrics.jsonl`, one dictionary per epoch; a half-written last line is left out.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    rows: list[dict[str, Any]] = []
+    if not (run / METRICS).exists():
+        return rows
+    with naming_damage(run / METRICS):
+        content = read_bytes(run / METRICS, MAX_ROWS_BYTES)
+    for line in content.splitlines():
+        try:
+            rows.append(parse_json(line, finite=False))
+        except ValueError:
+            break
     return rows
 
 
@@ -140,10 +148,11 @@ def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         OSError: the file could not be written; earlier whole lines are intact.
     """
     path, lines = run / METRICS, [(json.dumps(row) + "\n").encode() for row in rows]
-    present, content = path.read_bytes() if path.is_file() else b"", b"".join(lines)
-    if lines and present + lines[-1] == content:
+    content, size = b"".join(lines), path.stat().st_size if path.is_file() else 0
+    present = path.read_bytes() if 0 < size <= len(content) else b""
+    if lines and size == len(present) and present + lines[-1] == content:
         append(path, lines[-1])
-    elif present != content:
+    elif size != len(content) or present != content:
         write_atomically(path, content)
 
 

@@ -24,6 +24,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from jaxmnist.runtime.files import remove_tree, sync, sync_tree
+from jaxmnist.runtime.reading import MAX_ROWS_BYTES, parse_json, read_bytes, sha256_of
 from jaxmnist.train.loss import Metrics
 from jaxmnist.train.state import TrainState
 
@@ -89,15 +90,19 @@ def read_about(folder: Path) -> dict[str, Any]:
         DamagedError: something differs from the state that was saved.
     """
     try:
-        values = json.loads((folder / ABOUT).read_text())
+        values = parse_json(read_bytes(folder / ABOUT, MAX_ROWS_BYTES), finite=False)
         seal = values.pop("seal")
         if seal != _seal(values):
             raise DamagedError(f"{ABOUT} has changed")
-        found = _sums_of_files(folder)
+        # Names and sizes first: of a file that does not belong there, nothing is read.
+        files, sizes = values["files"], _sizes_of_files(folder)
+        wrong = {name for name in files.keys() | sizes if sizes.get(name) != files.get(name, {}).get("bytes")}
+        wrong = wrong or {name for name in files if sha256_of(folder / name) != files[name]["sha256"]}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DamagedError(_phrase(error)) from error
-    if wrong := sorted(dict(values["files"].items() ^ found.items())):
-        raise DamagedError(f"{wrong[0]} {'has changed' if wrong[0] in found else 'is missing'}")
+    if wrong:
+        first = min(wrong)
+        raise DamagedError(f"{first} {'has changed' if first in sizes else 'is missing'}")
     return values
 
 
@@ -156,11 +161,16 @@ def _sum_of_arrays(tree: PyTree) -> str:
     return total.hexdigest()
 
 
-def _sums_of_files(folder: Path) -> dict[str, str]:
-    files = [Path(parent, name) for parent, _, names in os.walk(folder / ARRAYS) for name in names]
+def _sums_of_files(folder: Path) -> dict[str, dict[str, Any]]:
     return {
-        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+        name: {"bytes": size, "sha256": sha256_of(folder / name)}
+        for name, size in _sizes_of_files(folder).items()
     }
+
+
+def _sizes_of_files(folder: Path) -> dict[str, int]:
+    files = [Path(parent, name) for parent, _, names in os.walk(folder / ARRAYS) for name in names]
+    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
 
 
 def _seal(values: Mapping[str, Any]) -> str:

@@ -21,18 +21,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxmnist.config.parsing import read_json
 from jaxmnist.config.run import RunConfig
 from jaxmnist.errors import CheckpointError, StorageError, UsageError, writing
 from jaxmnist.experiments.statistics import share_settled, summarise
 from jaxmnist.runs.folder import METRICS, RESULTS, config_of, naming_damage, read_metrics, write_json
 from jaxmnist.runtime.files import write_atomically
+from jaxmnist.runtime.npz import read_npz
+from jaxmnist.runtime.reading import read_json
 
 STUDY, SEEDS, SUMMARY, PREDICTIONS = "study.json", "results.jsonl", "summary.json", "predictions.npz"
 DIVERGED = "diverged.json"
 REMEDY = "restore it or delete the folder"
 """Advice for a damaged file of a study or sweep, as a clause."""
 
+_MAX_PREDICTIONS = 2**24  # a byte for each image and its label, with room for a million images
 _RUN = re.compile(r"s(\d+)")
 
 
@@ -172,11 +174,11 @@ def read_predictions(study: Study, seed: int) -> tuple[UInt8[np.ndarray, " n"], 
     """
     path = study.run(seed) / PREDICTIONS
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            predictions, labels = arrays["predictions"], arrays["labels"]
+        arrays = read_npz(path, _MAX_PREDICTIONS)
+        predictions, labels = arrays["predictions"], arrays["labels"]
         if predictions.shape != labels.shape or predictions.dtype != np.uint8 or predictions.ndim != 1:
             raise ValueError(f"{predictions.dtype} of shape {predictions.shape}")
-    except Exception as error:  # zipfile, zlib and NumPy raise many kinds
+    except (OSError, ValueError, LookupError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it and train the seed again.") from error
     return predictions, labels
 
@@ -254,6 +256,6 @@ def _read_seed(study: Study, seed: int) -> SeedResult:
         if len(rows) != study.config.recipe.epochs or not all(map(math.isfinite, accuracies)):
             raise ValueError(f"{len(rows)} epochs")
     with naming_damage(run / RESULTS, REMEDY):
-        results = json.loads((run / RESULTS).read_text())
+        results = read_json(run / RESULTS)
         seconds, parameters = float(results["seconds"]), int(results["parameters"])
         return SeedResult(seed, accuracies, seconds, parameters, plain, loss)
