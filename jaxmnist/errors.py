@@ -6,6 +6,7 @@ is one line whatever is in them, see `one_line`.
 
 import contextlib
 import difflib
+import errno
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -102,18 +103,32 @@ def _hint(name: str, known: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def writing(place: object, remedy: str, error: type[JaxmnistError] = UsageError) -> Iterator[None]:
+def writing(
+    place: object, remedy: str, error: type[JaxmnistError] = UsageError, mend: bool = False
+) -> Iterator[None]:
     """Turns an OSError within into an error that names the place, the reason and the remedy.
 
     Args:
         place: the file or folder that is written.
         remedy: the advice, as a clause.
         error: class of the error.
+        mend: True for advice that helps only once the cause is mended, which is then named first.
     """
     try:
         yield
     except OSError as reason:
-        raise error(f"{place} cannot be written ({reason.strerror}); {remedy}.") from reason
+        first = f"{mending(reason)} and " if mend else ""
+        raise error(f"{place} cannot be written ({reason.strerror}); {first}{remedy}.") from reason
+
+
+def mending(reason: BaseException | None) -> str:
+    """Returns advice that fits the cause of a failed write, as a clause."""
+    number = reason.errno if isinstance(reason, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "make room"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "make it writable"
+    return "check that folder and its disk"
 
 
 def shortened(text: str) -> str:

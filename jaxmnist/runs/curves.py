@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from jaxmnist.config.run import RunConfig
 from jaxmnist.models import arch_title
 from jaxmnist.runs.folder import read_config, read_metrics
+from jaxmnist.runtime.files import replacing
 
 PLOTS = "plots"
 """Subfolder of a run folder."""
@@ -65,7 +66,8 @@ def as_png(figure: Figure) -> tuple[bytes, tuple[int, int]]:
 
 def save_figure(figure: Figure, path: Path) -> Path:
     """Writes a PNG and returns its path."""
-    figure.savefig(path, dpi=_DPI)
+    with replacing(path) as file:
+        figure.savefig(file, dpi=_DPI, format="png")
     return path
 
 

@@ -9,8 +9,9 @@ import secrets
 import shutil
 import socket
 import stat
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
@@ -94,6 +95,36 @@ def sync_tree(folder: Path) -> None:
     """Flushes everything below a folder, in parallel: a journal then commits many files at once."""
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(sync, [folder, *folder.rglob("*")]))
+
+
+@contextlib.contextmanager
+def whereabouts(folder: Path) -> Iterator[Callable[[], Path | None]]:
+    """Context manager that keeps track of a folder: a function that returns its path now, None once it is deleted.
+
+    Raises:
+        OSError: there is no such folder.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def now() -> Path | None:
+        for path in (folder, _path_of(descriptor)):
+            with contextlib.suppress(OSError):
+                if path is not None and os.path.samestat(path.stat(), os.fstat(descriptor)):
+                    return path
+        return None
+
+    try:
+        yield now
+    finally:
+        os.close(descriptor)
+
+
+def _path_of(descriptor: int) -> Path | None:
+    with contextlib.suppress(OSError):
+        if sys.platform == "darwin":
+            return Path(os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))
+        return Path(f"/proc/self/fd/{descriptor}").readlink()
+    return None
 
 
 def remove_tree(folder: Path) -> None:

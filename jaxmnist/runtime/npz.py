@@ -49,9 +49,7 @@ def read_npz(
         try:
             with _opened(file, most) as archive:
                 return {
-                    member.filename.removesuffix(".npy"): _read(archive, member)
-                    if wanted(member.filename.removesuffix(".npy"))
-                    else np.array(0)
+                    _name(member): _read(archive, member) if wanted(_name(member)) else np.array(0)
                     for member in archive.infolist()
                 }
         except NpzError:
@@ -83,14 +81,14 @@ def _opened(file: BinaryIO, most: int) -> Iterator[zipfile.ZipFile]:
             raise NpzError(f"has {len(members):,} members where at most {MAX_MEMBERS:,} are read")
         if sum(member.file_size for member in members) > most:
             raise NpzError(f"holds more than {most:,} bytes")
-        counts = Counter(member.filename for member in members)
+        counts = Counter(map(_name, members))
         if doubled := [name for name, count in counts.items() if count > 1]:
             raise NpzError(f"has two members named {shortened(doubled[0])}")
         yield archive
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    name = shortened(member.filename.removesuffix(".npy"))
+    name = shortened(_name(member))
     if member.compress_type not in _METHODS:
         raise NpzError(f"has {name} compressed in a way that NumPy does not use")
     with archive.open(member) as content:
@@ -106,6 +104,10 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
             if str(error).startswith("Object arrays"):
                 raise NpzError(f"has Python objects in {name}, which are never unpickled") from error
             raise NpzError(f"cannot be read (its member {name} is damaged)") from error
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    return member.filename.removesuffix(".npy")
 
 
 class _SmallReads(io.BufferedIOBase):

@@ -135,7 +135,7 @@ def write_divergence(study: Study, seed: int, reason: str) -> None:
         StorageError: the file cannot be written.
     """
     path = study.run(seed) / DIVERGED
-    with writing(path, "make room and give the same command again", StorageError):
+    with writing(path, "give the same command again", StorageError, mend=True):
         write_json(path, {"seed": seed, "reason": reason})
 
 
@@ -162,7 +162,7 @@ def write_predictions(study: Study, seed: int, predictions: np.ndarray, labels: 
     path, content = study.run(seed) / PREDICTIONS, io.BytesIO()
     arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
     np.savez_compressed(content, allow_pickle=False, **arrays)
-    with writing(path, "make room and give the same command again", StorageError):
+    with writing(path, "give the same command again", StorageError, mend=True):
         write_atomically(path, content.getvalue())
 
 

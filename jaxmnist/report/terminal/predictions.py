@@ -7,9 +7,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 from jaxmnist.inference.predict import FilePrediction
+from jaxmnist.report.terminal import name_cell
+from jaxmnist.report.terminal.console import SafeConsole
 
 _T = TypeVar("_T")
 
@@ -29,14 +30,14 @@ def print_predictions(console: Console, predictions: Sequence[FilePrediction]) -
         table.add_column("warning", style="yellow")
     for row in predictions:
         top = "  ".join(f"{label} {100 * row.probabilities[label]:5.1f} %" for label in row.top_three)
-        cells = [Text(row.file), str(row.prediction), f"{100 * row.confidence:.2f} %", top]
+        cells = [name_cell(row.file), str(row.prediction), f"{100 * row.confidence:.2f} %", top]
         table.add_row(*cells, *[row.warning or ""] * warns)
     console.print(table)
 
 
 def progress(rows: Iterable[_T], count: int, is_shown: bool = True) -> Iterator[_T]:
     """Yields the rows of `count` images, with a bar on standard error if that is a terminal and they are many."""
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     if not (is_shown and console.is_terminal and count >= MANY):
         yield from rows
         return
