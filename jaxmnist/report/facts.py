@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 
 from jaxmnist.config import get_recipe
 from jaxmnist.config.run import RunConfig
-from jaxmnist.data import CLOTHING, NUM_CLASSES
+from jaxmnist.data import DIGITS
 from jaxmnist.inference.evaluate import Evaluation
 from jaxmnist.models.structure import Layer, Totals
 from jaxmnist.runs.compare import ComparedRun, run_as_json
@@ -52,9 +52,7 @@ class RunFacts:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
-        if self.figures.dataset == "fashion_mnist":
-            return tuple(f"{number} {name}" for number, name in enumerate(CLOTHING))
-        return tuple(map(str, range(NUM_CLASSES)))
+        return DIGITS if self.config is None else self.config.classes
 
     @property
     def wrong(self) -> set[int] | None:

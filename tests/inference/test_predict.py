@@ -432,7 +432,7 @@ def test_lines_of_json_come_for_each_image_and_for_each_that_cannot_be_read(tiny
     rows = [json.loads(line) for line in out.splitlines()]
     assert [Path(row["file"]).name for row in rows] == ["2.png", "3.png", *NATURAL[1:]]
     assert [set(row) for row in rows[:2]] == [
-        {"file", "prediction", "confidence", "top_three", "probabilities", "warning"},
+        {"file", "prediction", "name", "confidence", "top_three", "probabilities", "warning"},
         {"file", "error"},
     ]
     assert f"error: {rows[1]['error']}\n" in error

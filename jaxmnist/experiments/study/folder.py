@@ -23,6 +23,7 @@ from jaxtyping import UInt8
 
 from jaxmnist.config.parsing import read_json
 from jaxmnist.config.run import RunConfig
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.errors import CheckpointError, StorageError, UsageError, writing
 from jaxmnist.experiments.statistics import share_settled, summarise
 from jaxmnist.runs.folder import METRICS, RESULTS, config_of, naming_damage, read_metrics, write_json
@@ -197,7 +198,7 @@ def summary(study: Study, results: Sequence[SeedResult], threshold: float) -> di
     return {
         "arch": config.arch,
         "recipe": config.recipe.name,
-        "dataset": config.dataset,
+        "dataset": dataset_title(config.dataset),
         "select_on": config.select_on,
         "folds": config.folds,
         "split": study.split,

@@ -13,6 +13,8 @@ from jaxmnist.inference.predict import FilePrediction
 
 _T = TypeVar("_T")
 
+_LONGEST_NAME = 12  # of a class; three of them fit into a line
+
 MANY = 200
 """Number of images from which progress is shown; they take about a second."""
 
@@ -28,10 +30,16 @@ def print_predictions(console: Console, predictions: Sequence[FilePrediction]) -
     if warns:
         table.add_column("warning", style="yellow")
     for row in predictions:
-        top = "  ".join(f"{label} {100 * row.probabilities[label]:5.1f} %" for label in row.top_three)
-        cells = [Text(row.file), str(row.prediction), f"{100 * row.confidence:.2f} %", top]
+        names = [_cut(row.classes[label]) for label in row.top_three]
+        shares = [f"{100 * row.probabilities[label]:5.1f} %" for label in row.top_three]
+        top = "  ".join(f"{name} {share}" for name, share in zip(names, shares, strict=True))
+        cells = [Text(row.file), Text(names[0]), f"{100 * row.confidence:.2f} %", Text(top)]
         table.add_row(*cells, *[row.warning or ""] * warns)
     console.print(table)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def progress(rows: Iterable[_T], count: int, is_shown: bool = True) -> Iterator[_T]:
