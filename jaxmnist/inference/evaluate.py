@@ -51,7 +51,7 @@ class Evaluation:
     """Dataset of its run; None for a weights file."""
     dataset: str
     """Dataset it was evaluated on."""
-    classes: tuple[str, ...]
+    classes: list[str]
     """Names of the classes."""
     data_source: str
     """Place the dataset was read from."""
@@ -141,7 +141,7 @@ def evaluate_split(
         step=network.step,
         trained_on=dataset_title(config.dataset) if config else None,
         dataset=dataset.name,
-        classes=names,
+        classes=list(names),
         data_source=dataset.source,
         data_of_run=dataset.fingerprint == config.data_fingerprint if config else None,
         split=split,

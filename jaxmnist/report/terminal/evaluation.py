@@ -117,7 +117,7 @@ def _confusion_table(evaluation: Evaluation) -> Table:
     rows = zip(evaluation.confusion, evaluation.class_accuracies, strict=True)
     for label, (counts, share) in enumerate(rows):
         cells = [_cell(count, label == column) for column, count in enumerate(counts)]
-        name = "" if evaluation.classes == DIGITS else f" {evaluation.classes[label]}"
+        name = "" if evaluation.classes == [*DIGITS] else f" {evaluation.classes[label]}"
         table.add_row(Text(f"{label}{name}"), *cells, _percent(share))
     return table
 
