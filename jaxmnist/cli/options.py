@@ -1,6 +1,7 @@
 """Options of every command, and types of options with a value name of their own in the help text."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,6 +10,7 @@ import tyro
 from jaxmnist.config import RECIPES
 from jaxmnist.data import DATASETS
 from jaxmnist.data.dataset import Fit
+from jaxmnist.errors import JaxmnistWarning
 from jaxmnist.models import ARCHS
 
 if TYPE_CHECKING:
@@ -100,12 +102,18 @@ def load_or_fall_back(
     fit: Fit | None = None,
     test: Path | str | None = None,
 ) -> "Dataset":
-    """Loads the named dataset; without a name mnist or, if it cannot be found, the digits, with a warning in a box."""
+    """Loads the named dataset; without a name mnist or, if it cannot be found, the digits, with a warning in a box.
+
+    The dataset's notes, on rare classes or files that were skipped, become warnings.
+    """
     from jaxmnist.data import DataUnavailableError, load_dataset
     from jaxmnist.report.terminal import print_warning_box
 
     try:
-        return load_dataset(name or "mnist", data_dir, fit=fit, test=test)
+        dataset = load_dataset(name or "mnist", data_dir, fit=fit, test=test)
+        for note in dataset.notes:
+            warnings.warn(note, JaxmnistWarning, stacklevel=2)
+        return dataset
     except DataUnavailableError as error:
         if name is not None:
             raise

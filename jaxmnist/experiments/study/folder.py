@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 
 from jaxmnist.config.parsing import read_json
 from jaxmnist.config.run import RunConfig
@@ -159,13 +159,14 @@ def write_predictions(study: Study, seed: int, predictions: np.ndarray, labels: 
         StorageError: the file cannot be written.
     """
     path, content = study.run(seed) / PREDICTIONS, io.BytesIO()
-    arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
+    dtype = np.min_scalar_type(len(study.config.classes) - 1)
+    arrays = {"predictions": predictions.astype(dtype), "labels": labels.astype(dtype)}
     np.savez_compressed(content, allow_pickle=False, **arrays)
     with writing(path, "make room and give the same command again", StorageError):
         write_atomically(path, content.getvalue())
 
 
-def read_predictions(study: Study, seed: int) -> tuple[UInt8[np.ndarray, " n"], UInt8[np.ndarray, " n"]]:
+def read_predictions(study: Study, seed: int) -> tuple[UInt[np.ndarray, " n"], UInt[np.ndarray, " n"]]:
     """Reads predictions and labels of a finished seed, image by image.
 
     Raises:
@@ -175,7 +176,7 @@ def read_predictions(study: Study, seed: int) -> tuple[UInt8[np.ndarray, " n"], 
     try:
         with np.load(path, allow_pickle=False) as arrays:
             predictions, labels = arrays["predictions"], arrays["labels"]
-        if predictions.shape != labels.shape or predictions.dtype != np.uint8 or predictions.ndim != 1:
+        if predictions.shape != labels.shape or predictions.dtype.kind != "u" or predictions.ndim != 1:
             raise ValueError(f"{predictions.dtype} of shape {predictions.shape}")
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds
         raise CheckpointError(f"{path} is damaged ({error}); delete it and train the seed again.") from error
