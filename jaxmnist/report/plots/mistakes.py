@@ -54,11 +54,11 @@ def confusion_figure(evaluation: Evaluation, network: str) -> Figure:
     """Draws the confusion matrix of an evaluation."""
     matrix, names = np.array(evaluation.confusion), list(map(plain, evaluation.classes))
     # Cells of one size, until the figure would be too large to look at; then without numbers.
-    side = min(0.62 * len(names), _LARGEST) + 1.4
+    side = min(0.6 * len(names), _LARGEST) + 1.2
     figure = Figure(
-        figsize=(max(5.0, side + 0.1 * max(map(len, names))), max(4.2, side)), layout="constrained"
+        figsize=(max(7.6, side + 0.1 * max(map(len, names))), max(4.6, side)), layout="constrained"
     )
-    cell = 72 * (side - 1.4) / len(names)  # in points
+    cell = 72 * (side - 1.2) / len(names)  # in points
     size = min(9.0, 0.7 * cell)
     axes = figure.subplots()
     # The diagonal holds nearly everything: only without it do the mistakes differ in colour.
@@ -77,7 +77,7 @@ def confusion_figure(evaluation: Evaluation, network: str) -> Figure:
     upright = max(map(len, names)) > 2
     axes.set_xticks(ticks, names[::every], fontsize=max(size, 4), rotation=90 if upright else 0)
     axes.set_yticks(ticks, names[::every], fontsize=max(size, 4))
-    axes.set_title(_title("Confusion matrix", evaluation, network), fontsize=10)
+    figure.suptitle(_title("Confusion matrix", evaluation, network), fontsize=10)
     # A second axis would shrink the matrix's own; labels beside the rows do not.
     for row, share in enumerate(evaluation.class_accuracies):
         text = "" if share is None or row % every else f"{share:.2f} %"
