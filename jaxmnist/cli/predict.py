@@ -21,12 +21,13 @@ ImageNames = Annotated[
 class Predict(NetworkCommand):
     """Predict the class of images with a trained network.
 
-    Images that the network is not sure of, or that do not look like a digit where it was trained on digits, get a warning.
+    An image that the network is not sure of, or that looks like no digit to one trained on digits, gets a warning.
     """
 
     images: ImageNames
-    """Image files of any size, prepared as the training images were; 28x28 pixels are taken as they are. A folder stands for the image files in it, without hidden ones and subfolders, a quoted pattern such as
-    'photos/**/*.png' for those that match, and - for an image on standard input."""
+    """Image files of any size, prepared as the training images were; 28x28 pixels are taken as they are. A folder
+    stands for the image files in it, without hidden ones and subfolders, a quoted pattern such as 'photos/**/*.png'
+    for those that match, and - for an image on standard input."""
     ink: Literal["auto", "light", "dark"] = "auto"
     """Brightness of the ink; auto takes the border of each image for its ground, or for data of your own the ink of the
     training images."""

@@ -1,8 +1,9 @@
 """Plots of a run's loss, accuracy and learning rate, drawn without a display."""
 
 import io
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -66,15 +67,22 @@ def plain(text: str, longest: int = 24) -> str:
 def as_png(figure: Figure) -> tuple[bytes, tuple[int, int]]:
     """Returns the bytes of a PNG, and its width and height."""
     out = io.BytesIO()
-    figure.savefig(out, dpi=_DPI)
+    _save(figure, out)
     width, height = (round(inches * _DPI) for inches in figure.get_size_inches())
     return out.getvalue(), (width, height)
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
     """Writes a PNG and returns its path."""
-    figure.savefig(path, dpi=_DPI)
+    _save(figure, path)
     return path
+
+
+def _save(figure: Figure, file: Path | IO[bytes]) -> None:
+    with warnings.catch_warnings():
+        # The name of a class may be in any script; tables and pages show it where the font here draws a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(file, dpi=_DPI)
 
 
 def _curves(rows: list[dict[str, Any]], metric: str, label: str, title: str) -> Figure:

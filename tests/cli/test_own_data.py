@@ -26,7 +26,7 @@ from jaxmnist.runtime.devices import select_device
 from tests.data.written import Images, write_csv, write_folder, write_idx, write_npz
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
-NAMES = ("apple pie", "Birne", "$Ünïcode <b>")
+NAMES = ("apple pie", "日本", "$Ünïcode <b>")
 """Names with whatever a table, a page or a figure could stumble over."""
 
 
@@ -189,7 +189,7 @@ def test_a_run_resumes_with_its_data_and_refuses_others(folder, tmp_path, call):
     code, _, error = call("train", "--resume", found, "--data-dir", other)
     assert code == 3
     assert "was trained on other data than" in error
-    renamed = write_folder(tmp_path / "renamed", data(3), ("apple pie", "Birnen", NAMES[2]))
+    renamed = write_folder(tmp_path / "renamed", data(3), ("apple pie", "日本人", NAMES[2]))
     code, _, error = call("train", "--resume", found, "--data-dir", renamed)
     assert code == 3
     assert "was trained on other classes than" in error
