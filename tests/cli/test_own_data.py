@@ -17,8 +17,10 @@ from jaxmnist.config import get_recipe
 from jaxmnist.config.run import RunConfig, run_config, with_data
 from jaxmnist.data import CLOTHING, load_dataset
 from jaxmnist.data.checksums import MNIST_FINGERPRINT
+from jaxmnist.data.images import read_image
 from jaxmnist.errors import CheckpointError, DataError, UsageError
 from jaxmnist.experiments.study.folder import Study, read_predictions, write_predictions
+from jaxmnist.inference.predict import preparation
 from jaxmnist.interop.weight_files import METADATA
 from jaxmnist.runs.folder import read_config
 from jaxmnist.runs.weights import read_weights
@@ -320,3 +322,23 @@ def test_eleven_images_end_in_a_sentence(call, tmp_path, monkeypatch):
 def test_python_refuses_too_few_images_too(tmp_path):
     with pytest.raises(DataError, match="images"):
         jaxmnist.train_run(dataset=write_npz(tmp_path / "a.npz", data(3, 11)), runs=tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("fit", ["mnist", "stretch", "pad"])
+@pytest.mark.parametrize("dark", [True, False])
+def test_predict_prepares_a_picture_as_the_dataset_was(tmp_path, fit, dark):
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        height, width = rng.integers(40, 90, 2)
+        picture = np.full((height, width, 3), 250 if dark else 10, np.uint8)
+        picture[12:30, 15:25] = rng.integers(0, 60, 3) if dark else rng.integers(190, 255, 3)
+        file = tmp_path / "own" / ("train" if number < 16 else "test") / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(file)
+    dataset = load_dataset(tmp_path / "own", fit=fit)
+    assert dataset.inverted == (dark and fit != "mnist")
+    known = {image.tobytes() for image in dataset.test_images}
+    files = sorted((tmp_path / "own" / "test").glob("*/*.png"))
+    read = {read_image(file, *preparation(dataset.info, "auto")).tobytes() for file in files}
+    assert read == known
+    assert len(known) == len(files)
