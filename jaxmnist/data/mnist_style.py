@@ -30,10 +30,12 @@ def to_28x28(
     """
     if fit == "mnist":
         return to_mnist_style(grey, ink, side)
-    if ink == "dark":
-        grey = 255 - grey
-    if grey.shape == (_SIDE, _SIDE):
-        return grey
+    # Inverted last, as the dataset's were: averages are rounded.
+    averages = grey if grey.shape == (_SIDE, _SIDE) else _averages(grey, fit)
+    return 255 - averages if ink == "dark" else averages
+
+
+def _averages(grey: np.ndarray, fit: Fit) -> np.ndarray:
     from PIL import Image
 
     longest = max(grey.shape)
