@@ -3,9 +3,10 @@
 A seal protects against accidents, not against forgery: it holds no secret.
 """
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jaxmnist.runtime.json_text import json_text
@@ -53,3 +54,16 @@ def first_difference(present: Mapping[str, Any], wanted: Mapping[str, Any], plac
         elif now != value or type(now) is not type(value):
             return f"its {path} is {now!r}, not {value!r}"
     return ""
+
+
+def as_texts(config: object) -> dict[str, str]:
+    """Returns the fields of a configuration as texts by their place, such as `recipe.plateau.patience`."""
+
+    def walk(values: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
+        for name, value in values.items():
+            if isinstance(value, Mapping):
+                yield from walk(value, f"{place}{name}.")
+            else:
+                yield f"{place}{name}", str(value)
+
+    return dict(walk(dataclasses.asdict(config), ""))  # pyright: ignore[reportArgumentType, reportCallIssue]
