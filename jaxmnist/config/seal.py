@@ -44,6 +44,15 @@ def opened(values: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
+def is_intact(values: Mapping[str, Any]) -> bool:
+    """Returns True if an object has its seal and is as it was sealed."""
+    try:
+        opened(values)
+    except SealError:
+        return False
+    return True
+
+
 def first_difference(present: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str:
     """Describes the first difference between two configurations; empty if they are equal."""
     for key in dict.fromkeys([*wanted, *present]):
@@ -51,7 +60,7 @@ def first_difference(present: Mapping[str, Any], wanted: Mapping[str, Any], plac
         if isinstance(value, Mapping) and isinstance(now, Mapping):
             if inner := first_difference(now, value, f"{path}."):
                 return inner
-        elif now != value or type(now) is not type(value):
+        elif now != value or isinstance(now, bool) != isinstance(value, bool):
             return f"its {path} is {now!r}, not {value!r}"
     return ""
 

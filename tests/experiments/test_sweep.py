@@ -380,7 +380,7 @@ def test_optuna_killed_and_resumed_chooses_the_same_members_as_undisturbed_and_f
         file.write(b'{"op_code":4,"wor')
     journal.with_name(f"{JOURNAL}.lock").symlink_to(journal)
     run = next(path for path in journal.parent.glob("012-*/s2"))
-    run.rmdir()
+    shutil.rmtree(run)
     broken = train_optuna(make, "broken", 20, watcher := Watcher())
     assert next(number for _, number, seed in watcher.finished if seed == 2) == 12
     assert broken.members == whole.members
