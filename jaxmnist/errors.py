@@ -5,7 +5,7 @@ Every message is one sentence that names the value, the place and the remedy.
 
 import contextlib
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 
@@ -106,6 +106,12 @@ def writing(place: object, remedy: str, error: type[JaxmnistError] = UsageError)
         yield
     except OSError as reason:
         raise error(f"{place} cannot be written ({reason.strerror}); {remedy}.") from reason
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Quotes the first few of several names."""
+    rest = [f"{len(names) - most:,} more"] if len(names) > most else []
+    return ", ".join([*map(repr, names[:most]), *rest])
 
 
 def shortened(text: str) -> str:

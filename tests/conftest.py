@@ -73,14 +73,14 @@ def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs on the embedded digits. Tests that change it copy it first."""
     from jaxmnist.config import get_recipe
-    from jaxmnist.config.run import RunConfig
+    from jaxmnist.config.run import RunConfig, with_data
     from jaxmnist.data import load_dataset
     from jaxmnist.runs.folder import create_run
     from jaxmnist.runs.loop import fit
 
     dataset = load_dataset("digits")
     recipe = dataclasses.replace(get_recipe("second"), epochs=2)
-    config = RunConfig("second", recipe, "digits", 1, "val", dataset.fingerprint)
+    config = with_data(RunConfig("second", recipe, "", 1, "val", ""), dataset)
     run = create_run(tmp_path_factory.mktemp("runs"), config, {})
     fit(config, dataset, run, jax.devices()[0])
     return run

@@ -6,12 +6,9 @@ from typing import Annotated
 
 import tyro
 
-from jaxmnist.cli.options import Command, Device, OptionalFile, OptionalFolder
-from jaxmnist.data.dataset import Fit
+from jaxmnist.cli.options import Command, Device, OptionalFile, OptionalFit, OptionalFolder
 from jaxmnist.errors import UsageError, writing
 from jaxmnist.runtime.json_text import json_text
-
-OptionalFit = Annotated[Fit | None, tyro.conf.arg(metavar="{mnist,stretch,pad}", help_behavior_hint="")]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

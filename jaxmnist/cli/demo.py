@@ -12,7 +12,7 @@ from jaxmnist.runtime.json_text import json_text
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Demo(DatasetCommand):
-    """Open a page in the browser: draw a digit, watch the network read it, look at its feature maps."""
+    """Open a page in the browser: draw, watch the network read it, look at its feature maps."""
 
     no_browser: bool = False
     """Only write the page and print its path."""

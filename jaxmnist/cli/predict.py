@@ -21,15 +21,15 @@ ImageNames = Annotated[
 class Predict(NetworkCommand):
     """Predict the class of images with a trained network.
 
-    Images that do not look like a digit, or that the network is not sure of, get a warning.
+    Images that the network is not sure of, or that do not look like a digit where it was trained on digits, get a warning.
     """
 
     images: ImageNames
-    """Image files of any size; 28x28 pixels are taken as they are, others are brought into the style of MNIST. A
-    folder stands for the image files in it, without hidden ones and subfolders, a quoted pattern such as
+    """Image files of any size, prepared as the training images were; 28x28 pixels are taken as they are. A folder stands for the image files in it, without hidden ones and subfolders, a quoted pattern such as
     'photos/**/*.png' for those that match, and - for an image on standard input."""
     ink: Literal["auto", "light", "dark"] = "auto"
-    """Brightness of the ink; auto takes the border of each image for its ground."""
+    """Brightness of the ink; auto takes the border of each image for its ground, or for data of your own the ink of the
+    training images."""
     jsonl: bool = False
     """Print one JSON object per image and line as it goes, and keep none in memory."""
 

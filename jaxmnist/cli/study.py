@@ -10,6 +10,7 @@ import tyro
 
 from jaxmnist.cli.device_options import MultiDeviceCommand
 from jaxmnist.cli.options import OptionalFolder
+from jaxmnist.data.dataset import dataset_word
 from jaxmnist.errors import JaxmnistWarning, UsageError, writing
 from jaxmnist.models import arch_word
 from jaxmnist.runtime.json_text import json_text
@@ -227,7 +228,7 @@ def require_seeds(first_seed: int, seeds: int) -> None:
 
 
 def _default_name(config: "RunConfig") -> str:
-    name = f"{arch_word(config.arch)}-{config.recipe.name}-{config.dataset}-{config.select_on}"
+    name = f"{arch_word(config.arch)}-{config.recipe.name}-{dataset_word(config.dataset)}-{config.select_on}"
     return f"{name}-folds{config.folds}" if config.folds else name
 
 

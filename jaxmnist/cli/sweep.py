@@ -10,6 +10,7 @@ import tyro
 from jaxmnist.cli.options import OptionalFolder, OptionalInt
 from jaxmnist.cli.study import Rate, require_at_least, require_seeds
 from jaxmnist.cli.train_options import TrainingCommand
+from jaxmnist.data.dataset import dataset_word
 from jaxmnist.errors import UsageError, writing
 from jaxmnist.models import arch_word
 from jaxmnist.runtime.json_text import json_text
@@ -191,7 +192,7 @@ class Sweep(TrainingCommand):
             return {config.arch: config}, dataset
         bases = {}
         for arch in archs:
-            command = dataclasses.replace(self, arch=arch, dataset=dataset.name)
+            command = dataclasses.replace(self, arch=arch, dataset=config.dataset)
             bases[arch] = command.configure(console, None, self.learning_rate)[0]
         return bases, dataset
 
@@ -231,4 +232,6 @@ def _default_name(plan: "Plan", bases: dict[str, "RunConfig"]) -> str:
     arch = arch_word(config.arch) if len(bases) == 1 else "archs"
     fields = "-".join(axis.field for axis in plan.axes)
     method = f"{plan.method}-halving" if plan.halving else plan.method
-    return f"{arch}-{config.recipe.name}-{config.dataset}-{config.select_on}-{method}-{fields}"[:200]
+    return f"{arch}-{config.recipe.name}-{dataset_word(config.dataset)}-{config.select_on}-{method}-{fields}"[
+        :200
+    ]

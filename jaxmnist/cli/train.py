@@ -50,13 +50,12 @@ class Train(MultiDeviceCommand):
     def _train(self, team: "Team") -> None:
         from jaxmnist.api import agree_on_run, start_run, train_in
         from jaxmnist.config.seal import as_texts
-        from jaxmnist.data import load_dataset
         from jaxmnist.errors import TargetMissedError
         from jaxmnist.models import arch_title
         from jaxmnist.models.structure import layers, totals
         from jaxmnist.report.terminal import training as terminal
         from jaxmnist.report.terminal.summary import print_network
-        from jaxmnist.runs.folder import read_config
+        from jaxmnist.runs.folder import load_data_of_run, read_config
         from jaxmnist.runs.restore import with_class
         from jaxmnist.runtime.mesh import parse_mesh, where_text
 
@@ -75,7 +74,7 @@ class Train(MultiDeviceCommand):
             resumed = self.resume
             run, config = agree_on_run(team, lambda: (resumed, read_config(resumed)))
             config = with_class(config, self.arch, run)
-            dataset = load_dataset(config.dataset, self.data_dir)
+            dataset = load_data_of_run(config, self.data_dir)
             where = self.start_on(team, console)
         else:
             config, dataset = self.configure(console, self.seed, self.learning_rate)

@@ -14,8 +14,8 @@ from jaxmnist.errors import UsageError, shortened, unknown_key
 
 _T = TypeVar("_T")
 
-MAX_FILE_BYTES = 2**18
-"""Largest file that is read: a hundred times the size of a run's `config.json`, which holds no growing lists."""
+MAX_FILE_BYTES = 2**20
+"""Largest file that is read; a run's `config.json` with the names of 1,000 classes is smaller."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -115,6 +115,10 @@ def _value(wanted: object, current: object, value: object, path: str) -> object:
             if value in typing.get_args(choice):
                 return value
             words += map(repr, typing.get_args(choice))
+        elif typing.get_origin(choice) is tuple:
+            if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+                return tuple(value)
+            words.append("a list of strings")
         elif choice is float and isinstance(value, int | float) and not isinstance(value, bool):
             if abs(value) > sys.float_info.max:
                 raise UsageError(f"{path} is {shown(value)}, which is too large for a number.")

@@ -21,7 +21,9 @@ from jaxmnist.config.recipe import Recipe
 from jaxmnist.config.recipes import RECIPES, get_recipe, recipe_of
 from jaxmnist.config.seal import SEAL, is_intact
 from jaxmnist.config.settings import nested
-from jaxmnist.data.splits import LAST_TWELFTH, SelectOn, Split, split_indices
+from jaxmnist.data.checksums import MNIST_FINGERPRINT
+from jaxmnist.data.dataset import DIGITS, Dataset, DatasetInfo, Fit
+from jaxmnist.data.splits import LAST_TWELFTH, SelectOn, Split, require_enough, split_indices
 from jaxmnist.errors import JaxmnistWarning, UsageError, unknown_name
 from jaxmnist.models import ARCHS, Model, absolute_arch, create_model, is_custom
 
@@ -30,12 +32,13 @@ _RECIPE_NAME = re.compile(r"[\w.+-]{1,100}")  # becomes part of the run folder's
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides the outcome of a run besides the data."""
+    """Everything that decides the outcome of a run besides the images."""
 
     arch: str
     """Name of the network, or the place of a class of the user's own."""
     recipe: Recipe
     dataset: str
+    """Name of the dataset, or absolute path of one of the user's own."""
     # A key has 32 bits: larger seeds would be cut, and two of them could have one outcome.
     seed: Annotated[int, Limits(at_least=0, at_most=2**32 - 1)]
     select_on: SelectOn
@@ -49,6 +52,16 @@ class RunConfig:
     seed 2, and so on. Without folds `val` is the last twelfth for every seed."""
     arch_fingerprint: str = ""
     """SHA-256 of the file that defines the network, for a class of the user's own."""
+    classes: tuple[str, ...] = DIGITS
+    """Names of the classes, in the order of the labels."""
+    fit: Fit = "mnist"
+    """The way pictures become 28x28."""
+    inverted: bool = False
+    """True if the grey values of the pictures were inverted, as they have dark ink."""
+    test_path: str | None = None
+    """Absolute path of the file with the test split, if one was named."""
+    val_count: int | None = None
+    """Number of images of the val split that came with the data; None if it came without, or if `folds` are given."""
 
     def __post_init__(self) -> None:
         check_fields(self, "the configuration")
@@ -69,7 +82,12 @@ class RunConfig:
 
     def splits(self, train_count: int, test_count: int) -> dict[Split, Int32[np.ndarray, " n"]]:
         """Returns the indices of each split's images; see `jaxmnist.data.splits.split_indices`."""
-        return split_indices(train_count, test_count, self.select_on, self.held_out)
+        return split_indices(train_count, test_count, self.select_on, self.held_out, self.val_count)
+
+    @property
+    def data_info(self) -> DatasetInfo:
+        """The properties of the dataset that its networks need."""
+        return DatasetInfo(self.dataset, self.classes, self.fit, self.inverted)
 
     def create_model(self) -> Model:
         """Creates the network; see `jaxmnist.models.create_model`.
@@ -77,7 +95,8 @@ class RunConfig:
         Raises:
             UsageError: there is no such arch, or it has no choice of dropout or normalisation.
         """
-        return create_model(self.arch, **_given({"dropout": self.recipe.dropout, "norm": self.norm}))
+        overrides = _given({"dropout": self.recipe.dropout, "norm": self.norm})
+        return create_model(self.arch, num_classes=len(self.classes), **overrides)
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -116,6 +135,43 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     recipe = changed_recipe(recipe_of(config.arch), recipe)
     arch = absolute_arch(config.arch)
     return dataclasses.replace(config, arch=arch, recipe=recipe, seed=values.get("seed", recipe.default_seed))
+
+
+def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """Returns the configuration of a run on a dataset.
+
+    The mean and standard deviation of a recipe are those of MNIST. On other data the recipe takes those of the training
+    images, rounded to four decimals, unless it was given others than its own.
+
+    Raises:
+        DataError: the dataset has fewer images than a batch, or too few to hold out any.
+    """
+    recipe = config.recipe
+    require_enough(dataset, config.select_on, config.folds, recipe.batch_size)
+    if dataset.fingerprint != MNIST_FINGERPRINT:
+        recipe = _with_statistics(recipe, recipe_of(config.arch), dataset.mean_and_std)
+    return dataclasses.replace(
+        config,
+        recipe=recipe,
+        dataset=dataset.info.dataset,
+        data_fingerprint=dataset.fingerprint,
+        classes=dataset.classes,
+        fit=dataset.fit,
+        inverted=dataset.inverted,
+        test_path=dataset.test_path,
+        val_count=None if config.folds else dataset.val_count,
+    )
+
+
+def _with_statistics(recipe: Recipe, default: Recipe, mean_and_std: tuple[float, float]) -> Recipe:
+    name = recipe.name.removesuffix("-modified")
+    known = get_recipe(name) if name in RECIPES else default
+    # A file such as another run's `config.json` may have the statistics already.
+    mean, std = round(mean_and_std[0], 4), max(round(mean_and_std[1], 4), 1e-4)
+    if (recipe.mean, recipe.std) not in ((known.mean, known.std), (mean, std)):
+        return recipe
+    is_known = dataclasses.replace(recipe, name=name, mean=known.mean, std=known.std) == known
+    return dataclasses.replace(recipe, name=name if is_known else recipe.name, mean=mean, std=std)
 
 
 def merge_options(

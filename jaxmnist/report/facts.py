@@ -12,7 +12,8 @@ from jaxtyping import Float32, UInt8
 
 from jaxmnist.config import get_recipe
 from jaxmnist.config.run import RunConfig
-from jaxmnist.data import CLOTHING, NUM_CLASSES
+from jaxmnist.data import DIGITS
+from jaxmnist.data.checksums import MNIST_FINGERPRINT
 from jaxmnist.inference.evaluate import Evaluation
 from jaxmnist.models.structure import Layer, Totals
 from jaxmnist.runs.compare import ComparedRun, run_as_json
@@ -53,9 +54,7 @@ class RunFacts:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
-        if self.figures.dataset == "fashion_mnist":
-            return tuple(f"{number} {name}" for number, name in enumerate(CLOTHING))
-        return tuple(map(str, range(NUM_CLASSES)))
+        return DIGITS if self.config is None else self.config.classes
 
     @property
     def wrong(self) -> set[int] | None:
@@ -139,6 +138,8 @@ def published_settings(config: RunConfig) -> dict[str, Any] | None:
     if name not in {run.recipe for run in PUBLISHED}:
         return None
     recipe = get_recipe(name)
+    if config.data_fingerprint != MNIST_FINGERPRINT:  # other data have another mean
+        recipe = dataclasses.replace(recipe, mean=config.recipe.mean, std=config.recipe.std)
     protocol = {"seed": recipe.default_seed, "select_on": "test", "norm": None, "folds": None}
     return dataclasses.asdict(dataclasses.replace(config, recipe=recipe, **protocol))
 

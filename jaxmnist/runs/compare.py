@@ -8,6 +8,8 @@ from typing import Any
 
 from jaxmnist.config import RECIPES
 from jaxmnist.data import DATASETS
+from jaxmnist.data.checksums import MNIST_FINGERPRINT
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.errors import CheckpointError
 from jaxmnist.models import ARCHS, arch_title
 from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, naming_damage, read_config
@@ -42,6 +44,8 @@ class ComparedRun:
     """Training time."""
     test_accuracies: tuple[float, ...]
     """Test accuracy of each epoch; empty if a finished run has no metrics."""
+    data_fingerprint: str | None = None
+    """SHA-256 of the images and labels."""
     parameters: int | None = None
     best_epoch: int | None = None
     test_accuracy_of_best: float | None = None
@@ -55,8 +59,15 @@ class ComparedRun:
 
     @property
     def published(self) -> Published | None:
-        """The published run of the same network and recipe; all of those are on MNIST."""
-        return published(self.arch, self.recipe) if self.dataset == "mnist" else None
+        """The published run of the same network and recipe; all of those are on the genuine MNIST."""
+        return published(self.arch, self.recipe) if self.is_mnist else None
+
+    @property
+    def is_mnist(self) -> bool:
+        """True if the data are the genuine MNIST, by their fingerprint; older results have its name alone."""
+        return (
+            self.data_fingerprint == MNIST_FINGERPRINT if self.data_fingerprint else self.dataset == "mnist"
+        )
 
     @property
     def difference(self) -> float | None:
@@ -117,16 +128,20 @@ def compare(folders: Iterable[Path]) -> list[ComparedRun]:
             f"{' and '.join(strangers)} {verbs} none; give run folders made by train, or a folder of them."
         )
     unique = {run.resolve(): run for inside in found.values() for run in inside}
-    return sorted(map(read_run, unique.values()), key=_order)
+    return sorted(_apart([read_run(run) for run in unique.values()]), key=_order)
 
 
-def read_run(run: Path) -> ComparedRun:
+def read_run(run: Path, record: Record | None = None) -> ComparedRun:
     """Reads the figures of one run, finished or not.
+
+    Args:
+        run: the run folder.
+        record: its record, if it has been read.
 
     Raises:
         CheckpointError: the folder is not a run folder, or its files are damaged.
     """
-    record = read_record(run)
+    record = record or read_record(run)
     return _finished(run, record) if record.results else _unfinished(run, record)
 
 
@@ -158,6 +173,20 @@ def _runs_in(folder: Path, depth: int) -> list[Path]:
     return [run for inside in sorted(folder.iterdir()) for run in _runs_in(inside, depth - 1)]
 
 
+def _apart(compared: list[ComparedRun]) -> list[ComparedRun]:
+    """Adds the beginning of the fingerprint to the dataset of runs on different data of the same name."""
+    found: dict[str, set[str]] = {}
+    for run in compared:
+        if run.data_fingerprint:
+            found.setdefault(run.dataset, set()).add(run.data_fingerprint)
+    return [
+        dataclasses.replace(run, dataset=f"{run.dataset} {run.data_fingerprint[:6]}")
+        if run.data_fingerprint and len(found[run.dataset]) > 1
+        else run
+        for run in compared
+    ]
+
+
 def _order(run: ComparedRun) -> tuple[tuple[int, str], tuple[int, str], tuple[int, str], int, str]:
     def rank(name: str, known: tuple[str, ...]) -> tuple[int, str]:
         # Unknown names, of a later version or of a network of one's own, come last.
@@ -168,6 +197,7 @@ def _order(run: ComparedRun) -> tuple[tuple[int, str], tuple[int, str], tuple[in
 
 def _finished(run: Path, record: Record) -> ComparedRun:
     values = dataclasses.asdict(record.results)  # pyright: ignore[reportArgumentType]
+    values["data_fingerprint"] = values["data_fingerprint"] or None
     accuracies = _column(run, record, "test_accuracy")
     return ComparedRun(
         run=str(run), finished=True, recipe_epochs=values["epochs"], test_accuracies=accuracies, **values
@@ -180,7 +210,8 @@ def _unfinished(run: Path, record: Record) -> ComparedRun:
         run=str(run),
         arch=config.arch,
         recipe=config.recipe.name,
-        dataset=config.dataset,
+        dataset=dataset_title(config.dataset),
+        data_fingerprint=config.data_fingerprint,
         seed=config.seed,
         select_on=config.select_on,
         finished=False,

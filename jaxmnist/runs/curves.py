@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jaxmnist.config.run import RunConfig
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.models import arch_title
 from jaxmnist.runs.folder import read_config
 from jaxmnist.runs.record import read_record
@@ -53,7 +54,14 @@ def save_curves(run: Path) -> list[Path]:
 
 def run_title(config: RunConfig) -> str:
     """Returns the title of a run's plots: arch, recipe, dataset and seed."""
-    return f"{arch_title(config.arch)}, recipe {config.recipe.name}, {config.dataset}, seed {config.seed}"
+    parts = arch_title(config.arch), f"recipe {config.recipe.name}", dataset_title(config.dataset)
+    return f"{', '.join(parts)}, seed {config.seed}"
+
+
+def plain(text: str, longest: int = 24) -> str:
+    """Returns a text that Matplotlib draws as it is, and cut: a dollar sign would begin a formula."""
+    text = text if len(text) <= longest else f"{text[: longest - 3]}..."
+    return text.replace("$", r"\$")
 
 
 def as_png(figure: Figure) -> tuple[bytes, tuple[int, int]]:

@@ -25,8 +25,9 @@ from jaxmnist.config import Recipe
 from jaxmnist.config.parsing import read_json, updated
 from jaxmnist.config.run import RunConfig
 from jaxmnist.config.seal import SEAL, SealError, first_difference, opened, sealed
-from jaxmnist.data import Dataset
-from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened, writing
+from jaxmnist.data import Dataset, is_path, load_dataset
+from jaxmnist.data.dataset import dataset_word
+from jaxmnist.errors import CheckpointError, DataError, UsageError, listed, shortened, writing
 from jaxmnist.models import arch_word
 from jaxmnist.runs.about import newest_about, recorded, rows_of
 from jaxmnist.runtime.files import append, write_atomically
@@ -47,7 +48,9 @@ def create_run(root: Path, config: RunConfig, environment: Mapping[str, Any]) ->
         UsageError: the folder cannot be created.
     """
     time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = f"{arch_word(config.arch)}-{config.recipe.name}-{config.dataset}-s{config.seed}-{time}"
+    name = (
+        f"{arch_word(config.arch)}-{config.recipe.name}-{dataset_word(config.dataset)}-s{config.seed}-{time}"
+    )
     _require_usable(root / name)
     with writing(f"the run folder {root / name}", _REMEDY):
         root.mkdir(parents=True, exist_ok=True)
@@ -131,12 +134,33 @@ def config_of(values: Mapping[str, Any]) -> RunConfig:
     return updated(RunConfig(recipe=recipe, **needed), {**values, "recipe": {}})
 
 
+def load_data_of_run(config: RunConfig, data_dir: str | Path | None = None, download: bool = True) -> Dataset:
+    """Loads the dataset of a run as for its training; `require_data_of_run` checks that it is the same.
+
+    Args:
+        config: configuration of the run.
+        data_dir: see `jaxmnist.load_dataset`; of a dataset of the user's own, its new place.
+        download: see `jaxmnist.load_dataset`.
+
+    Raises:
+        DataError: the data are missing or damaged.
+    """
+    if is_path(config.dataset):
+        return load_dataset(data_dir or config.dataset, fit=config.fit, test=config.test_path)
+    return load_dataset(config.dataset, data_dir, download=download)
+
+
 def require_data_of_run(config: RunConfig, dataset: Dataset, run: Path) -> None:
     """Checks that a run was trained on a dataset.
 
     Raises:
-        DataError: the run was trained on other data.
+        DataError: the run was trained on other data, or its classes have other names.
     """
+    if dataset.classes != config.classes:
+        raise DataError(
+            f"{run} was trained on other classes than those of {dataset.source}: {listed(config.classes)} and "
+            f"{listed(dataset.classes)}; give the original data."
+        )
     if dataset.fingerprint != config.data_fingerprint:
         raise DataError(
             f"{run} was trained on other data than {dataset.source}: the fingerprints are "

@@ -69,8 +69,8 @@ def read_record(run: Path) -> Record:
     if (run / RESULTS).exists():
         with naming_damage(run / RESULTS):
             values = read_json(run / RESULTS)
-            # The figures kept in this repository are from before there was this key.
-            results = parsed(Results, {"rule_met": True, **_with_nan(values)})
+            # The figures kept in this repository are from before there were these keys.
+            results = parsed(Results, {"rule_met": True, "data_fingerprint": "", **_with_nan(values)})
     about = newest_about(run)
     rows = rows_of(about["rows"]) if about else []
     if results is None:

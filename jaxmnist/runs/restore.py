@@ -68,7 +68,15 @@ def restore_run(
     epochs = {row["step"]: row["epoch"] for row in snapshot.rows}
     step = int(state.step)
     return Network(
-        config.arch, model, config.recipe, state.variables, device, config, epochs.get(step), step=step
+        config.arch,
+        model,
+        config.recipe,
+        state.variables,
+        device,
+        config.data_info,
+        config,
+        epochs.get(step),
+        step,
     )
 
 

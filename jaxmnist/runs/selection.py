@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxmnist.config.run import RunConfig
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.data.splits import SelectOn
 
 
@@ -17,6 +18,9 @@ class Results:
     arch: str
     recipe: str
     dataset: str
+    """Name of the dataset; of a path its last part."""
+    data_fingerprint: str
+    """SHA-256 of the images and labels."""
     seed: int
     parameters: int
     """Trainable parameters."""
@@ -75,7 +79,8 @@ def summarise(config: RunConfig, rows: Sequence[Mapping[str, Any]], parameters: 
     return Results(
         arch=config.arch,
         recipe=config.recipe.name,
-        dataset=config.dataset,
+        dataset=dataset_title(config.dataset),
+        data_fingerprint=config.data_fingerprint,
         seed=config.seed,
         parameters=parameters,
         epochs=len(rows),

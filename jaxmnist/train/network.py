@@ -8,6 +8,7 @@ from jaxtyping import Float32, Int32, PyTree, UInt8
 
 from jaxmnist.config import Recipe
 from jaxmnist.config.run import RunConfig
+from jaxmnist.data.dataset import DatasetInfo
 from jaxmnist.errors import CheckpointError
 from jaxmnist.models import Model
 from jaxmnist.runtime.devices import Device
@@ -27,6 +28,8 @@ class Network(NamedTuple):
     """The variables `params` and `batch_stats`, on the device."""
     device: Device
     """The device to compute on."""
+    data_info: DatasetInfo = DatasetInfo()
+    """Classes and preparation of the images it was trained on."""
     config: RunConfig | None = None
     """Configuration of its run; None for a weights file."""
     epoch: int | None = None

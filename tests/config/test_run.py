@@ -118,7 +118,7 @@ def test_a_file_without_an_object_is_refused(tmp_path, text):
         (b'{"seed": NaN}', "NaN is not a finite number"),
         (b'{"dropout": 1e999}', "1e999 is not a finite number"),
         (b'{"arch": "\xff"}', "can't decode byte 0xff"),
-        (b'{"arch": "' + bytes(300_000) + b'"}', "more than 262,144 bytes"),
+        (b'{"arch": "' + bytes(1_100_000) + b'"}', "more than 1,048,576 bytes"),
     ],
 )
 def test_a_file_that_means_ill_is_refused(tmp_path, content, message):

@@ -187,11 +187,14 @@ def test_python_asks_for_what_the_command_asks_for(tmp_path, monkeypatch):
     with pytest.raises(SystemExit):
         cli.main("train")
     python, command = asked
+    digits = load_dataset("digits")
     assert python == command
     assert python.select_on == "last"
     assert python.recipe == dataclasses.replace(
         get_recipe("third"),
         name="third-modified",
+        mean=round(digits.mean_and_std[0], 4),
+        std=round(digits.mean_and_std[1], 4),
         epochs=3,
         batch_size=100,
         learning_rate=0.05,

@@ -19,7 +19,7 @@ from jaxmnist.cli.demo import Demo
 from jaxmnist.cli.export import Export
 from jaxmnist.config import Averaging, Schedule, get_recipe
 from jaxmnist.config.run import RunConfig
-from jaxmnist.data import load_dataset
+from jaxmnist.data import CLOTHING, load_dataset
 from jaxmnist.errors import UsageError
 from jaxmnist.inference import export as exporting
 from jaxmnist.inference.description import Description
@@ -91,7 +91,7 @@ def test_the_card_says_what_how_well_and_what_not(exported):
     assert "5,048 parameters" in card
     assert "The training of these weights is not known" in card
     assert "(pixel / 255 - 0.1307) / 0.3081" in card
-    assert "It always answers with one of its ten classes" in card
+    assert "It always answers with one of its 10 classes" in card
     assert max(map(len, card.splitlines())) < 400
 
 
@@ -221,8 +221,9 @@ def test_demo_opens_the_page_and_says_where_it_is(opens, tiny_run, monkeypatch, 
 
 def test_fashion_is_drawn_larger_and_named_in_words(digits, tmp_path):
     network = network_of("second")
-    config = RunConfig("second", network.recipe, "fashion_mnist", 1, "test", "")
-    ((page,), about) = export(network._replace(config=config), digits, ["html"], tmp_path)
+    config = RunConfig("second", network.recipe, "fashion_mnist", 1, "test", "", classes=CLOTHING)
+    network = network._replace(config=config, data_info=config.data_info)
+    ((page,), about) = export(network, digits, ["html"], tmp_path)
     assert about.classes[9] == "ankle boot"
     assert "recipe 'second' with seed 1" in about.training_text
     assert "was trained on other data: fashion_mnist" in about.accuracy_text

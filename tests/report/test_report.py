@@ -144,7 +144,7 @@ def test_the_page_has_the_figures_of_the_run(page, facts, hostile_run):
     ] == facts.evaluation.confusion
     pictures = [given["alt"] for tag, given in page.tags if tag == "img"]
     worst = facts.evaluation.mistakes[0]
-    assert pictures[0] == f"Test image {worst.index}, a {worst.label}, taken for {worst.prediction}"
+    assert pictures[0] == f"Test image {worst.index} of class {worst.label}, taken for {worst.prediction}"
     assert len(pictures) == min(40, len(facts.evaluation.mistakes)) + 2
 
 
@@ -271,7 +271,7 @@ def test_errors_on_the_same_images_are_counted_for_each_run(facts):
     page = Page(page_of_runs([one, other], [pair]))
     assert page.table("figures")["A and B"] == ["288", "1", "1 A", "7 B", "0.070", "no difference shown"]
     alts = [given["alt"] for tag, given in page.tags if tag == "img"]
-    assert alts == ["Test image 10, a 3, taken for 5, 5"]
+    assert alts == ["Test image 10 of class 3, taken for 5, 5"]
     assert facts.config is not None
     elsewhere = dataclasses.replace(other, config=dataclasses.replace(facts.config, data_fingerprint="other"))
     assert pairs([one, elsewhere]) == pairs([one, dataclasses.replace(other, evaluation=None)]) == []

@@ -20,6 +20,7 @@ from jaxmnist.errors import CheckpointError, UsageError
 from jaxmnist.inference.evaluate import evaluate_split, splits_of
 from jaxmnist.inference.export import export
 from jaxmnist.interop import to_torch
+from jaxmnist.interop.weight_files import METADATA, use_metadata
 from jaxmnist.models import ARCHS
 from jaxmnist.runs import weights
 from jaxmnist.runs.restore import restore_run
@@ -44,9 +45,10 @@ def trained(tiny_run):
 
 @pytest.fixture(scope="session")
 def file(trained, tmp_path_factory):
-    """Weights of the tiny run, with the extra entries of a state_dict and of the published file."""
+    """Weights and metadata of the tiny run, with the extra entries of a state_dict and of the published file."""
     path = tmp_path_factory.mktemp("weights") / "tiny.npz"
     extras = {"bn1.num_batches_tracked": np.array(44), "meta": np.array(json.dumps({"arch": "second"}))}
+    extras[METADATA] = np.array(json.dumps(use_metadata("second", trained.recipe, trained.data_info)))
     arrays: dict[str, Any] = to_torch("second", trained.variables) | extras
     np.savez(path, **arrays)
     return path
@@ -92,7 +94,9 @@ def refusal(path: Path, arch: str | None = None) -> str:
 
 def test_the_network_of_a_file_is_the_one_of_the_run_it_came_from(file, trained, digits):
     network = read_weights(file, CPU)
-    assert (network.arch, network.recipe) == ("second", recipe_of("second"))
+    assert network.arch == "second"
+    assert network.recipe == dataclasses.replace(trained.recipe, epochs=recipe_of("second").epochs)
+    assert network.data_info == trained.data_info
     assert (network.config, network.epoch, network.step) == (None, None, None)
     for ours, its in zip(
         network.predict(digits.test_images), trained.predict(digits.test_images), strict=True
@@ -146,7 +150,8 @@ def test_tensors_beside_the_weights_are_named_as_left_over():
 
 def test_a_file_that_fits_two_archs_needs_one_named(file, monkeypatch):
     monkeypatch.setattr(weights, "ARCHS", ("second", "twin"))
-    monkeypatch.setattr(weights, "find_faults", lambda arch, arrays: [])
+    monkeypatch.setattr(weights, "find_faults", lambda *arguments: [])
+    monkeypatch.setattr(weights, "find_num_classes", lambda *arguments: 10)
     assert "fits the archs second and twin; choose one with --arch" in refusal(file)
 
 

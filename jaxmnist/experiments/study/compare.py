@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.errors import UsageError
 from jaxmnist.experiments.statistics import Difference, between_seeds, by_seed, over_images, summarise
 from jaxmnist.experiments.strays import warn_of_strays
@@ -85,7 +86,10 @@ def _differences(
 def _require_same_images(first: Study, second: Study) -> None:
     pair = first, second
     for facts, remedy in (
-        ([f"{one.config.dataset} {one.config.data_fingerprint[:12]}" for one in pair], "of one dataset"),
+        (
+            [f"{dataset_title(one.config.dataset)} {one.config.data_fingerprint[:12]}" for one in pair],
+            "of one dataset",
+        ),
         ([f"--folds {one.config.folds}" for one in pair], "with the same --folds"),
         ([one.split for one in pair], "with the same --select-on"),
     ):

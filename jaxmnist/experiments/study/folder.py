@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 
 from jaxmnist.config.parsing import read_json
 from jaxmnist.config.run import RunConfig
 from jaxmnist.config.seal import first_difference, opened
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.errors import CheckpointError, StorageError, UsageError, writing
 from jaxmnist.experiments.statistics import share_settled, summarise
 from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, config_of, naming_damage, write_config, write_json
@@ -178,13 +179,14 @@ def write_predictions(study: Study, seed: int, predictions: np.ndarray, labels: 
         StorageError: the file cannot be written.
     """
     path, content = study.run(seed) / PREDICTIONS, io.BytesIO()
-    arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
+    dtype = np.min_scalar_type(len(study.config.classes) - 1)
+    arrays = {"predictions": predictions.astype(dtype), "labels": labels.astype(dtype)}
     np.savez_compressed(content, allow_pickle=False, **arrays)
     with writing(path, "make room and give the same command again", StorageError):
         write_atomically(path, content.getvalue())
 
 
-def read_predictions(study: Study, seed: int) -> tuple[UInt8[np.ndarray, " n"], UInt8[np.ndarray, " n"]]:
+def read_predictions(study: Study, seed: int) -> tuple[UInt[np.ndarray, " n"], UInt[np.ndarray, " n"]]:
     """Reads predictions and labels of a finished seed, image by image.
 
     Raises:
@@ -194,7 +196,7 @@ def read_predictions(study: Study, seed: int) -> tuple[UInt8[np.ndarray, " n"], 
     try:
         with np.load(path, allow_pickle=False) as arrays:
             predictions, labels = arrays["predictions"], arrays["labels"]
-        if predictions.shape != labels.shape or predictions.dtype != np.uint8 or predictions.ndim != 1:
+        if predictions.shape != labels.shape or predictions.dtype.kind != "u" or predictions.ndim != 1:
             raise ValueError(f"{predictions.dtype} of shape {predictions.shape}")
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds
         raise CheckpointError(f"{path} is damaged ({error}); delete it and train the seed again.") from error
@@ -217,7 +219,7 @@ def summary(study: Study, results: Sequence[SeedResult], threshold: float) -> di
     return {
         "arch": config.arch,
         "recipe": config.recipe.name,
-        "dataset": config.dataset,
+        "dataset": dataset_title(config.dataset),
         "select_on": config.select_on,
         "folds": config.folds,
         "split": study.split,

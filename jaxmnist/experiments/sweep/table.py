@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.experiments.statistics import summarise
 from jaxmnist.experiments.study.folder import (
     SEEDS,
@@ -99,7 +100,7 @@ def write_table(sweep: Sweep, results: Sequence[MemberResult]) -> tuple[dict[str
         "sweep_seed": None if plan.method == "grid" else plan.sweep_seed,
         "halving": plan.halving or None,
         "rungs": [rung._asdict() for rung in sweep.rungs],
-        "dataset": sweep.base.dataset,
+        "dataset": dataset_title(sweep.base.dataset),
         "select_on": sweep.base.select_on,
         "split": sweep.split,
         "seeds": plan.seeds,
