@@ -341,6 +341,7 @@ def test_without_the_data_the_page_says_so_and_leaves_the_pictures_out(call, tmp
 def test_other_data_than_the_runs_are_not_used(facts, hostile_run, tmp_path):
     shutil.copytree(hostile_run, tmp_path / "run")
     reseal(tmp_path / "run", {"data_fingerprint": "f" * 64})
+    (tmp_path / "run" / RESULTS).unlink()
     (found,) = gather([tmp_path / "run"], None, jax.devices()[0])
     assert (found.evaluation, found.samples, found.pictures) == (None, None, {})
     assert "was trained on other data than" in found.notes[0]

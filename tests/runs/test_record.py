@@ -74,8 +74,9 @@ def test_json_has_null_for_a_figure_that_is_not_finite():
 
 
 def test_a_changed_configuration_is_refused_with_both_values_wherever_the_run_is_read(run):
-    change(run / CONFIG, '"mean": 0.1307', '"mean": 0.9307')
-    match = r"its recipe\.mean is 0\.9307, not 0\.1307 as the checkpoint of step 44 records; .* --config .*config\.json"
+    mean = read_config(run).recipe.mean
+    change(run / CONFIG, f'"mean": {mean}', '"mean": 0.9307')
+    match = rf"its recipe\.mean is 0\.9307, not {mean} as the checkpoint of step 44 records; .* --config .*config\.json"
     for read in (
         read_config,
         lambda run: restore_run(run, "best", CPU),
