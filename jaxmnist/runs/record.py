@@ -5,6 +5,7 @@ The newest checkpoint holds the lines of all epochs. A run without checkpoints, 
 """
 
 import dataclasses
+import json
 import math
 import warnings
 from pathlib import Path
@@ -25,7 +26,7 @@ from jaxmnist.runs.folder import (
     write_metrics,
 )
 from jaxmnist.runs.selection import Results, summarise
-from jaxmnist.runtime.json_text import finite
+from jaxmnist.runtime.json_text import json_text
 
 METRICS_DIGEST = "metrics_sha256"
 """Key in `results.json`: digest of the lines of metrics that the results are made of."""
@@ -83,8 +84,9 @@ def read_record(run: Path) -> Record:
         sealed_results = summarise(read_config(run), rows, _parameters(about))
         if digest(written) != digest(rows):
             _warn(run / METRICS, about)
-        values, wanted = (finite(dataclasses.asdict(of)) for of in (results, sealed_results))
-        if difference := first_difference(values, wanted):
+        # As JSON, in which no figure differs from itself.
+        pair = [json.loads(json_text(dataclasses.asdict(of))) for of in (results, sealed_results)]
+        if difference := first_difference(*pair):
             _warn(run / RESULTS, about, f" ({shortened(difference)})")
         return Record(rows, sealed_results)
     # Of a run whose figures alone were kept, without its configuration, nothing is sealed.

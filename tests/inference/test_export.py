@@ -47,6 +47,15 @@ def exported(digits, tmp_path_factory):
     return out, written, about
 
 
+def test_a_manifest_that_was_changed_makes_no_file_of_an_earlier_export(digits, tmp_path):
+    export(network_of("second"), digits, ["npz"], tmp_path)
+    export(network_of("second"), digits, ["npz"], tmp_path)
+    manifest = tmp_path / MANIFEST
+    manifest.write_text(manifest.read_text().replace('"correct": ', '"correct": 1'))
+    with pytest.raises(UsageError, match=r"export\.json is not from an earlier export, or was changed since"):
+        export(network_of("second"), digits, ["npz"], tmp_path)
+
+
 def test_all_files_appear_with_their_difference_from_jax(exported):
     out, written, _ = exported
     names = {"second.html", "second.stablehlo", "second.safetensors", "second.npz", CARD, MANIFEST}
