@@ -19,6 +19,7 @@ from jaxmnist.cli.demo import Demo
 from jaxmnist.cli.export import Export
 from jaxmnist.config import Averaging, Schedule, get_recipe
 from jaxmnist.config.run import RunConfig
+from jaxmnist.config.seal import opened
 from jaxmnist.data import CLOTHING, load_dataset
 from jaxmnist.errors import UsageError
 from jaxmnist.inference import export as exporting
@@ -88,7 +89,7 @@ def test_weights_come_back_exactly_with_their_normalisation(exported):
         stated = file.metadata()
     assert stated["normalisation"] == "(pixel / 255 - 0.1307) / 0.3081"
     with np.load(out / "second.npz") as archive:
-        assert json.loads(str(archive["metadata"])) == stated
+        assert opened(json.loads(str(archive["metadata"]))) == stated
 
 
 def test_the_card_says_what_how_well_and_what_not(exported):
