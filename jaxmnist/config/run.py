@@ -7,6 +7,7 @@ A configuration file changes the fields it names and leaves the rest. Objects wi
 
 import dataclasses
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,11 +19,12 @@ from jaxmnist.config.limits import Limits, check_fields
 from jaxmnist.config.parsing import read_json, shown, updated
 from jaxmnist.config.recipe import Recipe
 from jaxmnist.config.recipes import RECIPES, get_recipe, recipe_of
+from jaxmnist.config.seal import SEAL, is_intact
 from jaxmnist.config.settings import nested
 from jaxmnist.data.checksums import MNIST_FINGERPRINT
 from jaxmnist.data.dataset import DIGITS, Dataset, DatasetInfo, Fit
 from jaxmnist.data.splits import LAST_TWELFTH, SelectOn, Split, require_enough, split_indices
-from jaxmnist.errors import UsageError, unknown_name
+from jaxmnist.errors import JaxmnistWarning, UsageError, unknown_name
 from jaxmnist.models import ARCHS, Model, absolute_arch, create_model, is_custom
 
 _RECIPE_NAME = re.compile(r"[\w.+-]{1,100}")  # becomes part of the run folder's name
@@ -104,11 +106,15 @@ def read_file(path: Path) -> dict[str, Any]:
         UsageError: the file cannot be read or does not hold a JSON object.
     """
     try:
-        return read_json(path)
+        values = read_json(path)
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read ({error.strerror}); name a JSON file.") from error
     except ValueError as error:
         raise UsageError(f"--config {path} is not a JSON object ({error}); correct the file.") from error
+    if SEAL in values and not is_intact(values):
+        message = f"--config {path} was changed after a run had written it; its values are used as they are."
+        warnings.warn(message, JaxmnistWarning, stacklevel=2)
+    return values
 
 
 def run_config(values: Mapping[str, Any]) -> RunConfig:
@@ -116,12 +122,12 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
 
     Args:
         values: fields of `RunConfig`. `recipe` may be a name, or an object that changes fields of the recipe it
-            names, by default the arch's own. `environment`, a key of a run's `config.json`, is ignored.
+            names, by default the arch's own. `environment` and `seal`, keys of a run's `config.json`, are ignored.
 
     Raises:
         UsageError: a key is unknown (the message names the nearest one), or a value is out of range.
     """
-    values = {key: value for key, value in values.items() if key != "environment"}
+    values = {key: value for key, value in values.items() if key not in ("environment", SEAL)}
     recipe = values.pop("recipe", {})
     config = updated(RunConfig("third", Recipe(""), "", 0, "val", ""), values)
     if not is_custom(config.arch) and config.arch not in ARCHS:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import safetensors.numpy
 
+from jaxmnist.config.seal import opened, sealed
 from jaxmnist.data import Dataset
 from jaxmnist.errors import JaxmnistError, UsageError, unknown_name, writing
 from jaxmnist.inference.description import Description
@@ -26,7 +27,7 @@ from jaxmnist.interop.weight_files import ARCH, to_npz, to_safetensors, use_meta
 from jaxmnist.models import arch_word
 from jaxmnist.models.structure import layers
 from jaxmnist.runs.folder import write_json
-from jaxmnist.runs.weights import read_weights
+from jaxmnist.runs.weights import read_weights, sealed_metadata
 from jaxmnist.train.network import Network
 
 FORMATS = ("html", "onnx", "stablehlo", "safetensors", "npz")
@@ -90,7 +91,7 @@ def export(
             Path(folder, CARD).write_text(model_card(about, written, len(images)))
             digests = {file.name: _digest(file) for file in sorted(Path(folder).iterdir())}
             # The manifest comes first, so that no file of this export is ever taken for somebody else's.
-            write_json(out / MANIFEST, {"network": about.as_json(), "files": earlier | digests})
+            write_json(out / MANIFEST, sealed({"network": about.as_json(), "files": earlier | digests}))
             for file_name in digests:
                 Path(folder, file_name).replace(out / file_name)
     return written, about
@@ -100,7 +101,7 @@ def _require_free(out: Path, names: Sequence[str]) -> dict[str, str]:
     """Refuses to replace files that are not from an earlier export; returns the digests of those that are."""
     manifest, earlier, taken = out / MANIFEST, {}, []
     try:
-        earlier = dict(json.loads(manifest.read_text())["files"]) if manifest.is_file() else {}
+        earlier = dict(opened(json.loads(manifest.read_text()))["files"]) if manifest.is_file() else {}
     except (ValueError, KeyError, TypeError):
         taken.append(manifest)
     for file in (out / name for name in names):
@@ -161,7 +162,9 @@ def _make(name: str, about: Description, dataset: Dataset) -> bytes:
             "stand for batch normalisation; leave out the formats safetensors and npz."
         )
     arrays = to_torch(network.arch, jax.device_get(network.variables), len(network.data_info.classes))
-    return to_npz(arrays, metadata) if name == "npz" else to_safetensors(arrays, metadata)
+    if name == "npz":
+        return to_npz(arrays, sealed_metadata(metadata, network.config))
+    return to_safetensors(arrays, metadata)
 
 
 def _samples(network: Network, dataset: Dataset) -> list[Sample]:

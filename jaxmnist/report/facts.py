@@ -18,6 +18,7 @@ from jaxmnist.inference.evaluate import Evaluation
 from jaxmnist.models.structure import Layer, Totals
 from jaxmnist.runs.compare import ComparedRun, run_as_json
 from jaxmnist.runs.published import PUBLISHED
+from jaxmnist.runtime.json_text import finite
 
 
 class Samples(NamedTuple):
@@ -91,7 +92,7 @@ class RunFacts:
             "layers": [layer._asdict() for layer in self.layers],
             "evaluation": self.evaluation and self.evaluation.as_json(),
         }
-        return {name: _finite(value) for name, value in values.items()}
+        return {name: finite(value) for name, value in values.items()}
 
 
 class Pair(NamedTuple):
@@ -170,11 +171,3 @@ def differences(per_run: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 _UNKNOWN = object()
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

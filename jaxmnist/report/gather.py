@@ -15,14 +15,8 @@ from jaxmnist.report.facts import RunFacts, Samples
 from jaxmnist.report.plots.preview import augmented_versions, changes_in_words
 from jaxmnist.runs.checkpoints import Checkpoints
 from jaxmnist.runs.compare import ComparedRun, read_run
-from jaxmnist.runs.folder import (
-    CONFIG,
-    METRICS,
-    load_data_of_run,
-    read_config,
-    read_metrics,
-    require_data_of_run,
-)
+from jaxmnist.runs.folder import CONFIG, load_data_of_run, read_config, require_data_of_run
+from jaxmnist.runs.record import read_record
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runtime.devices import Device
 from jaxmnist.train.network import Network
@@ -63,7 +57,8 @@ def _facts(
 ) -> RunFacts:
     config, environment = None, {}
     try:
-        figures, rows = read_run(run), _rows(run)
+        record = read_record(run)
+        figures, rows = read_run(run, record), record.rows
         if (run / CONFIG).is_file():
             config, environment = read_config(run), read_json(run / CONFIG).get("environment")
     except OSError as error:
@@ -96,17 +91,6 @@ def _facts(
         samples=samples,
         notes=tuple(notes),
     )
-
-
-def _rows(run: Path) -> list[dict[str, Any]]:
-    rows = read_metrics(run)
-    for row in rows:
-        for name, value in row.items():
-            if not isinstance(value, int | float):
-                raise CheckpointError(
-                    f"{run / METRICS} is damaged ({name} is {value!r}); restore it or leave the run out."
-                )
-    return rows
 
 
 def _network(run: Path, config: RunConfig | None, device: Device, notes: list[str]) -> Network | None:

@@ -13,6 +13,7 @@ from numpy.lib.npyio import NpzFile
 
 from jaxmnist.config import get_recipe, recipe_of
 from jaxmnist.config.run import RunConfig
+from jaxmnist.config.seal import SEAL, opened, sealed
 from jaxmnist.data.dataset import DIGITS, NUM_CLASSES, DatasetInfo
 from jaxmnist.errors import CheckpointError, shortened
 from jaxmnist.interop.torch import find_faults, find_num_classes, from_torch, to_torch
@@ -26,13 +27,18 @@ from jaxmnist.interop.weight_files import (
 )
 from jaxmnist.models import ARCHS, absolute_arch, arch_title, arch_word, create_model, is_custom
 from jaxmnist.models.custom import find_class
+from jaxmnist.runs.about import recorded
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.files import write_atomically
+from jaxmnist.runtime.json_text import json_text
 from jaxmnist.train.network import Network
 from jaxmnist.train.state import TrainState
 
 MAX_BYTES = 64 * 2**20
 """Size above which files are refused unread; the largest network has 1 MB of weights, in float64 twice that."""
+
+CONFIG = "config"
+"""Key in the metadata: the configuration of the run, as JSON."""
 
 _PATTERN = "*-epoch*-*.npz"
 _REMEDY = "give a .npz file made by numpy.savez from a state_dict, with a float array under each of its names"
@@ -52,7 +58,8 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
     Raises:
         UsageError: there is no such arch or recipe.
         CheckpointError: the file is missing or damaged, does not fit exactly one arch (the message names all missing,
-            extra and misshapen arrays), or has values that are not finite floating-point numbers.
+            extra and misshapen arrays), or has values that are not finite floating-point numbers, or
+            variances below zero.
     """
     if arch is not None:
         arch = absolute_arch(arch)
@@ -63,6 +70,8 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
     if arch is None:
         arch = _recognise(path, arrays, metadata.get(ARCH))
     try:
+        if SEAL in metadata:
+            opened(metadata)
         data_info, normalisation = data_info_in(metadata), normalisation_in(metadata)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} has wrong metadata ({shortened(str(error))}); {_REMEDY}.") from error
@@ -111,11 +120,18 @@ def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str,
     chosen = "" if config.select_on == "last" else f"{row[f'{config.select_on}_accuracy']:.2f}"
     file = run / f"{arch_word(config.arch)}-epoch{row['epoch']}-{config.select_on}{chosen}.npz"
     arrays = to_torch(config.arch, variables, len(config.classes))
-    content = to_npz(arrays, use_metadata(config.arch, config.recipe, config.data_info))
+    metadata = sealed_metadata(use_metadata(config.arch, config.recipe, config.data_info), config)
+    content = to_npz(arrays, metadata)
     earlier = [path for path in run.glob(_PATTERN) if path != file and not path.name.startswith(".")]
     write_atomically(file, content)
     for path in earlier:
         path.unlink()
+
+
+def sealed_metadata(metadata: Mapping[str, str], config: RunConfig | None) -> dict[str, str]:
+    """Returns the metadata of a weights file with the configuration of its run, if it has one, and a seal over all."""
+    own = {} if config is None else {CONFIG: json_text(recorded(config))}
+    return sealed({**metadata, **own})
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -193,3 +209,5 @@ def _require_finite(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     largest = np.finfo(np.float32).max
     if wrong := [key for key, array in weights.items() if not (np.abs(array) <= largest).all()]:
         raise CheckpointError(f"{path} has weights that are not finite in float32 in {', '.join(wrong)}.")
+    if wrong := [key for key, array in weights.items() if key.endswith(".running_var") and (array < 0).any()]:
+        raise CheckpointError(f"{path} has variances below zero in {', '.join(wrong)}; {_REMEDY}.")

@@ -75,6 +75,24 @@ def test_a_run_s_file_says_it_as_well(tiny_run):
         assert json.loads(str(archive["metadata"]))["deskew"] == "False"
 
 
+def test_metadata_that_were_changed_are_refused(tiny_run, tmp_path):
+    (file,) = tiny_run.glob("*.npz")
+    arrays = dict(np.load(file))
+    metadata = json.loads(str(arrays["metadata"]))
+    assert json.loads(metadata["config"])["recipe"]["epochs"] == 2
+    for name in ("deskew", "config"):
+        changed = metadata | {name: metadata[name].replace("e", "E")}
+        path = saved(tmp_path, arrays | {"metadata": np.array(json.dumps(changed))})
+        assert "has wrong metadata (it has changed since it was written)" in refusal(path)
+
+
+def test_a_variance_below_zero_is_refused(file, tmp_path):
+    arrays = dict(np.load(file))
+    name = next(name for name in arrays if name.endswith(".running_var"))
+    arrays[name][0] = -0.01
+    assert f"has variances below zero in {name}; " in refusal(saved(tmp_path, arrays))
+
+
 @pytest.mark.parametrize("text", ["no JSON", "[]", '{"deskew": 1}', '{"other": "True"}'])
 def test_what_another_text_says_of_it_does_not_count(file, tmp_path, text):
     arrays = dict(np.load(file)) | {"metadata": np.array(text)}
