@@ -3,14 +3,15 @@
 import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
 from jaxmnist.config import Recipe
-from jaxmnist.config.run import RunConfig, changed_recipe, merge_options, run_config, with_schedule
-from jaxmnist.data import Dataset, load_dataset
+from jaxmnist.config.run import RunConfig, changed_recipe, merge_options, run_config, with_data, with_schedule
+from jaxmnist.data import Dataset, Fit, load_dataset
 from jaxmnist.data.splits import SelectOn
 from jaxmnist.errors import JaxmnistWarning
 from jaxmnist.inference.classifier import Classifier, load
@@ -41,8 +42,9 @@ def train_run(
     arch: str | type = "third",
     *,
     recipe: str | Recipe | Mapping[str, Any] | None = None,
-    dataset: str = "mnist",
+    dataset: str | PathLike[str] = "mnist",
     data_dir: str | Path | None = None,
+    fit: Fit | None = None,
     seed: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -67,8 +69,9 @@ def train_run(
         recipe: a name, a `Recipe`, or a mapping that changes fields of a recipe, as `--set` does:
             `{"epochs": 5, "augmentation.rotation": 5, "plateau": None}`, with the recipe's name under `name`.
             By default the network's own recipe.
-        dataset: name of the dataset.
+        dataset: name of the dataset, or path of one of your own; see `jaxmnist.load_dataset`.
         data_dir: folder with the four IDX files, or with a subfolder named after the dataset.
+        fit: the way pictures of your own become 28x28; see `jaxmnist.load_dataset`.
         seed: seed of weights, order, augmentation and dropout; by default the recipe's own.
         epochs: replaces the recipe's number of epochs.
         batch_size: replaces the recipe's batch size.
@@ -111,7 +114,7 @@ def train_run(
     }
     chosen = dataclasses.asdict(recipe) if isinstance(recipe, Recipe) else recipe
     config = checked_config({"recipe": {} if chosen is None else chosen}, options)
-    data = load_dataset(dataset, data_dir)
+    data = load_dataset(dataset, data_dir, fit=fit)
     where = select_device(device)
     use_compile_cache()
     # Not a terminal if nothing is shown: an invisible display would still capture the output of others.
@@ -157,11 +160,6 @@ def checked_config(
         found = dataclasses.replace(distillation, teacher=str(Path(distillation.teacher).resolve()))
         config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, distillation=found))
     return config
-
-
-def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
-    """Returns the configuration with the name and fingerprint of a dataset."""
-    return dataclasses.replace(config, dataset=dataset.name, data_fingerprint=dataset.fingerprint)
 
 
 def start_run(

@@ -8,7 +8,7 @@ import contextlib
 import difflib
 import errno
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 
@@ -129,6 +129,12 @@ def mending(reason: BaseException | None) -> str:
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "make it writable"
     return "check that folder and its disk"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Quotes the first few of several names."""
+    rest = [f"{len(names) - most:,} more"] if len(names) > most else []
+    return ", ".join([*map(repr, names[:most]), *rest])
 
 
 def shortened(text: str) -> str:

@@ -1,7 +1,10 @@
 """Shared fixtures, and strict settings for all tests."""
 
 import dataclasses
+import errno
+import fcntl
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +73,27 @@ def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs on the embedded digits. Tests that change it copy it first."""
     from jaxmnist.config import get_recipe
-    from jaxmnist.config.run import RunConfig
+    from jaxmnist.config.run import RunConfig, with_data
     from jaxmnist.data import load_dataset
     from jaxmnist.runs.folder import create_run
     from jaxmnist.runs.loop import fit
 
     dataset = load_dataset("digits")
     recipe = dataclasses.replace(get_recipe("second"), epochs=2)
-    config = RunConfig("second", recipe, "digits", 1, "val", dataset.fingerprint)
+    config = with_data(RunConfig("second", recipe, "", 1, "val", ""), dataset)
     run = create_run(tmp_path_factory.mktemp("runs"), config, {})
     fit(config, dataset, run, jax.devices()[0])
     return run
+
+
+@pytest.fixture
+def only_files_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system, such as NFS, that locks no folder."""
+    flock = fcntl.flock
+
+    def lock(file: Any, operation: int) -> None:
+        if stat.S_ISDIR(os.fstat(file if isinstance(file, int) else file.fileno()).st_mode):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock)

@@ -57,13 +57,18 @@ def made(arch: str, **overrides: Any) -> Made:
 
 
 def write_page(arch: str, folder: Path, **changes: Any) -> Path:
-    """Writes the page of `made(arch)`; `changes` replace parts of the description."""
-    network, program, images, expected = made(arch)
+    """Writes the page of `made(arch)`; `changes` replace parts of the description, `classes` sets their number too."""
+    classes = changes.get("classes", "0123456789")
+    network, program, images, expected = made(
+        arch, **({"num_classes": len(classes)} if "classes" in changes else {})
+    )
     about = {
         "arch": arch,
         "parameters": count_params(network.variables),
-        "classes": list("0123456789"),
+        "classes": list(classes),
+        "fit": "mnist",
         "side": 20,
+        "is_digits": True,
         "mean": network.recipe.mean,
         "std": network.recipe.std,
         "deskew": network.recipe.deskew,

@@ -1,6 +1,7 @@
 // Runs parts of a page outside of a browser, with files of raw values:
 //   node run_page.js predict PAGE IMAGES PROBABILITIES    bytes, 784 for each image; float32, 10 for each
 //   node run_page.js style PAGE DRAWINGS IMAGES           bytes, 140 x 140 for each drawing; 784 for each
+//   node run_page.js averages PAGE DRAWINGS IMAGES        the same
 //   node run_page.js erf - NUMBERS                        JSON to JSON
 "use strict";
 
@@ -27,13 +28,13 @@ if (what === "predict") {
     result.set(network.run(pixels.subarray(784 * i, 784 * (i + 1))), 10 * i);
   }
   fs.writeFileSync(to, result);
-} else if (what === "style") {
+} else if (what === "style" || what === "averages") {
   const { side } = read(page).about;
-  const toMnistStyle = vm.runInThisContext("toMnistStyle");
+  const prepare = vm.runInThisContext(what === "style" ? "toMnistStyle" : "averages");
   const drawings = new Uint8Array(fs.readFileSync(from));
   const size = 140 * 140;
   const images = [];
-  for (let i = 0; i < drawings.length; i += size) images.push(toMnistStyle(drawings.subarray(i, i + size), 140, side));
+  for (let i = 0; i < drawings.length; i += size) images.push(prepare(drawings.subarray(i, i + size), 140, side));
   fs.writeFileSync(to, Buffer.concat(images));
 } else {
   const file = path.join(__dirname, "../jaxmnist/interop/page/network.js");

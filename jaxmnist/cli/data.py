@@ -1,17 +1,14 @@
 """The `data` command."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from jaxmnist.cli.options import Command, Device, OptionalFile, OptionalFolder
-from jaxmnist.data.dataset import Fit
+from jaxmnist.cli.options import Command, Device, OptionalFile, OptionalFit, OptionalFolder
 from jaxmnist.errors import UsageError, writing
-
-OptionalFit = Annotated[Fit | None, tyro.conf.arg(metavar="{mnist,stretch,pad}", help_behavior_hint="")]
+from jaxmnist.runtime.json_text import json_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +40,6 @@ class Data(Command):
         with writing(f"--out {self.out}", "name another file"):
             save_samples(self.out, dataset)
         if self.json:
-            print(json.dumps(data_as_json(dataset) | {"file": str(self.out)}))
+            print(json_text(data_as_json(dataset) | {"file": str(self.out)}))
         else:
             print_data(self.console(), dataset, self.out)

@@ -1,7 +1,6 @@
 """The `find_lr` command."""
 
 import dataclasses
-import json
 import time
 import warnings
 from pathlib import Path
@@ -13,14 +12,18 @@ from jaxmnist.cli.options import (
     Arch,
     Command,
     OptionalDataset,
+    OptionalFile,
+    OptionalFit,
     OptionalFolder,
     OptionalInt,
     OptionalRecipe,
     Settings,
     load_or_fall_back,
 )
+from jaxmnist.data.dataset import dataset_title, dataset_word
 from jaxmnist.errors import JaxmnistWarning, writing
 from jaxmnist.models import arch_word
+from jaxmnist.runtime.json_text import json_text
 
 if TYPE_CHECKING:
     from jaxmnist.config.run import RunConfig
@@ -36,9 +39,13 @@ class FindLr(Command):
     recipe: OptionalRecipe = None
     """Recipe of batch size, augmentation and normalisation; by default the network's own."""
     dataset: OptionalDataset = None
-    """Dataset to train on; by default mnist, or the embedded digits if mnist cannot be found."""
+    """Dataset to train on; by default mnist, or the embedded digits if mnist cannot be found. Or a PATH; see train."""
     data_dir: OptionalFolder = None
     """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
+    fit: OptionalFit = None
+    """The way pictures of your own become 28x28; see train."""
+    test: OptionalFile = None
+    """CSV file with the test images of a CSV file."""
     seed: OptionalInt = None
     """Seed of weights, order, augmentation and dropout; by default the recipe's."""
     batch_size: OptionalInt = None
@@ -57,7 +64,7 @@ class FindLr(Command):
 
     def run(self) -> None:
         """Runs the test, and writes and prints its result."""
-        from jaxmnist.config.run import merge_options, run_config
+        from jaxmnist.config.run import merge_options, run_config, with_data
         from jaxmnist.config.settings import parse_settings
         from jaxmnist.experiments.lr_range import RangeTest, find_learning_rate
         from jaxmnist.report.plots.lr_range import save_range
@@ -71,10 +78,10 @@ class FindLr(Command):
         changes = parse_settings(self.recipe_settings)
         batch = {"batch_size": self.batch_size}
         config = run_config(merge_options({}, options, self.recipe, batch, changes))
-        dataset = load_or_fall_back(console, self.dataset, self.data_dir)
-        config = dataclasses.replace(config, dataset=dataset.name, data_fingerprint=dataset.fingerprint)
+        dataset = load_or_fall_back(console, self.dataset, self.data_dir, self.fit, self.test)
+        config = with_data(config, dataset)
         device = self.start()
-        name = f"{arch_word(config.arch)}-{config.recipe.name}-{dataset.name}-s{config.seed}"
+        name = f"{arch_word(config.arch)}-{config.recipe.name}-{dataset_word(config.dataset)}-s{config.seed}"
         out = self.out or Path("lr_range", name)
         with writing(out, "name another folder with --out"):
             out.mkdir(parents=True, exist_ok=True)
@@ -94,7 +101,7 @@ class FindLr(Command):
             message = f"no learning rate is suggested: {result.reason}; {advice}."
             warnings.warn(message, JaxmnistWarning, stacklevel=2)
         if self.json:
-            print(json.dumps(summary | {"files": list(map(str, files))}))
+            print(json_text(summary | {"files": list(map(str, files))}))
         else:
             print_range(console, summary, files)
 
@@ -105,7 +112,7 @@ def _summary(config: "RunConfig", result: "RangeResult", seconds: float) -> dict
         "arch": config.arch,
         "recipe": config.recipe.name,
         "batch_size": config.recipe.batch_size,
-        "dataset": config.dataset,
+        "dataset": dataset_title(config.dataset),
         "seed": config.seed,
         "select_on": config.select_on,
         "settings": dataclasses.asdict(result.settings),

@@ -56,7 +56,7 @@ class DatasetCommand(NetworkCommand):
     """Options of the commands that evaluate a trained network."""
 
     dataset: OptionalDataset = None
-    """Dataset to evaluate on; by default that of the run, for weights mnist."""
+    """Dataset to evaluate on, by name or PATH; by default that which the network was trained on."""
     data_dir: OptionalFolder = None
     """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
 
@@ -74,7 +74,7 @@ class DatasetCommand(NetworkCommand):
         try:
             return dataset_of(network, self.network, self.dataset, self.data_dir)
         except DataUnavailableError as error:
-            is_default = self.dataset is None and (not network.config or network.config.dataset == "mnist")
+            is_default = self.dataset is None and network.data_info.dataset == "mnist"
             if not (or_digits and is_default):
                 raise
             message = "The network is evaluated on the digits embedded in scikit-learn, not on MNIST"

@@ -1,6 +1,7 @@
 """Options of every command, and types of options with a value name of their own in the help text."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,6 +9,8 @@ import tyro
 
 from jaxmnist.config import RECIPES
 from jaxmnist.data import DATASETS
+from jaxmnist.data.dataset import Fit
+from jaxmnist.errors import JaxmnistWarning
 from jaxmnist.models import ARCHS
 
 if TYPE_CHECKING:
@@ -31,7 +34,8 @@ Arch = Annotated[str, tyro.conf.arg(metavar=_names((*ARCHS, "FILE.py:CLASS")))]
 OptionalArch = Annotated[str | None, _optional(_names((*ARCHS, "FILE.py:CLASS")))]
 RecipeName = Annotated[str, tyro.conf.arg(metavar=_names(RECIPES))]
 OptionalRecipe = Annotated[str | None, _optional(_names(RECIPES))]
-OptionalDataset = Annotated[str | None, _optional(_names(DATASETS))]
+OptionalDataset = Annotated[str | None, _optional(_names((*DATASETS, "PATH")))]
+OptionalFit = Annotated[Fit | None, _optional("{mnist,stretch,pad}")]
 Settings = Annotated[
     tyro.conf.UseAppendAction[tuple[str, ...]],
     tyro.conf.arg(name="set", metavar="FIELD=VALUE", help_behavior_hint="(repeatable)"),
@@ -91,13 +95,25 @@ class Command:
         return Console(quiet=True, force_terminal=False)
 
 
-def load_or_fall_back(console: "Console", name: str | None, data_dir: Path | None) -> "Dataset":
-    """Loads the named dataset; without a name mnist or, if it cannot be found, the digits, with a warning in a box."""
+def load_or_fall_back(
+    console: "Console",
+    name: str | None,
+    data_dir: Path | None,
+    fit: Fit | None = None,
+    test: Path | str | None = None,
+) -> "Dataset":
+    """Loads the named dataset; without a name mnist or, if it cannot be found, the digits, with a warning in a box.
+
+    The dataset's notes, on rare classes or files that were skipped, become warnings.
+    """
     from jaxmnist.data import DataUnavailableError, load_dataset
     from jaxmnist.report.terminal import print_warning_box
 
     try:
-        return load_dataset(name or "mnist", data_dir)
+        dataset = load_dataset(name or "mnist", data_dir, fit=fit, test=test)
+        for note in dataset.notes:
+            warnings.warn(note, JaxmnistWarning, stacklevel=2)
+        return dataset
     except DataUnavailableError as error:
         if name is not None:
             raise

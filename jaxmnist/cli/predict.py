@@ -1,7 +1,6 @@
 """The `predict` command."""
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +9,7 @@ import tyro
 
 from jaxmnist.cli.network_options import NetworkCommand
 from jaxmnist.errors import DataError, UsageError, one_line
+from jaxmnist.runtime.json_text import json_text
 
 ImageNames = Annotated[
     tyro.conf.Positional[tuple[str | Path, ...]],
@@ -21,15 +21,16 @@ ImageNames = Annotated[
 class Predict(NetworkCommand):
     """Predict the class of images with a trained network.
 
-    Images that do not look like a digit, or that the network is not sure of, get a warning.
+    An image that the network is not sure of, or that looks like no digit to one trained on digits, gets a warning.
     """
 
     images: ImageNames
-    """Image files of any size; 28x28 pixels are taken as they are, others are brought into the style of MNIST. A
-    folder stands for the image files in it, without hidden ones and subfolders, a quoted pattern such as
-    'photos/**/*.png' for those that match, and - for an image on standard input."""
+    """Image files of any size, prepared as the training images were; 28x28 pixels are taken as they are. A folder
+    stands for the image files in it, without hidden ones and subfolders, a quoted pattern such as 'photos/**/*.png'
+    for those that match, and - for an image on standard input."""
     ink: Literal["auto", "light", "dark"] = "auto"
-    """Brightness of the ink; auto takes the border of each image for its ground."""
+    """Brightness of the ink; auto takes the border of each image for its ground, or for data of your own the ink of the
+    training images."""
     jsonl: bool = False
     """Print one JSON object per image and line as it goes, and keep none in memory."""
 
@@ -61,7 +62,7 @@ class Predict(NetworkCommand):
         is_shown = not (self.jsonl and sys.stdout.isatty())
         for row in progress(predict_files(network, found.files, self.ink), len(found.files), is_shown):
             if self.jsonl:
-                print(json.dumps(row.as_json()), flush=True)
+                print(json_text(row.as_json()), flush=True)
             if isinstance(row, UnreadableFile):
                 errors.append(row.error)
                 if not is_single:
@@ -71,7 +72,7 @@ class Predict(NetworkCommand):
         if self.json:
             rows = [row.as_json() for row in predictions]
             result = self.origin() | {"arch": network.arch, "predictions": rows, "errors": errors}
-            print(json.dumps(result))
+            print(json_text(result))
         elif predictions:
             print_predictions(self.console(), predictions)
         if is_single and errors:

@@ -1,7 +1,6 @@
 """The `study` command."""
 
 import dataclasses
-import json
 import os
 import warnings
 from pathlib import Path
@@ -11,8 +10,10 @@ import tyro
 
 from jaxmnist.cli.device_options import MultiDeviceCommand
 from jaxmnist.cli.options import OptionalFolder
+from jaxmnist.data.dataset import dataset_word
 from jaxmnist.errors import JaxmnistWarning, UsageError, writing
 from jaxmnist.models import arch_word
+from jaxmnist.runtime.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,6 +79,8 @@ class Study(MultiDeviceCommand):
                 self._train(team)
 
     def _train(self, team: "Team") -> None:
+        from jaxmnist.config.seal import as_texts
+        from jaxmnist.experiments.strays import warn_of_strays
         from jaxmnist.experiments.study import folder as studies
         from jaxmnist.experiments.study.jobs import delete_checkpoints
         from jaxmnist.report.plots.study import save_study_pictures
@@ -87,8 +90,10 @@ class Study(MultiDeviceCommand):
         from jaxmnist.runtime.files import locked
         from jaxmnist.runtime.mesh import where_text
 
+        self.require_same_options(team)
         console = self.console() if team.is_leader else self.no_console()
         config, dataset = self.configure(console, None, self.learning_rate)
+        team.require_same(as_texts(config))
         where = self.start_on(team, console)
         self._check_devices(config, where)
         team.remedy = "what was saved is kept: give the same command again to all processes"
@@ -98,6 +103,7 @@ class Study(MultiDeviceCommand):
             return
         open_teacher(config)  # before there is a folder
         study = studies.open_study(folder, config, place)
+        warn_of_strays(folder, studies.own_folders(study))
         with locked(folder):
             finished = [result.seed for result in studies.read_seeds(study)]
             report.print_study_setup(console, study, dataset, where_text(where, team.size), finished)
@@ -114,7 +120,7 @@ class Study(MultiDeviceCommand):
                 studies.write_results(study, results, figures)
                 files = save_study_pictures(folder, figures, [result.accuracies for result in results])
         if self.json:
-            print(json.dumps(figures | {"study": str(folder)}))
+            print(json_text(figures | {"study": str(folder)}))
         else:
             report.print_study(console, figures, [folder / studies.SUMMARY, *files])
 
@@ -200,7 +206,7 @@ class Study(MultiDeviceCommand):
                 files = [self.out / "comparison.json", save_comparison(self.out, compared)]
                 write_json(files[0], compared)
         if self.json:
-            print(json.dumps(compared))
+            print(json_text(compared))
         else:
             print_comparison(self.console(), compared, files)
 
@@ -222,7 +228,7 @@ def require_seeds(first_seed: int, seeds: int) -> None:
 
 
 def _default_name(config: "RunConfig") -> str:
-    name = f"{arch_word(config.arch)}-{config.recipe.name}-{config.dataset}-{config.select_on}"
+    name = f"{arch_word(config.arch)}-{config.recipe.name}-{dataset_word(config.dataset)}-{config.select_on}"
     return f"{name}-folds{config.folds}" if config.folds else name
 
 

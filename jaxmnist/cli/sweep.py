@@ -1,7 +1,6 @@
 """The `sweep` command."""
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +10,10 @@ import tyro
 from jaxmnist.cli.options import OptionalFolder, OptionalInt
 from jaxmnist.cli.study import Rate, require_at_least, require_seeds
 from jaxmnist.cli.train_options import TrainingCommand
+from jaxmnist.data.dataset import dataset_word
 from jaxmnist.errors import UsageError, writing
 from jaxmnist.models import arch_word
+from jaxmnist.runtime.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,9 +79,11 @@ class Sweep(TrainingCommand):
         # Outside of training, which has its own, there is nothing to save.
         with StopSignals():
             if self.collect is not None:
-                from jaxmnist.experiments.sweep.folder import read_sweep
+                from jaxmnist.experiments.sweep.folder import read_sweep, warn_of_strays_in
 
-                self._tabulate(self.console(), read_sweep(self.collect))
+                sweep = read_sweep(self.collect)
+                warn_of_strays_in(sweep)
+                self._tabulate(self.console(), sweep)
                 return
             self._check()
             self._train()
@@ -108,7 +111,7 @@ class Sweep(TrainingCommand):
     def _train(self) -> None:
         from jaxmnist.experiments.study.jobs import train_jobs
         from jaxmnist.experiments.study.processes import Settings, train_in_processes
-        from jaxmnist.experiments.sweep.folder import open_sweep
+        from jaxmnist.experiments.sweep.folder import open_sweep, warn_of_strays_in
         from jaxmnist.experiments.sweep.halving import plan_rungs
         from jaxmnist.experiments.sweep.loop import train_sweep, train_trials
         from jaxmnist.experiments.sweep.members import corner_members, member_config
@@ -135,6 +138,7 @@ class Sweep(TrainingCommand):
             )
         folder = self.out or Path("sweeps", _default_name(plan, bases))
         sweep = open_sweep(folder, plan, bases, members, rungs, environment(device))
+        warn_of_strays_in(sweep)
 
         def train(jobs: "Iterable[Job]", count: int) -> None:
             processes = min(self.processes, count)
@@ -188,7 +192,7 @@ class Sweep(TrainingCommand):
             return {config.arch: config}, dataset
         bases = {}
         for arch in archs:
-            command = dataclasses.replace(self, arch=arch, dataset=dataset.name)
+            command = dataclasses.replace(self, arch=arch, dataset=config.dataset)
             bases[arch] = command.configure(console, None, self.learning_rate)[0]
         return bases, dataset
 
@@ -217,7 +221,7 @@ class Sweep(TrainingCommand):
             figures, rows = write_table(sweep, read_results(sweep))
             files = save_sweep_picture(folder, figures, rows)
         if self.json:
-            print(json.dumps(figures | {"sweep": str(folder)}))
+            print(json_text(figures | {"sweep": str(folder)}))
         else:
             names = [folder / name for name in ("results.jsonl", "summary.json")]
             print_sweep(console, figures, rows, folder, [*names, *files])
@@ -228,4 +232,6 @@ def _default_name(plan: "Plan", bases: dict[str, "RunConfig"]) -> str:
     arch = arch_word(config.arch) if len(bases) == 1 else "archs"
     fields = "-".join(axis.field for axis in plan.axes)
     method = f"{plan.method}-halving" if plan.halving else plan.method
-    return f"{arch}-{config.recipe.name}-{config.dataset}-{config.select_on}-{method}-{fields}"[:200]
+    return f"{arch}-{config.recipe.name}-{dataset_word(config.dataset)}-{config.select_on}-{method}-{fields}"[
+        :200
+    ]

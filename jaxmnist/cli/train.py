@@ -1,7 +1,6 @@
 """The `train` command."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +9,7 @@ import tyro
 from jaxmnist.cli.device_options import DEVICE_OPTIONS, MultiDeviceCommand
 from jaxmnist.cli.options import Command, OptionalFloat, OptionalFolder, OptionalInt
 from jaxmnist.errors import UsageError
+from jaxmnist.runtime.json_text import json_text
 
 if TYPE_CHECKING:
     from jaxmnist.runtime.team import Team
@@ -49,16 +49,17 @@ class Train(MultiDeviceCommand):
 
     def _train(self, team: "Team") -> None:
         from jaxmnist.api import agree_on_run, start_run, train_in
-        from jaxmnist.data import load_dataset
+        from jaxmnist.config.seal import as_texts
         from jaxmnist.errors import TargetMissedError
         from jaxmnist.models import arch_title
         from jaxmnist.models.structure import layers, totals
         from jaxmnist.report.terminal import training as terminal
         from jaxmnist.report.terminal.summary import print_network
-        from jaxmnist.runs.folder import read_config
+        from jaxmnist.runs.folder import load_data_of_run, read_config
         from jaxmnist.runs.restore import with_class
         from jaxmnist.runtime.mesh import parse_mesh, where_text
 
+        self.require_same_options(team)
         console = self.console() if team.is_leader else self.no_console()
         if self.mesh is not None and parse_mesh(self.mesh).seed > 1:
             raise UsageError(
@@ -73,10 +74,11 @@ class Train(MultiDeviceCommand):
             resumed = self.resume
             run, config = agree_on_run(team, lambda: (resumed, read_config(resumed)))
             config = with_class(config, self.arch, run)
-            dataset = load_dataset(config.dataset, self.data_dir)
+            dataset = load_data_of_run(config, self.data_dir)
             where = self.start_on(team, console)
         else:
             config, dataset = self.configure(console, self.seed, self.learning_rate)
+            team.require_same(as_texts(config))
             where = self.start_on(team, console)
             find_rate = self.learning_rate == "auto"
             run, config = agree_on_run(
@@ -90,7 +92,7 @@ class Train(MultiDeviceCommand):
         if not team.is_leader:
             return
         if self.json:
-            print(json.dumps(dataclasses.asdict(results) | {"run": str(run)}))
+            print(json_text(dataclasses.asdict(results) | {"run": str(run)}))
         else:
             terminal.print_results(console, results, run)
         reached = results.test_accuracy_of_best

@@ -10,6 +10,7 @@ from jaxmnist.cli.options import (
     OptionalArch,
     OptionalDataset,
     OptionalFile,
+    OptionalFit,
     OptionalFloat,
     OptionalFolder,
     OptionalInt,
@@ -48,9 +49,15 @@ class TrainingCommand(Command):
     recipe: OptionalRecipe = None
     """Recipe; by default the network's own. Replaces the whole recipe of a --config file."""
     dataset: OptionalDataset = None
-    """Dataset; by default mnist, or the embedded digits if mnist cannot be found."""
+    """Dataset; by default mnist, or the embedded digits if mnist cannot be found. Or the PATH of your own images: a
+    folder (train/CLASS/*.png and test/CLASS/*.png, or CLASS/*.png), an .npz or .csv file, or a folder of IDX files."""
     data_dir: OptionalFolder = None
     """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
+    fit: OptionalFit = None
+    """The way pictures of your own become 28x28: pad (the default) and stretch average areas, mnist centres the ink as
+    in MNIST."""
+    test: OptionalFile = None
+    """CSV file with the test images of a CSV file."""
     epochs: OptionalInt = None
     """Replaces the recipe's number of epochs."""
     batch_size: OptionalInt = None
@@ -92,9 +99,10 @@ class TrainingCommand(Command):
             UsageError: a value of an option or of the file is wrong.
             DataError: the data cannot be found, or are not those named in the file.
         """
-        from jaxmnist.api import RECIPE_OPTIONS, RUN_OPTIONS, checked_config, with_data
-        from jaxmnist.config.run import read_file
+        from jaxmnist.api import RECIPE_OPTIONS, RUN_OPTIONS, checked_config
+        from jaxmnist.config.run import read_file, with_data
         from jaxmnist.config.settings import parse_settings
+        from jaxmnist.data import is_path
         from jaxmnist.runs.folder import require_data_of_run
 
         names = {*RUN_OPTIONS, *RECIPE_OPTIONS, "recipe", "schedule"} - {"seed", "learning_rate"}
@@ -108,7 +116,9 @@ class TrainingCommand(Command):
             if self.config is None:
                 raise
             raise UsageError(f"with --config {self.config}: {error}") from error
-        dataset = load_or_fall_back(console, config.dataset or None, self.data_dir)
+        in_file = values if self.dataset is None and is_path(config.dataset) else {}
+        fit, test = self.fit or in_file.get("fit"), self.test or in_file.get("test_path")
+        dataset = load_or_fall_back(console, config.dataset or None, self.data_dir, fit, test)
         if self.config is not None and config.data_fingerprint:
             require_data_of_run(config, dataset, self.config)
         return with_data(config, dataset), dataset

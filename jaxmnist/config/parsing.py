@@ -83,6 +83,10 @@ def _value(wanted: object, current: object, value: object, path: str) -> object:
             if value in typing.get_args(choice):
                 return value
             words += map(repr, typing.get_args(choice))
+        elif typing.get_origin(choice) is tuple:
+            if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+                return tuple(value)
+            words.append("a list of strings")
         elif choice is float and isinstance(value, int | float) and not isinstance(value, bool):
             if abs(value) > sys.float_info.max:
                 raise UsageError(f"{path} is {shown(value)}, which is too large for a number.")

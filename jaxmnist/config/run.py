@@ -6,6 +6,7 @@ A configuration file changes the fields it names and leaves the rest. Objects wi
 """
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,21 +18,25 @@ from jaxmnist.config.limits import Limits, check_fields
 from jaxmnist.config.parsing import updated
 from jaxmnist.config.recipe import Recipe
 from jaxmnist.config.recipes import RECIPES, get_recipe, recipe_of
+from jaxmnist.config.seal import SEAL, is_intact
 from jaxmnist.config.settings import nested
-from jaxmnist.data.splits import LAST_TWELFTH, SelectOn, Split, split_indices
-from jaxmnist.errors import UsageError, unknown_name
+from jaxmnist.data.checksums import MNIST_FINGERPRINT
+from jaxmnist.data.dataset import DIGITS, Dataset, DatasetInfo, Fit
+from jaxmnist.data.splits import LAST_TWELFTH, SelectOn, Split, require_enough, split_indices
+from jaxmnist.errors import JaxmnistWarning, UsageError, unknown_name
 from jaxmnist.models import ARCHS, Model, absolute_arch, create_model, is_custom
 from jaxmnist.runtime.reading import UnsuitableFileError, read_json
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides the outcome of a run besides the data."""
+    """Everything that decides the outcome of a run besides the images."""
 
     arch: str
     """Name of the network, or the place of a class of the user's own."""
     recipe: Recipe
     dataset: str
+    """Name of the dataset, or absolute path of one of the user's own."""
     # A key has 32 bits: larger seeds would be cut, and two of them could have one outcome.
     seed: Annotated[int, Limits(at_least=0, at_most=2**32 - 1)]
     select_on: SelectOn
@@ -45,6 +50,16 @@ class RunConfig:
     seed 2, and so on. Without folds `val` is the last twelfth for every seed."""
     arch_fingerprint: str = ""
     """SHA-256 of the file that defines the network, for a class of the user's own."""
+    classes: tuple[str, ...] = DIGITS
+    """Names of the classes, in the order of the labels."""
+    fit: Fit = "mnist"
+    """The way pictures become 28x28."""
+    inverted: bool = False
+    """True if the grey values of the pictures were inverted, as they have dark ink."""
+    test_path: str | None = None
+    """Absolute path of the file with the test split, if one was named."""
+    val_count: int | None = None
+    """Number of images of the val split that came with the data; None if it came without, or if `folds` are given."""
 
     def __post_init__(self) -> None:
         check_fields(self, "the configuration")
@@ -65,7 +80,12 @@ class RunConfig:
 
     def splits(self, train_count: int, test_count: int) -> dict[Split, Int32[np.ndarray, " n"]]:
         """Returns the indices of each split's images; see `jaxmnist.data.splits.split_indices`."""
-        return split_indices(train_count, test_count, self.select_on, self.held_out)
+        return split_indices(train_count, test_count, self.select_on, self.held_out, self.val_count)
+
+    @property
+    def data_info(self) -> DatasetInfo:
+        """The properties of the dataset that its networks need."""
+        return DatasetInfo(self.dataset, self.classes, self.fit, self.inverted)
 
     def create_model(self) -> Model:
         """Creates the network; see `jaxmnist.models.create_model`.
@@ -73,7 +93,8 @@ class RunConfig:
         Raises:
             UsageError: there is no such arch, or it has no choice of dropout or normalisation.
         """
-        return create_model(self.arch, **_given({"dropout": self.recipe.dropout, "norm": self.norm}))
+        overrides = _given({"dropout": self.recipe.dropout, "norm": self.norm})
+        return create_model(self.arch, num_classes=len(self.classes), **overrides)
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -83,11 +104,15 @@ def read_file(path: Path) -> dict[str, Any]:
         UsageError: the file cannot be read or does not hold a JSON object.
     """
     try:
-        return read_json(path)
+        values = read_json(path)
     except (ValueError, UnsuitableFileError) as error:
         raise UsageError(f"--config {path} is not a JSON object ({error}); correct the file.") from error
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read ({error.strerror}); name a JSON file.") from error
+    if SEAL in values and not is_intact(values):
+        message = f"--config {path} was changed after a run had written it; its values are used as they are."
+        warnings.warn(message, JaxmnistWarning, stacklevel=2)
+    return values
 
 
 def run_config(values: Mapping[str, Any]) -> RunConfig:
@@ -95,12 +120,12 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
 
     Args:
         values: fields of `RunConfig`. `recipe` may be a name, or an object that changes fields of the recipe it
-            names, by default the arch's own. `environment`, a key of a run's `config.json`, is ignored.
+            names, by default the arch's own. `environment` and `seal`, keys of a run's `config.json`, are ignored.
 
     Raises:
         UsageError: a key is unknown (the message names the nearest one), or a value is out of range.
     """
-    values = {key: value for key, value in values.items() if key != "environment"}
+    values = {key: value for key, value in values.items() if key not in ("environment", SEAL)}
     recipe = values.pop("recipe", {})
     config = updated(RunConfig("third", Recipe("none"), "", 0, "val", ""), values)
     if not is_custom(config.arch) and config.arch not in ARCHS:
@@ -108,6 +133,43 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     recipe = changed_recipe(recipe_of(config.arch), recipe)
     arch = absolute_arch(config.arch)
     return dataclasses.replace(config, arch=arch, recipe=recipe, seed=values.get("seed", recipe.default_seed))
+
+
+def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """Returns the configuration of a run on a dataset.
+
+    The mean and standard deviation of a recipe are those of MNIST. On other data the recipe takes those of the training
+    images, rounded to four decimals, unless it was given others than its own.
+
+    Raises:
+        DataError: the dataset has fewer images than a batch, or too few to hold out any.
+    """
+    recipe = config.recipe
+    require_enough(dataset, config.select_on, config.folds, recipe.batch_size)
+    if dataset.fingerprint != MNIST_FINGERPRINT:
+        recipe = _with_statistics(recipe, recipe_of(config.arch), dataset.mean_and_std)
+    return dataclasses.replace(
+        config,
+        recipe=recipe,
+        dataset=dataset.info.dataset,
+        data_fingerprint=dataset.fingerprint,
+        classes=dataset.classes,
+        fit=dataset.fit,
+        inverted=dataset.inverted,
+        test_path=dataset.test_path,
+        val_count=None if config.folds else dataset.val_count,
+    )
+
+
+def _with_statistics(recipe: Recipe, default: Recipe, mean_and_std: tuple[float, float]) -> Recipe:
+    name = recipe.name.removesuffix("-modified")
+    known = get_recipe(name) if name in RECIPES else default
+    # A file such as another run's `config.json` may have the statistics already.
+    mean, std = round(mean_and_std[0], 4), max(round(mean_and_std[1], 4), 1e-4)
+    if (recipe.mean, recipe.std) not in ((known.mean, known.std), (mean, std)):
+        return recipe
+    is_known = dataclasses.replace(recipe, name=name, mean=known.mean, std=known.std) == known
+    return dataclasses.replace(recipe, name=name if is_known else recipe.name, mean=mean, std=std)
 
 
 def merge_options(

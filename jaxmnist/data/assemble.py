@@ -17,15 +17,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, Integer, UInt8, UInt64
 
-from jaxmnist.data.dataset import Dataset, Fit
-from jaxmnist.errors import DataError
-
-MAX_CLASSES = 1_000
+from jaxmnist.data.dataset import MAX_CLASSES, Dataset, Fit, dataset_title
+from jaxmnist.errors import DataError, listed, shortened
 
 _TEST_SHARE = 7  # one in seven: 10,000 of MNIST's 70,000
 _RARE = 10
+_LONGEST_NAME = 255  # the longest name of a folder
 _SAMPLE = 1_000
-_NAMED = 5
 
 
 class Part(NamedTuple):
@@ -90,7 +88,7 @@ def assemble(
         if inverted:
             images[split] = 255 - images[split]
     return Dataset(
-        path.name.removesuffix(".gz").removesuffix(".csv").removesuffix(".npz") or "data",
+        dataset_title(str(path)),
         images["train"],
         labels["train"],
         images["test"],
@@ -173,6 +171,11 @@ def _check(path: Path, classes: tuple[str, ...], counts: dict[str, np.ndarray]) 
         raise DataError(f"{path} gives two classes the same name; rename one of them.")
     if len(classes) > MAX_CLASSES:
         raise DataError(f"{path} has {len(classes):,} classes, and at most {MAX_CLASSES:,} can be trained.")
+    if long := [name for name in classes if len(name.encode(errors="replace")) > _LONGEST_NAME]:
+        raise DataError(
+            f"{path} has a class whose name is longer than {_LONGEST_NAME} bytes, {shortened(repr(long[0]))}; shorten "
+            "it."
+        )
     if np.count_nonzero(counts["train"]) < 2:
         only = classes[int(counts["train"].argmax())]
         raise DataError(f"{path} has training images of class {only!r} only; add those of another class.")
@@ -202,9 +205,7 @@ def _class_notes(path: Path, classes: tuple[str, ...], counts: dict[str, np.ndar
 
 
 def _names(classes: tuple[str, ...], chosen: np.ndarray) -> str:
-    found = [repr(classes[index]) for index in np.flatnonzero(chosen)]
-    rest = [f"{len(found) - _NAMED} more"] if len(found) > _NAMED else []
-    return ", ".join(found[:_NAMED] + rest)
+    return listed([classes[index] for index in np.flatnonzero(chosen)])
 
 
 def _dealt_out(labels: Integer[np.ndarray, " n"]) -> np.ndarray | None:

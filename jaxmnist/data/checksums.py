@@ -90,3 +90,6 @@ DOWNLOADS = {
         ),
     ),
 }
+
+MNIST_FINGERPRINT = DOWNLOADS["mnist"].fingerprint
+"""`Dataset.fingerprint` of the genuine MNIST, from whatever files: published figures and constants are for it."""

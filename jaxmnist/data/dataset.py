@@ -3,9 +3,11 @@
 import functools
 import hashlib
 import math
+import re
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Literal
 
 import numpy as np
@@ -18,6 +20,10 @@ Fit = Literal["mnist", "stretch", "pad"]
 
 DIGITS = tuple(string.digits)
 NUM_CLASSES = len(DIGITS)
+"""Number of classes of MNIST."""
+
+MAX_CLASSES = 1_000
+"""Most classes that a dataset may have."""
 
 CLOTHING = (
     "T-shirt",
@@ -53,12 +59,54 @@ CLASSES: Mapping[str, tuple[str, ...]] = {
 }
 """Datasets with a name, and the names of their classes in the order of the labels."""
 
+# KMNIST fills the square. EMNIST (Cohen et al., 2017) leaves two pixels around a character at the size it was scanned.
+_INK_SIDE = {"fashion_mnist": 28, "kmnist": 28} | {name: 26 for name in CLASSES if name.startswith("emnist/")}
+
+_HANDWRITTEN_DIGITS = ("mnist", "digits", "emnist/digits", "emnist/mnist")
+
 
 class DataUnavailableError(DataError):
     """A dataset that was found nowhere, as opposed to found and damaged.
 
     Only this error may be answered with another dataset: a replacement for damaged files would hide the damage.
     """
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Properties of a dataset that a network trained on it needs wherever it is used."""
+
+    dataset: str = "mnist"
+    """A name in `CLASSES`, or the absolute path of a dataset of the user's own."""
+    classes: tuple[str, ...] = DIGITS
+    """Names of the classes, in the order of the labels."""
+    fit: Fit = "mnist"
+    """The way pictures become 28x28; see `jaxmnist.data.mnist_style.to_28x28`."""
+    inverted: bool = False
+    """True if its pictures have dark ink on a light ground, so that all grey values are inverted."""
+
+    @property
+    def ink_side(self) -> int:
+        """Longer side, in pixels, of the box around the ink, which `fit` "mnist" scales it to."""
+        return _INK_SIDE.get(self.dataset, 20)
+
+    @property
+    def is_digits(self) -> bool:
+        """True for handwritten digits in the style of MNIST."""
+        return self.dataset in _HANDWRITTEN_DIGITS
+
+
+def dataset_title(dataset: str) -> str:
+    """Returns a dataset for display: its name, or the last part of its path without the suffix of a file."""
+    if dataset in CLASSES:
+        return dataset
+    name = PurePath(dataset).name
+    return name.removesuffix(".gz").removesuffix(".csv").removesuffix(".npz") or "data"
+
+
+def dataset_word(dataset: str) -> str:
+    """Returns a dataset for file names: its title in letters, digits and `._-`, at most 60 of them."""
+    return re.sub(r"[^\w.-]", "-", dataset_title(dataset))[:60]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +117,7 @@ class Dataset:
     """
 
     name: str
-    """A name in `CLASSES`; of a path its last part, without the suffix of a file."""
+    """A name in `CLASSES`, or the title of a path; see `dataset_title`."""
     train_images: UInt8[np.ndarray, "train 28 28"]
     train_labels: Int32[np.ndarray, " train"]
     test_images: UInt8[np.ndarray, "test 28 28"]
@@ -83,6 +131,8 @@ class Dataset:
     """The way its pictures became 28x28; see `jaxmnist.data.mnist_style.to_28x28`."""
     path: str | None = None
     """Absolute path of a dataset of the user's own; None for one with a name."""
+    test_path: str | None = None
+    """Absolute path of the file with its test split, if it was named."""
     kind: str = ""
     """Format of a dataset of the user's own: "folder of images", "npz", "csv" or "IDX"."""
     notes: tuple[str, ...] = ()
@@ -101,6 +151,11 @@ class Dataset:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.classes)
+
+    @property
+    def info(self) -> DatasetInfo:
+        """The properties that a network trained on it keeps."""
+        return DatasetInfo(self.path or self.name, self.classes, self.fit, self.inverted)
 
     def __post_init__(self) -> None:
         # The fingerprint is computed once, so the arrays must not change under it.

@@ -5,11 +5,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from jaxmnist.data.dataset import CLASSES, Fit
-
-# KMNIST fills the square. EMNIST (Cohen et al., 2017) leaves two pixels around a character at the size it was scanned.
-INK_SIDE = {"fashion_mnist": 28, "kmnist": 28} | {name: 26 for name in CLASSES if name.startswith("emnist/")}
-"""Longer side of the ink in a dataset's images where it is not MNIST's 20; see `to_mnist_style`."""
+from jaxmnist.data.dataset import Fit
 
 Ink = Literal["auto", "light", "dark"]
 
@@ -34,10 +30,12 @@ def to_28x28(
     """
     if fit == "mnist":
         return to_mnist_style(grey, ink, side)
-    if ink == "dark":
-        grey = 255 - grey
-    if grey.shape == (_SIDE, _SIDE):
-        return grey
+    # Inverted last, as the dataset's were: averages are rounded.
+    averages = grey if grey.shape == (_SIDE, _SIDE) else _averages(grey, fit)
+    return 255 - averages if ink == "dark" else averages
+
+
+def _averages(grey: np.ndarray, fit: Fit) -> np.ndarray:
     from PIL import Image
 
     longest = max(grey.shape)

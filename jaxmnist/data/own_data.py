@@ -6,6 +6,7 @@ same images give the same dataset in any format.
 """
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +51,8 @@ def load(path: Path, fit: Fit, test: Path | None, announce: Callable[[str], None
             raise UsageError(
                 f"--test {test} goes with a .csv file; {path} ({kind}) brings its own test split."
             )
-        return found()
+        dataset = found()
+        return dataset if test is None else dataclasses.replace(dataset, test_path=os.path.abspath(test))  # noqa: PTH100
     except OSError as error:
         raise DataError(
             f"{error.filename or path} cannot be read ({error.strerror or error}); check its permissions."

@@ -11,14 +11,15 @@ from jax.typing import ArrayLike
 from jaxtyping import Float32, Int32, UInt8
 from PIL import Image
 
-from jaxmnist.data import Dataset, load_dataset
+from jaxmnist.data import DATASETS, Dataset, is_path, load_dataset
 from jaxmnist.data.images import from_pillow, read_image
 from jaxmnist.data.mnist_style import Ink
 from jaxmnist.data.splits import Split
 from jaxmnist.errors import DataError, UsageError
 from jaxmnist.inference.evaluate import Evaluation, evaluate_split
-from jaxmnist.inference.predict import ink_side
-from jaxmnist.runs.folder import read_metrics, read_results, require_data_of_run
+from jaxmnist.inference.predict import preparation
+from jaxmnist.runs.folder import load_data_of_run, require_data_of_run
+from jaxmnist.runs.record import read_record, read_results
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.selection import Results
 from jaxmnist.runs.weights import read_weights
@@ -55,6 +56,11 @@ class Classifier:
         return self.network.arch
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; a prediction is a position among them."""
+        return self.network.data_info.classes
+
+    @property
     def results(self) -> Results | None:
         """Final figures of the run; None for a weights file or before training ended."""
         return None if self.network.config is None else read_results(self.path)
@@ -62,7 +68,7 @@ class Classifier:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """Lines of the run's `metrics.jsonl`, one per epoch; none for a weights file."""
-        return [] if self.network.config is None else read_metrics(self.path)
+        return [] if self.network.config is None else read_record(self.path).rows
 
     def predict(self, images: Images, ink: Ink = "auto") -> Prediction:
         """Predicts images.
@@ -70,27 +76,32 @@ class Classifier:
         Args:
             images: an array `[n, 28, 28]` of grey values, or `[28, 28]` for one image, light ink on dark as in the
                 datasets: integers from 0 to 255, or floats from 0 to 1 or, if any is above 1, to 255; it is taken as it
-                is. Or the path of an image file, or an image open in Pillow, of any size, which is brought into the
-                style of MNIST, see `jaxmnist.data.mnist_style.to_mnist_style`. Or a sequence of any of these.
-            ink: brightness of the ink in files and in Pillow's images.
+                is. Or the path of an image file, or an image open in Pillow, of any size, which is prepared as the
+                training images were, see `jaxmnist.data.mnist_style.to_28x28`. Or a sequence of any of these.
+            ink: brightness of the ink in files and in Pillow's images; see
+                `jaxmnist.inference.predict.preparation`.
 
         Raises:
             DataError: an array has another shape or other values; a file cannot be read.
         """
         found = self._images(images, ink)
         if not len(found):
-            return Prediction(np.zeros(0, np.int32), np.zeros((0, 10), np.float32))
+            return Prediction(np.zeros(0, np.int32), np.zeros((0, len(self.classes)), np.float32))
         predictions, log_probs = self.network.predict(found)
         return Prediction(predictions, np.exp(log_probs))
 
     def evaluate(
-        self, split: Split = "test", *, dataset: str | None = None, data_dir: str | Path | None = None
+        self,
+        split: Split = "test",
+        *,
+        dataset: str | os.PathLike[str] | None = None,
+        data_dir: str | Path | None = None,
     ) -> Evaluation:
         """Evaluates the network on a split; the command `evaluate` writes the same figures to `evaluation.json`.
 
         Args:
             split: the images; `val` are those that the run held out.
-            dataset: name of the dataset; by default that of the run, for a weights file mnist.
+            dataset: name or path of the dataset; by default that of the run or weights file.
             data_dir: folder with the four IDX files.
 
         Raises:
@@ -116,9 +127,9 @@ class Classifier:
         self, images: Images, ink: Ink
     ) -> UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"]:
         if isinstance(images, str | os.PathLike):
-            return read_image(Path(images), ink, ink_side(self.network))[None]
+            return read_image(Path(images), *preparation(self.network.data_info, ink))[None]
         if isinstance(images, Image.Image):
-            return from_pillow(images, ink, ink_side(self.network))[None]
+            return from_pillow(images, *preparation(self.network.data_info, ink))[None]
         if isinstance(images, Sequence):
             parts = [self._images(image, ink) for image in images]
             return np.concatenate(parts) if parts else np.zeros((0, 28, 28), np.uint8)
@@ -176,18 +187,28 @@ def is_weights(path: Path) -> bool:
 
 
 def dataset_of(
-    network: Network, path: Path, dataset: str | None = None, data_dir: str | Path | None = None
+    network: Network,
+    path: Path,
+    dataset: str | os.PathLike[str] | None = None,
+    data_dir: str | Path | None = None,
 ) -> Dataset:
-    """Loads the dataset to evaluate a network on: the one of that name, or by default that of its run.
+    """Loads the dataset to evaluate a network on: the one of that name or path, or by default that it was trained on.
 
     Raises:
-        UsageError: there is no such dataset.
+        UsageError: there is no such dataset, or weights were trained on data of the user's own and none are named.
         DataError: the data are missing or damaged, or by default not those of the run.
     """
-    config = network.config
-    data = load_dataset(dataset or (config.dataset if config else "mnist"), data_dir)
-    if dataset is None and config is not None:
-        require_data_of_run(config, data, path)
+    config, trained_on = network.config, network.data_info
+    if dataset is not None:
+        return load_dataset(dataset, data_dir, fit=trained_on.fit if is_path(dataset) else None)
+    if config is None:
+        if trained_on.dataset not in DATASETS:
+            raise UsageError(
+                f"{path} was trained on {trained_on.dataset!r}; name the path of its data with --dataset."
+            )
+        return load_dataset(trained_on.dataset, data_dir)
+    data = load_data_of_run(config, data_dir)
+    require_data_of_run(config, data, path)
     return data
 
 

@@ -3,8 +3,7 @@
 import dataclasses
 from typing import Any
 
-from jaxmnist.data import CLOTHING, NUM_CLASSES
-from jaxmnist.data.mnist_style import INK_SIDE
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.inference.evaluate import Evaluation, wilson_interval
 from jaxmnist.models import arch_title, count_params
 from jaxmnist.train.network import Network
@@ -32,13 +31,7 @@ class Description:
     @property
     def classes(self) -> list[str]:
         """Names of the classes."""
-        is_clothing = self.evaluation.trained_on == "fashion_mnist"
-        return list(CLOTHING) if is_clothing else list(map(str, range(NUM_CLASSES)))
-
-    @property
-    def side(self) -> int:
-        """Longer side, in pixels, of the ink in the images the network was trained on."""
-        return INK_SIDE.get(self.evaluation.trained_on or "mnist", 20)
+        return list(self.network.data_info.classes)
 
     @property
     def accuracy_interval(self) -> tuple[float, float]:
@@ -73,8 +66,8 @@ class Description:
             )
         weights = "those" if recipe.averaging is None else "the average over the steps, as it was"
         return (
-            f"Trained with jaxmnist on the training images of {config.dataset} by the recipe {recipe.name!r} with "
-            f"seed {config.seed}; the weights are {weights} after {self.network.when}."
+            f"Trained with jaxmnist on the training images of {dataset_title(config.dataset)} by the recipe "
+            f"{recipe.name!r} with seed {config.seed}; the weights are {weights} after {self.network.when}."
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -88,7 +81,10 @@ class Description:
             "mean": recipe.mean,
             "std": recipe.std,
             "deskew": recipe.deskew,
-            "side": self.side,
+            "fit": self.network.data_info.fit,
+            "inverted": self.network.data_info.inverted,
+            "side": self.network.data_info.ink_side,
+            "is_digits": self.network.data_info.is_digits,
             "trained_on": evaluation.trained_on,
             "dataset": evaluation.dataset,
             "correct": evaluation.correct,

@@ -12,8 +12,9 @@ from jaxtyping import Float32, Int32, UInt8
 from jaxmnist.augment import augment
 from jaxmnist.config import Augmentation
 from jaxmnist.data import Dataset
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.data.splits import Split, split_indices
-from jaxmnist.errors import UsageError
+from jaxmnist.errors import UsageError, listed
 from jaxmnist.train.jit import EVAL_BATCH
 from jaxmnist.train.network import Network
 
@@ -50,6 +51,8 @@ class Evaluation:
     """Dataset of its run; None for a weights file."""
     dataset: str
     """Dataset it was evaluated on."""
+    classes: list[str]
+    """Names of the classes."""
     data_source: str
     """Place the dataset was read from."""
     data_of_run: bool | None
@@ -103,9 +106,15 @@ def evaluate_split(
         augmentation_seed: seed that `images` were augmented with, for the record.
 
     Raises:
-        UsageError: the split is empty, because no images were held out.
+        UsageError: the split is empty, because no images were held out; or the dataset has another number of classes.
     """
     config = network.config
+    names = network.data_info.classes
+    if len(names) != dataset.num_classes:
+        raise UsageError(
+            f"the network has {len(names)} classes ({listed(names)}) and {dataset.name} has {dataset.num_classes} "
+            f"({listed(dataset.classes)}); evaluate it on data with its classes."
+        )
     indices = _indices(network, dataset)[split]
     if not len(indices):
         reason = (
@@ -130,8 +139,9 @@ def evaluate_split(
         seed=config.seed if config else None,
         epoch=network.epoch,
         step=network.step,
-        trained_on=config.dataset if config else None,
+        trained_on=dataset_title(config.dataset) if config else None,
         dataset=dataset.name,
+        classes=list(names),
         data_source=dataset.source,
         data_of_run=dataset.fingerprint == config.data_fingerprint if config else None,
         split=split,
@@ -210,4 +220,11 @@ def augmented(
 
 def _indices(network: Network, dataset: Dataset) -> dict[Split, Int32[np.ndarray, " n"]]:
     counts = len(dataset.train_labels), len(dataset.test_labels)
-    return network.config.splits(*counts) if network.config else split_indices(*counts, "test")
+    if network.config is None:
+        return split_indices(*counts, "test")
+    return split_indices(
+        *counts,
+        network.config.select_on,
+        network.config.held_out,
+        None if network.config.folds else dataset.val_count,
+    )

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import safetensors.numpy
 
+from jaxmnist.config.seal import opened, sealed
 from jaxmnist.data import Dataset
 from jaxmnist.errors import JaxmnistError, UsageError, unknown_name, writing
 from jaxmnist.inference.description import Description
@@ -20,11 +21,11 @@ from jaxmnist.interop.program import run
 from jaxmnist.interop.stablehlo import run_stablehlo, to_stablehlo
 from jaxmnist.interop.torch import from_torch, to_torch
 from jaxmnist.interop.trace import trace
-from jaxmnist.interop.weight_files import to_npz, to_safetensors
+from jaxmnist.interop.weight_files import ARCH, to_npz, to_safetensors, use_metadata
 from jaxmnist.models import arch_word
 from jaxmnist.models.structure import layers
 from jaxmnist.runs.folder import write_json
-from jaxmnist.runs.weights import ARCH, DESKEW, read_weights
+from jaxmnist.runs.weights import read_weights, sealed_metadata
 from jaxmnist.runtime.reading import read_json, sha256_of
 from jaxmnist.train.network import Network
 
@@ -33,6 +34,9 @@ FORMATS = ("html", "onnx", "stablehlo", "safetensors", "npz")
 
 CHECKED_IMAGES = 100
 """Number of test images that every file is verified on."""
+
+MOST_SAMPLES = 30
+"""Most test images on a page."""
 
 LARGEST_DIFFERENCE = 1e-4
 """Largest difference in any probability at which an export is accepted."""
@@ -86,7 +90,7 @@ def export(
             Path(folder, CARD).write_text(model_card(about, written, len(images)))
             digests = {file.name: sha256_of(file) for file in sorted(Path(folder).iterdir())}
             # The manifest comes first, so that no file of this export is ever taken for somebody else's.
-            write_json(out / MANIFEST, {"network": about.as_json(), "files": earlier | digests})
+            write_json(out / MANIFEST, sealed({"network": about.as_json(), "files": earlier | digests}))
             for file_name in digests:
                 Path(folder, file_name).replace(out / file_name)
     return written, about
@@ -96,7 +100,7 @@ def _require_free(out: Path, names: Sequence[str]) -> dict[str, str]:
     """Refuses to replace files that are not from an earlier export; returns the digests of those that are."""
     manifest, earlier, taken = out / MANIFEST, {}, []
     try:
-        earlier = dict(read_json(manifest)["files"]) if manifest.is_file() else {}
+        earlier = dict(opened(read_json(manifest))["files"]) if manifest.is_file() else {}
     except (ValueError, KeyError, TypeError):
         taken.append(manifest)
     for file in (out / name for name in names):
@@ -129,11 +133,10 @@ def _make(name: str, about: Description, dataset: Dataset) -> bytes:
     """Returns the contents of a file in a format."""
     network, recipe = about.network, about.network.recipe
     metadata = {
+        **use_metadata(network.arch, recipe, network.data_info),
         ARCH: about.title,
-        "classes": ", ".join(about.classes),
         "input": "28x28 grey pixels, 0 ground, 255 ink",
         "normalisation": f"(pixel / 255 - {recipe.mean}) / {recipe.std}",
-        DESKEW: str(recipe.deskew),
         "accuracy": about.accuracy_text,
         "training": about.training_text,
         "made_by": f"jaxmnist {importlib.metadata.version('jaxmnist')}",
@@ -153,13 +156,17 @@ def _make(name: str, about: Description, dataset: Dataset) -> bytes:
             f"{network.arch} with {network.config.norm} normalisation has no weights under PyTorch's names, which "
             "stand for batch normalisation; leave out the formats safetensors and npz."
         )
-    arrays = to_torch(network.arch, jax.device_get(network.variables))
-    return to_npz(arrays, metadata) if name == "npz" else to_safetensors(arrays, metadata)
+    arrays = to_torch(network.arch, jax.device_get(network.variables), len(network.data_info.classes))
+    if name == "npz":
+        return to_npz(arrays, sealed_metadata(metadata, network.config))
+    return to_safetensors(arrays, metadata)
 
 
 def _samples(network: Network, dataset: Dataset) -> list[Sample]:
-    """Returns the first test image of each class."""
+    """Returns the first test image of each class; of many classes, some of them evenly spread."""
     indices = np.unique(dataset.test_labels, return_index=True)[1]
+    if len(indices) > MOST_SAMPLES:
+        indices = indices[np.linspace(0, len(indices) - 1, MOST_SAMPLES).round().astype(int)]
     images, labels = dataset.test_images[indices], dataset.test_labels[indices].tolist()
     return [Sample(*parts) for parts in zip(labels, images, _probabilities(network, images), strict=True)]
 
@@ -176,5 +183,6 @@ def _run(name: str, file: Path, network: Network, images: np.ndarray) -> np.ndar
         case "npz":
             variables = read_weights(file, network.device, network.arch).variables
         case _:
-            variables = from_torch(network.arch, safetensors.numpy.load_file(file))
+            arrays = safetensors.numpy.load_file(file)
+            variables = from_torch(network.arch, arrays, len(network.data_info.classes))
     return _probabilities(network._replace(variables=jax.device_put(variables, network.device)), images)

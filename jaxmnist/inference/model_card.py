@@ -53,6 +53,8 @@ def model_card(about: Description, files: Sequence[Exported], checked: int) -> s
     )
     return environment.get_template("model_card.md").render(
         about=about,
+        data=about.network.data_info,
+        classes=list(zip(about.classes, about.evaluation.class_accuracies, strict=True)),
         recipe=about.network.recipe,
         settings={name: _shown(value) for name, value in _settings(about.network.recipe).items()},
         has_torch_names=not is_custom(about.network.arch),

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxmnist.data.dataset import DIGITS, DatasetInfo, Fit
 from jaxmnist.data.image_paths import STANDARD_INPUT
 from jaxmnist.data.images import read_image, read_stream
-from jaxmnist.data.mnist_style import INK_SIDE, Ink
+from jaxmnist.data.mnist_style import Ink
 from jaxmnist.errors import DataError
 from jaxmnist.inference.out_of_distribution import find_doubt
 from jaxmnist.train.jit import EVAL_BATCH
@@ -31,6 +32,13 @@ class FilePrediction:
     """Probability of each class, in [0, 1]."""
     warning: str | None
     """Reason to doubt the prediction, see `jaxmnist.inference.out_of_distribution`."""
+    classes: tuple[str, ...] = DIGITS
+    """Names of all classes."""
+
+    @property
+    def name(self) -> str:
+        """Name of the likeliest class."""
+        return self.classes[self.prediction]
 
     @property
     def confidence(self) -> float:
@@ -44,8 +52,12 @@ class FilePrediction:
 
     def as_json(self) -> dict[str, Any]:
         """Returns the prediction as plain JSON values."""
-        top = [{"class": label, "probability": self.probabilities[label]} for label in self.top_three]
-        return asdict(self) | {"confidence": self.confidence, "top_three": top}
+        top = [
+            {"class": label, "name": self.classes[label], "probability": self.probabilities[label]}
+            for label in self.top_three
+        ]
+        found = {"name": self.name, "confidence": self.confidence, "top_three": top}
+        return {key: value for key, value in asdict(self).items() if key != "classes"} | found
 
 
 @dataclass(frozen=True)
@@ -72,10 +84,9 @@ def predict_files(
         files: paths, and `STANDARD_INPUT` for the image on standard input.
         ink: brightness of the ink, see `jaxmnist.data.mnist_style.to_mnist_style`.
     """
-    files, is_digit = iter(files), network.config is None or network.config.dataset != "fashion_mnist"
-    least = 0
+    files, about, least = iter(files), network.data_info, 0
     while batch := list(itertools.islice(files, EVAL_BATCH)):
-        read = [_read(network, file, ink) for file in batch]
+        read = [_read(file, about, ink) for file in batch]
         images = [image for image in read if not isinstance(image, DataError)]
         blank = [np.zeros((28, 28), np.uint8)] * (least - len(images)) if images else []
         outputs = zip(*network.predict(np.stack(images + blank)), strict=True) if images else iter(())
@@ -86,21 +97,28 @@ def predict_files(
             else:
                 prediction, log_probs = next(outputs)
                 probabilities = np.exp(log_probs)
-                warning = find_doubt(image, probabilities, is_digit)
-                yield FilePrediction(str(file), int(prediction), probabilities.tolist(), warning)
+                warning = find_doubt(image, probabilities, about.is_digits)
+                yield FilePrediction(
+                    str(file), int(prediction), probabilities.tolist(), warning, about.classes
+                )
 
 
-def ink_side(network: Network) -> int:
-    """Returns the longer side, in pixels, of the ink in the images that a network was trained on."""
-    return INK_SIDE.get(network.config.dataset, 20) if network.config else 20
+def preparation(about: DatasetInfo, ink: Ink) -> tuple[Ink, int, Fit]:
+    """Returns the ink, its longer side and the fit with which `jaxmnist.data.images` prepares a network's images.
+
+    Ink "auto" is found in each image that is fitted as MNIST's; otherwise it is that of the training data.
+    """
+    if about.fit != "mnist" and ink == "auto":
+        ink = "dark" if about.inverted else "light"
+    return ink, about.ink_side, about.fit
 
 
-def _read(network: Network, file: Path | str, ink: Ink) -> UInt8[np.ndarray, "28 28"] | DataError:
+def _read(file: Path | str, about: DatasetInfo, ink: Ink) -> UInt8[np.ndarray, "28 28"] | DataError:
     try:
         if file != STANDARD_INPUT:
-            return read_image(Path(file), ink, ink_side(network))
+            return read_image(Path(file), *preparation(about, ink))
         if sys.stdin.isatty():
             raise DataError("standard input is a terminal; pipe an image into it, or name a file.")
-        return read_stream(sys.stdin.buffer.read, "standard input", ink, ink_side(network))
+        return read_stream(sys.stdin.buffer.read, "standard input", *preparation(about, ink))
     except DataError as error:
         return error

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from jaxmnist.data.dataset import MAX_CLASSES, NUM_CLASSES
 from jaxmnist.errors import CheckpointError
 from jaxmnist.models import IMAGE_SHAPE, arch_title, create_model, is_custom
 
@@ -27,13 +28,14 @@ _NAMES = {
 _TO_TORCH = {2: (1, 0), 4: (3, 2, 0, 1)}
 
 
-def from_torch(arch: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def from_torch(arch: str, arrays: Mapping[str, np.ndarray], num_classes: int | None = None) -> dict[str, Any]:
     """Makes the variables of a network from arrays under PyTorch's names.
 
     Args:
         arch: name of the network.
         arrays: float arrays keyed `conv1.weight`, `bn1.running_mean`, ...; the counters `num_batches_tracked` of a
             `state_dict` are ignored.
+        num_classes: number of classes; by default that of the arrays, and for a class of the user's own 10.
 
     Returns:
         `{"params": ..., "batch_stats": ...}` with float32 NumPy leaves; `to_torch` is the exact inverse.
@@ -41,11 +43,12 @@ def from_torch(arch: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     Raises:
         CheckpointError: arrays are missing, left over or of another shape; all of them are named.
     """
-    if faults := find_faults(arch, arrays):
+    num_classes = num_classes or find_num_classes(arch, arrays)
+    if faults := find_faults(arch, arrays, num_classes):
         raise CheckpointError(
             f"these weights are not those of arch {arch_title(arch)!r}: {'; '.join(faults)}."
         )
-    shapes = _variable_shapes(arch)
+    shapes = _variable_shapes(arch, num_classes)
     ours = [
         np.asarray(arrays[_key(arch, path)], np.float32).transpose(np.argsort(_axes(arch, path, leaf.ndim)))
         for path, leaf in _leaves(shapes).items()
@@ -53,13 +56,20 @@ def from_torch(arch: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(shapes), ours)
 
 
-def to_torch(arch: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def to_torch(
+    arch: str, variables: Mapping[str, Any], num_classes: int = NUM_CLASSES
+) -> dict[str, np.ndarray]:
     """Makes arrays under PyTorch's names and layouts from the variables of a network; inverse of `from_torch`.
+
+    Args:
+        arch: name of the network.
+        variables: `params` and `batch_stats`.
+        num_classes: number of classes, for a class of the user's own.
 
     Raises:
         CheckpointError: the variables are those of another network.
     """
-    wanted, given = _leaves(_variable_shapes(arch)), _leaves(variables)
+    wanted, given = _leaves(_variable_shapes(arch, num_classes)), _leaves(variables)
     if differing := sorted(wanted.keys() ^ given.keys()):
         title, names = arch_title(arch), ", ".join(differing)
         raise CheckpointError(f"these variables are not those of arch {title!r}: they differ in {names}.")
@@ -69,9 +79,26 @@ def to_torch(arch: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
-def find_faults(arch: str, arrays: Mapping[str, np.ndarray]) -> list[str]:
+def find_num_classes(arch: str, arrays: Mapping[str, np.ndarray]) -> int:
+    """Returns the number of classes that arrays of a network have: the size of the axis that follows from it.
+
+    It is 10 for arrays that do not tell, and for a class of the user's own.
+    """
+    if not is_custom(arch):
+        ten, more = shapes_of(arch), shapes_of(arch, NUM_CLASSES + 1)
+        for key, shape in ten.items():
+            found = np.shape(arrays.get(key, ()))
+            if shape != more[key] and len(found) == len(shape):
+                axis = next(
+                    i for i, sizes in enumerate(zip(shape, more[key], strict=True)) if len({*sizes}) > 1
+                )
+                return found[axis] if 2 <= found[axis] <= MAX_CLASSES else NUM_CLASSES
+    return NUM_CLASSES
+
+
+def find_faults(arch: str, arrays: Mapping[str, np.ndarray], num_classes: int = NUM_CLASSES) -> list[str]:
     """Compares arrays with the weights of a network; returns a phrase for each missing, extra or misshapen one."""
-    wanted = shapes_of(arch)
+    wanted = shapes_of(arch, num_classes)
     given = {key for key in arrays if not key.endswith(".num_batches_tracked")}
     return [
         *(f"{key} is missing" for key in wanted if key not in given),
@@ -84,11 +111,11 @@ def find_faults(arch: str, arrays: Mapping[str, np.ndarray]) -> list[str]:
     ]
 
 
-def shapes_of(arch: str) -> dict[str, tuple[int, ...]]:
+def shapes_of(arch: str, num_classes: int = NUM_CLASSES) -> dict[str, tuple[int, ...]]:
     """Returns the shape of each of a network's arrays under PyTorch's names."""
     return {
         _key(arch, path): tuple(leaf.shape[axis] for axis in _axes(arch, path, leaf.ndim))
-        for path, leaf in _leaves(_variable_shapes(arch)).items()
+        for path, leaf in _leaves(_variable_shapes(arch, num_classes)).items()
     }
 
 
@@ -108,14 +135,14 @@ def _axes(arch: str, path: str, ndim: int) -> tuple[int, ...]:
     return _TO_TORCH[ndim] if path.endswith("/kernel") and not is_custom(arch) else tuple(range(ndim))
 
 
-def _variable_shapes(arch: str) -> PyTree:
+def _variable_shapes(arch: str, num_classes: int) -> PyTree:
     # A class of the user's own may have changed in the meantime.
-    return _trace(arch) if is_custom(arch) else _cached_trace(arch)
+    return _trace(arch, num_classes) if is_custom(arch) else _cached_trace(arch, num_classes)
 
 
-def _trace(arch: str) -> PyTree:
+def _trace(arch: str, num_classes: int) -> PyTree:
     images = jax.ShapeDtypeStruct((1, *IMAGE_SHAPE), np.float32)
-    return jax.eval_shape(create_model(arch).init, jax.random.key(0), images)
+    return jax.eval_shape(create_model(arch, num_classes=num_classes).init, jax.random.key(0), images)
 
 
-_cached_trace = functools.cache(_trace)
+_cached_trace = functools.lru_cache(maxsize=256)(_trace)

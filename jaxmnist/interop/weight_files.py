@@ -1,13 +1,27 @@
-"""Weights files: arrays under PyTorch's names, with metadata."""
+"""Weights files: arrays under PyTorch's names, with metadata on the use of the network."""
 
 import io
 import json
+import math
 from collections.abc import Mapping
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 
+from jaxmnist.config import Recipe
+from jaxmnist.data.dataset import MAX_CLASSES, DatasetInfo, Fit, dataset_title
+from jaxmnist.models import is_custom
+
 METADATA = "metadata"
 """Name of the metadata in a `.npz` file: a JSON object of texts."""
+
+ARCH = "arch"
+"""Key in the metadata: the place of the class of a network of the user's own."""
+
+_BOOLEANS = {str(value): value for value in (True, False)}
+_FITS: dict[str, Fit] = {value: value for value in get_args(Fit)}
+
+_Value = TypeVar("_Value")
 
 
 def to_safetensors(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
@@ -22,3 +36,55 @@ def to_npz(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> byt
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **arrays, **{METADATA: np.array(json.dumps(dict(metadata)))})
     return file.getvalue()
+
+
+def use_metadata(arch: str, recipe: Recipe, data_info: DatasetInfo) -> dict[str, str]:
+    """Returns the metadata that say how to use a network: its normalisation, its classes, its images."""
+    return {
+        **({ARCH: arch} if is_custom(arch) else {}),
+        "recipe": recipe.name,
+        "mean": repr(recipe.mean),
+        "std": repr(recipe.std),
+        "deskew": str(recipe.deskew),
+        "dataset": dataset_title(data_info.dataset),  # not the path, as a file travels
+        "classes": json.dumps(data_info.classes),
+        "fit": data_info.fit,
+        "inverted": str(data_info.inverted),
+    }
+
+
+def normalisation_in(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the fields of the recipe that the metadata set; none in files of other programs.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+    if not metadata.keys() >= {"mean", "std", "deskew"}:
+        return {}
+    mean, std = float(metadata["mean"]), float(metadata["std"])
+    if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
+        raise ValueError(f"mean {mean} and std {std}")
+    return {"mean": mean, "std": std, "deskew": _choice(metadata, "deskew", _BOOLEANS)}
+
+
+def data_info_in(metadata: Mapping[str, str]) -> DatasetInfo | None:
+    """Returns the properties of the training data in the metadata; None in files of other programs.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+    if not metadata.keys() >= {"dataset", "classes", "fit", "inverted"}:
+        return None
+    classes = json.loads(metadata["classes"])
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise ValueError("classes that are no list of names")
+    if not 2 <= len(set(classes)) == len(classes) <= MAX_CLASSES:
+        raise ValueError(f"{len(classes)} classes, some of them equal or too few or too many")
+    fit, inverted = _choice(metadata, "fit", _FITS), _choice(metadata, "inverted", _BOOLEANS)
+    return DatasetInfo(metadata["dataset"], tuple(classes), fit, inverted)
+
+
+def _choice(metadata: Mapping[str, str], key: str, choices: Mapping[str, _Value]) -> _Value:
+    if (text := metadata[key]) not in choices:
+        raise ValueError(f"{key} {text!r}")
+    return choices[text]

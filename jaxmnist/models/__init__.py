@@ -76,14 +76,15 @@ def create_model(arch: str | type, **overrides: Any) -> Model:
     Args:
         arch: one of `ARCHS`; or any `flax.linen.Module` class of your own, as `file.py:Class`,
             `package.module:Class` or the class itself.
-        **overrides: fields of the network's class; `dropout=0.0` turns every dropout off.
+        **overrides: fields of the network's class: `num_classes=26`, or `dropout=0.0`, which turns every dropout off.
+            A class of your own need not have `num_classes`, but must return as many scores.
 
     Returns:
         A linen module (for a class of your own, an object with the same two methods). `init(key, images)` returns the
         variables `params` and `batch_stats`. `apply(variables, images, train=False)` maps normalised float32
-        `[batch, 28, 28, 1]` to `[batch, 10]`. With `train=True` it needs `rngs={"dropout": key}` and
-        `mutable=["batch_stats"]`, and takes `mask`, float32 `[batch]`: 0 for padding, which must not enter the batch
-        statistics.
+        `[batch, 28, 28, 1]` to `[batch, num_classes]`, by default 10. With `train=True` it needs
+        `rngs={"dropout": key}` and `mutable=["batch_stats"]`, and takes `mask`, float32 `[batch]`: 0 for padding, which
+        must not enter the batch statistics.
 
     Raises:
         UsageError: there is no such network, it has no such field, or it does not map images to class scores.
@@ -98,7 +99,10 @@ def create_model(arch: str | type, **overrides: Any) -> Model:
 
     network = custom.find_class(arch) if isinstance(arch, str) else arch
     title = arch_title(arch if isinstance(arch, str) else custom.arch_of(arch))
-    return custom.checked(title, _with_fields(title, network, overrides), NUM_CLASSES)
+    num_classes = overrides.get("num_classes", NUM_CLASSES)
+    if "num_classes" not in getattr(network, "__dataclass_fields__", {}):
+        overrides.pop("num_classes", None)
+    return custom.checked(title, _with_fields(title, network, overrides), num_classes)
 
 
 def _with_fields(arch: str, network: "type[nn.Module]", overrides: dict[str, Any]) -> "nn.Module":

@@ -35,10 +35,10 @@ class ChallengeLL(ConvNet):
     def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="norm, activation")
         x = _trunk(x, block, (8, 8, 16, 16, 32))
-        x = block(x, "head", 10, kernel_size=1, dropout=0.0)
+        x = block(x, "head", self.num_classes, kernel_size=1, dropout=0.0)
         x = class_scores(GlobalAverage()(x))
-        x = Activation(nn.relu)(Dense(10, name="fc1")(x))
-        return Dense(10, name="fc2")(x)
+        x = Activation(nn.relu)(Dense(self.num_classes, name="fc1")(x))
+        return Dense(self.num_classes, name="fc2")(x)
 
 
 class ChallengeGAP(ConvNet):
@@ -49,7 +49,7 @@ class ChallengeGAP(ConvNet):
     def forward(self, x: Array, block: Block) -> Array:
         block = partial(block, order="norm, activation")
         x = _trunk(x, block, (12, 12, 12, 12, 24))
-        x = block(x, "head", 10, kernel_size=1, dropout=0.0)
+        x = block(x, "head", self.num_classes, kernel_size=1, dropout=0.0)
         return class_scores(GlobalAverage()(x))
 
 
@@ -58,4 +58,4 @@ class ChallengeFinal(ConvNet):
 
     def forward(self, x: Array, block: Block) -> Array:
         x = _trunk(x, partial(block, order="norm, activation"), (12, 12, 12, 12, 24))
-        return class_scores(Conv(10, kernel_size=1, name="head")(GlobalAverage()(x)))
+        return class_scores(Conv(self.num_classes, kernel_size=1, name="head")(GlobalAverage()(x)))

@@ -157,7 +157,8 @@ def checked(title: str, module: nn.Module, classes: int) -> CustomNetwork:
     returned = list(getattr(outputs, "shape", ())) or type(outputs).__name__
     if returned != [2, classes]:
         raise UsageError(
-            f"the network {title} returns {returned} for images [2, 28, 28, 1]; it must return scores [2, {classes}]."
+            f"the network {title} returns {returned} for images [2, 28, 28, 1]; it must return scores "
+            f"[2, {classes}]; a field num_classes is set to that number."
         )
     return network
 

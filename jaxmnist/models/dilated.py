@@ -25,5 +25,5 @@ class Dilated(ConvNet):
         x = block(x, "trans1", 10, kernel_size=1)
         x = block(x, "conv4", 10, padding=1, dilation=2)
         x = block(x, "conv5", 10, padding=1, dilation=2)
-        x = block(x, "conv6", 10, padding=1, dilation=2)
+        x = block(x, "conv6", self.num_classes, padding=1, dilation=2)
         return nn.log_softmax(class_scores(GlobalAverage()(x)))

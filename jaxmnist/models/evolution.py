@@ -31,7 +31,7 @@ class EvolutionV1(ConvNet):
         x = Conv(8, kernel_size=1, name="trans2")(x)
         x = MaxPool()(x)
         x = block(x, "conv7", 16, padding=1)
-        x = Conv(10, kernel_size=1, name="head")(GlobalAverage()(x))
+        x = Conv(self.num_classes, kernel_size=1, name="head")(GlobalAverage()(x))
         return nn.log_softmax(class_scores(x))
 
 
@@ -56,7 +56,7 @@ class EvolutionV2(ConvNet):
         x = MaxPool()(x)
         x = block(x, "trans2", 8, kernel_size=1, dropout=0.0)
         x = Conv(16, padding=1, name="conv7")(x)
-        x = Conv(10, kernel_size=1, name="head")(GlobalAverage()(x))
+        x = Conv(self.num_classes, kernel_size=1, name="head")(GlobalAverage()(x))
         return nn.log_softmax(class_scores(x))
 
 
@@ -84,5 +84,5 @@ class EvolutionV3(ConvNet):
         x = block(x, "conv7", 8, padding=1)
         x = block(x, "conv8", 10, padding=1)
         x = Conv(12, padding=1, name="conv9")(x)
-        x = GlobalAverage()(Conv(10, kernel_size=1, name="head")(x))
+        x = GlobalAverage()(Conv(self.num_classes, kernel_size=1, name="head")(x))
         return nn.log_softmax(class_scores(x))

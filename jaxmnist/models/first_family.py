@@ -29,7 +29,7 @@ class First(ConvNet):
         x = block(x, "conv4", 16)
         x = block(x, "conv5", 16)
         x = block(x, "conv6", 16, padding=1)
-        x = Conv(10, kernel_size=1, name="head")(GlobalAverage()(x))
+        x = Conv(self.num_classes, kernel_size=1, name="head")(GlobalAverage()(x))
         return nn.log_softmax(class_scores(x))
 
 
@@ -47,7 +47,7 @@ class Second(ConvNet):
         x = block(x, "conv3", 12)
         x = block(x, "conv4", 12)
         x = block(x, "conv5", 12, padding=1)
-        x = Conv(10, kernel_size=1, name="head")(GlobalAverage()(x))
+        x = Conv(self.num_classes, kernel_size=1, name="head")(GlobalAverage()(x))
         return nn.log_softmax(class_scores(x))
 
 
@@ -71,5 +71,5 @@ class Third(ConvNet):
         # Attention scales each map by the sigmoid of its own mean; this is the mean of the scaled map.
         average = GlobalAverage()(x)
         x = average * jax.nn.sigmoid(average)
-        x = Conv(10, kernel_size=1, name="head")(x)
+        x = Conv(self.num_classes, kernel_size=1, name="head")(x)
         return nn.log_softmax(class_scores(x))

@@ -26,7 +26,7 @@ class Flagship(ConvNet):
         x = block(block(x, "conv1", c1), "conv2", c2)
         x = MaxPool()(x)
         x = block(x, "conv3", c3)
-        for index, features in ((4, c4), (5, c5), (6, 10)):
+        for index, features in ((4, c4), (5, c5), (6, self.num_classes)):
             x = block(x, f"conv{index}", features, padding=1, dilation=2)
         return nn.log_softmax(class_scores(GlobalAverage()(x)))
 

@@ -16,6 +16,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jaxmnist import ops
+from jaxmnist.data.dataset import NUM_CLASSES
 from jaxmnist.errors import unknown_name
 
 # Channels, height, width, batch: a layer may change all but the last.
@@ -209,10 +210,12 @@ Block = Callable[..., Array]
 
 
 class ConvNet(nn.Module):
-    """Base class of the networks: the common call, and a dropout that can be set."""
+    """Base class of the networks: the common call, and the fields that all of them have."""
 
     dropout: Any = 0.0
     """Rate after each block, or one rate for each stage; 0 for networks without dropout in their table."""
+    num_classes: int = NUM_CLASSES
+    """Scores for each image; the parameter counts in the documentation are those for 10."""
 
     @nn.compact
     def __call__(
@@ -220,12 +223,12 @@ class ConvNet(nn.Module):
         images: Float[Array, "batch 28 28 1"],
         train: bool = False,
         mask: Float[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch 10"]:
+    ) -> Float[Array, "batch classes"]:
         """Returns log-probabilities or logits of normalised images; see `jaxmnist.models.create_model`."""
         block = partial(conv_block, dropout=self.dropout, train=train, mask=mask)
         return self.forward(ops.to_batch_minor(images), block)
 
-    def forward(self, x: Float[Array, "1 28 28 batch"], block: Block) -> Float[Array, "batch 10"]:
+    def forward(self, x: Float[Array, "1 28 28 batch"], block: Block) -> Float[Array, "batch classes"]:
         """Applies the layers of the network in their order."""
         raise NotImplementedError
 

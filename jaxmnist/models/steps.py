@@ -24,7 +24,7 @@ class Step1(ConvNet):
         x = block(x, "conv5", 128)
         x = block(x, "conv6", 128)
         x = MaxPool()(x)
-        x = GlobalAverage()(Conv(10, use_bias=True, name="head")(x))
+        x = GlobalAverage()(Conv(self.num_classes, use_bias=True, name="head")(x))
         return nn.log_softmax(class_scores(x))
 
 
@@ -45,5 +45,5 @@ class Step3(ConvNet):
         x = MaxPool()(x)
         x = block(x, "conv6", 12)
         x = block(x, "conv7", 12, padding=1)
-        x = Conv(10, kernel_size=1, use_bias=True, name="head")(GlobalAverage()(x))
+        x = Conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(GlobalAverage()(x))
         return nn.log_softmax(class_scores(x))

@@ -12,11 +12,13 @@ from jaxtyping import Float32, UInt8
 
 from jaxmnist.config import get_recipe
 from jaxmnist.config.run import RunConfig
-from jaxmnist.data import CLOTHING, NUM_CLASSES
+from jaxmnist.data import DIGITS
+from jaxmnist.data.checksums import MNIST_FINGERPRINT
 from jaxmnist.inference.evaluate import Evaluation
 from jaxmnist.models.structure import Layer, Totals
 from jaxmnist.runs.compare import ComparedRun, run_as_json
 from jaxmnist.runs.published import PUBLISHED
+from jaxmnist.runtime.json_text import finite
 
 
 class Samples(NamedTuple):
@@ -52,9 +54,7 @@ class RunFacts:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
-        if self.figures.dataset == "fashion_mnist":
-            return tuple(f"{number} {name}" for number, name in enumerate(CLOTHING))
-        return tuple(map(str, range(NUM_CLASSES)))
+        return DIGITS if self.config is None else self.config.classes
 
     @property
     def wrong(self) -> set[int] | None:
@@ -92,7 +92,7 @@ class RunFacts:
             "layers": [layer._asdict() for layer in self.layers],
             "evaluation": self.evaluation and self.evaluation.as_json(),
         }
-        return {name: _finite(value) for name, value in values.items()}
+        return {name: finite(value) for name, value in values.items()}
 
 
 class Pair(NamedTuple):
@@ -138,6 +138,8 @@ def published_settings(config: RunConfig) -> dict[str, Any] | None:
     if name not in {run.recipe for run in PUBLISHED}:
         return None
     recipe = get_recipe(name)
+    if config.data_fingerprint != MNIST_FINGERPRINT:  # other data have another mean
+        recipe = dataclasses.replace(recipe, mean=config.recipe.mean, std=config.recipe.std)
     protocol = {"seed": recipe.default_seed, "select_on": "test", "norm": None, "folds": None}
     return dataclasses.asdict(dataclasses.replace(config, recipe=recipe, **protocol))
 
@@ -169,11 +171,3 @@ def differences(per_run: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 _UNKNOWN = object()
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,12 +1,11 @@
 """Gathers the facts of runs from their folders and the data; nothing is written, downloaded or trained."""
 
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxmnist.config.run import RunConfig
-from jaxmnist.data import Dataset, load_dataset
+from jaxmnist.data import Dataset, is_path
 from jaxmnist.errors import CheckpointError, DataError, UsageError
 from jaxmnist.inference.evaluate import evaluate_split, wilson_interval
 from jaxmnist.models import ARCHS, arch_word, create_model
@@ -15,7 +14,8 @@ from jaxmnist.report.facts import RunFacts, Samples
 from jaxmnist.report.plots.preview import augmented_versions, changes_in_words
 from jaxmnist.runs.checkpoints import Checkpoints
 from jaxmnist.runs.compare import ComparedRun, read_run
-from jaxmnist.runs.folder import CONFIG, METRICS, read_config, read_metrics, require_data_of_run
+from jaxmnist.runs.folder import CONFIG, load_data_of_run, read_config, require_data_of_run
+from jaxmnist.runs.record import read_record
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.reading import read_json
@@ -36,22 +36,29 @@ def gather(folders: Sequence[Path], data_dir: Path | None, device: Device) -> li
         CheckpointError: a folder is not a run folder, or its files are damaged.
         DataError: `data_dir` does not have the data of a run.
     """
+    loaded: dict[tuple[str | None, ...], Dataset | DataError] = {}
 
-    @functools.cache
-    def load(name: str) -> Dataset | DataError:
-        try:
-            return load_dataset(name, data_dir, download=False)
-        except DataError as error:
-            return error
+    def load(config: RunConfig) -> Dataset | DataError:
+        key = config.dataset, config.fit, config.test_path
+        if key not in loaded:
+            try:
+                folder = None if is_path(config.dataset) else data_dir
+                loaded[key] = load_data_of_run(config, folder, download=False)
+            except DataError as error:
+                loaded[key] = error
+        return loaded[key]
 
     unique = {folder.resolve(): folder for folder in folders}
     return [_facts(folder, load, data_dir is not None, device) for folder in unique.values()]
 
 
-def _facts(run: Path, load: Callable[[str], Dataset | DataError], strict: bool, device: Device) -> RunFacts:
+def _facts(
+    run: Path, load: Callable[[RunConfig], Dataset | DataError], strict: bool, device: Device
+) -> RunFacts:
     config, environment = None, {}
     try:
-        figures, rows = read_run(run), _rows(run)
+        record = read_record(run)
+        figures, rows = read_run(run, record), record.rows
         if (run / CONFIG).is_file():
             config, environment = read_config(run), read_json(run / CONFIG).get("environment")
     except OSError as error:
@@ -86,17 +93,6 @@ def _facts(run: Path, load: Callable[[str], Dataset | DataError], strict: bool, 
     )
 
 
-def _rows(run: Path) -> list[dict[str, Any]]:
-    rows = read_metrics(run)
-    for row in rows:
-        for name, value in row.items():
-            if not isinstance(value, int | float):
-                raise CheckpointError(
-                    f"{run / METRICS} is damaged ({name} is {value!r}); restore it or leave the run out."
-                )
-    return rows
-
-
 def _network(run: Path, config: RunConfig | None, device: Device, notes: list[str]) -> Network | None:
     if config is None:
         notes.append(
@@ -117,13 +113,13 @@ def _network(run: Path, config: RunConfig | None, device: Device, notes: list[st
 def _dataset(
     run: Path,
     config: RunConfig | None,
-    load: Callable[[str], Dataset | DataError],
+    load: Callable[[RunConfig], Dataset | DataError],
     strict: bool,
     notes: list[str],
 ) -> Dataset | None:
     if config is None:
         return None
-    dataset = load(config.dataset)
+    dataset = load(config)
     try:
         if isinstance(dataset, DataError):
             raise dataset

@@ -1,27 +1,26 @@
 """Training runs side by side, each with the published run of the same network and recipe."""
 
-import contextlib
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from jaxmnist.config import RECIPES
 from jaxmnist.data import DATASETS
+from jaxmnist.data.checksums import MNIST_FINGERPRINT
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.errors import CheckpointError
 from jaxmnist.models import ARCHS, arch_title
-from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, read_config, read_metrics
+from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, naming_damage, read_config
 from jaxmnist.runs.published import Published, published
-from jaxmnist.runtime.reading import read_json
+from jaxmnist.runs.record import Record, read_record
 
 COMPARISON = "comparison.json"
 MISSING = "-"
 """Text of a figure that does not exist."""
 
 _DEPTH = 2  # `runs/` holds run folders, a folder of studies holds folders of run folders
-
-_Value = TypeVar("_Value", str, int, float)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +44,8 @@ class ComparedRun:
     """Training time."""
     test_accuracies: tuple[float, ...]
     """Test accuracy of each epoch; empty if a finished run has no metrics."""
+    data_fingerprint: str | None = None
+    """SHA-256 of the images and labels."""
     parameters: int | None = None
     best_epoch: int | None = None
     test_accuracy_of_best: float | None = None
@@ -58,8 +59,15 @@ class ComparedRun:
 
     @property
     def published(self) -> Published | None:
-        """The published run of the same network and recipe; all of those are on MNIST."""
-        return published(self.arch, self.recipe) if self.dataset == "mnist" else None
+        """The published run of the same network and recipe; all of those are on the genuine MNIST."""
+        return published(self.arch, self.recipe) if self.is_mnist else None
+
+    @property
+    def is_mnist(self) -> bool:
+        """True if the data are the genuine MNIST, by their fingerprint; older results have its name alone."""
+        return (
+            self.data_fingerprint == MNIST_FINGERPRINT if self.data_fingerprint else self.dataset == "mnist"
+        )
 
     @property
     def difference(self) -> float | None:
@@ -120,16 +128,21 @@ def compare(folders: Iterable[Path]) -> list[ComparedRun]:
             f"{' and '.join(strangers)} {verbs} none; give run folders made by train, or a folder of them."
         )
     unique = {run.resolve(): run for inside in found.values() for run in inside}
-    return sorted(map(read_run, unique.values()), key=_order)
+    return sorted(_apart([read_run(run) for run in unique.values()]), key=_order)
 
 
-def read_run(run: Path) -> ComparedRun:
+def read_run(run: Path, record: Record | None = None) -> ComparedRun:
     """Reads the figures of one run, finished or not.
+
+    Args:
+        run: the run folder.
+        record: its record, if it has been read.
 
     Raises:
         CheckpointError: the folder is not a run folder, or its files are damaged.
     """
-    return _finished(run) if (run / RESULTS).is_file() else _unfinished(run)
+    record = record or read_record(run)
+    return _finished(run, record) if record.results else _unfinished(run, record)
 
 
 def as_json(compared: Iterable[ComparedRun]) -> dict[str, Any]:
@@ -160,6 +173,20 @@ def _runs_in(folder: Path, depth: int) -> list[Path]:
     return [run for inside in sorted(folder.iterdir()) for run in _runs_in(inside, depth - 1)]
 
 
+def _apart(compared: list[ComparedRun]) -> list[ComparedRun]:
+    """Adds the beginning of the fingerprint to the dataset of runs on different data of the same name."""
+    found: dict[str, set[str]] = {}
+    for run in compared:
+        if run.data_fingerprint:
+            found.setdefault(run.dataset, set()).add(run.data_fingerprint)
+    return [
+        dataclasses.replace(run, dataset=f"{run.dataset} {run.data_fingerprint[:6]}")
+        if run.data_fingerprint and len(found[run.dataset]) > 1
+        else run
+        for run in compared
+    ]
+
+
 def _order(run: ComparedRun) -> tuple[tuple[int, str], tuple[int, str], tuple[int, str], int, str]:
     def rank(name: str, known: tuple[str, ...]) -> tuple[int, str]:
         # Unknown names, of a later version or of a network of one's own, come last.
@@ -168,61 +195,39 @@ def _order(run: ComparedRun) -> tuple[tuple[int, str], tuple[int, str], tuple[in
     return rank(run.dataset, DATASETS), rank(run.arch, ARCHS), rank(run.recipe, RECIPES), run.seed, run.run
 
 
-_FIELDS: dict[str, type] = {
-    **dict.fromkeys(("arch", "recipe", "dataset", "select_on"), str),
-    **dict.fromkeys(("seed", "epochs", "parameters", "best_epoch", "best_test_epoch"), int),
-    **dict.fromkeys(("test_accuracy_of_best", "final_test_accuracy", "last_five_mean_test_accuracy"), float),
-    **dict.fromkeys(("best_test_accuracy", "best_train_accuracy", "seconds"), float),
-}
-
-
-def _finished(run: Path) -> ComparedRun:
-    with _damage_named(run / RESULTS):
-        results = read_json(run / RESULTS)
-        values: dict[str, Any] = {name: _typed(results[name], kind) for name, kind in _FIELDS.items()}
+def _finished(run: Path, record: Record) -> ComparedRun:
+    values = dataclasses.asdict(record.results)  # pyright: ignore[reportArgumentType]
+    values["data_fingerprint"] = values["data_fingerprint"] or None
+    accuracies = _column(run, record, "test_accuracy")
     return ComparedRun(
-        run=str(run),
-        finished=True,
-        recipe_epochs=values["epochs"],
-        test_accuracies=_column(run, "test_accuracy"),
-        rule_met=results.get("rule_met") is not False,
-        **values,
+        run=str(run), finished=True, recipe_epochs=values["epochs"], test_accuracies=accuracies, **values
     )
 
 
-def _unfinished(run: Path) -> ComparedRun:
-    config, accuracies = read_config(run), _column(run, "test_accuracy")
+def _unfinished(run: Path, record: Record) -> ComparedRun:
+    config, accuracies = read_config(run), _column(run, record, "test_accuracy")
     return ComparedRun(
         run=str(run),
         arch=config.arch,
         recipe=config.recipe.name,
-        dataset=config.dataset,
+        dataset=dataset_title(config.dataset),
+        data_fingerprint=config.data_fingerprint,
         seed=config.seed,
         select_on=config.select_on,
         finished=False,
         epochs=len(accuracies),
         recipe_epochs=config.recipe.epochs,
-        seconds=round(math.fsum(_column(run, "seconds")), 3),
+        seconds=round(math.fsum(_column(run, record, "seconds")), 3),
         test_accuracies=accuracies,
     )
 
 
-def _column(run: Path, name: str) -> tuple[float, ...]:
-    with _damage_named(run / METRICS):
-        return tuple(_typed(row[name], float) for row in read_metrics(run))
+def _column(run: Path, record: Record, name: str) -> tuple[float, ...]:
+    with naming_damage(run / METRICS, "restore it or leave the run out"):
+        return tuple(_number(row[name]) for row in record.rows)
 
 
-def _typed(value: object, kind: type[_Value]) -> _Value:
-    if kind is float and type(value) is int:
-        value = float(value)  # JSON has one kind of number: 99.0 may be written as 99
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{value!r} should be {kind.__name__}")
-    return value
-
-
-@contextlib.contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged ({error!r}); restore it or leave the run out.") from error
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{value!r} should be a number")
+    return float(value)

@@ -1,16 +1,19 @@
 """Plots of a run's loss, accuracy and learning rate, drawn without a display."""
 
 import io
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jaxmnist.config.run import RunConfig
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.models import arch_title
-from jaxmnist.runs.folder import read_config, read_metrics
+from jaxmnist.runs.folder import read_config
+from jaxmnist.runs.record import read_record
 from jaxmnist.runtime.files import replacing
 
 PLOTS = "plots"
@@ -37,7 +40,7 @@ _STYLES = {
 
 def save_curves(run: Path) -> list[Path]:
     """Draws loss, accuracy and learning rate over the epochs into the run's `plots/`; returns the files."""
-    rows = read_metrics(run)
+    rows = read_record(run).rows
     if not rows:
         return []
     config = read_config(run)
@@ -53,13 +56,20 @@ def save_curves(run: Path) -> list[Path]:
 
 def run_title(config: RunConfig) -> str:
     """Returns the title of a run's plots: arch, recipe, dataset and seed."""
-    return f"{arch_title(config.arch)}, recipe {config.recipe.name}, {config.dataset}, seed {config.seed}"
+    parts = arch_title(config.arch), f"recipe {config.recipe.name}", dataset_title(config.dataset)
+    return f"{', '.join(parts)}, seed {config.seed}"
+
+
+def plain(text: str, longest: int = 24) -> str:
+    """Returns a text that Matplotlib draws as it is, and cut: a dollar sign would begin a formula."""
+    text = text if len(text) <= longest else f"{text[: longest - 3]}..."
+    return text.replace("$", r"\$")
 
 
 def as_png(figure: Figure) -> tuple[bytes, tuple[int, int]]:
     """Returns the bytes of a PNG, and its width and height."""
     out = io.BytesIO()
-    figure.savefig(out, dpi=_DPI)
+    _save(figure, out)
     width, height = (round(inches * _DPI) for inches in figure.get_size_inches())
     return out.getvalue(), (width, height)
 
@@ -67,8 +77,15 @@ def as_png(figure: Figure) -> tuple[bytes, tuple[int, int]]:
 def save_figure(figure: Figure, path: Path) -> Path:
     """Writes a PNG and returns its path."""
     with replacing(path) as file:
-        figure.savefig(file, dpi=_DPI, format="png")
+        _save(figure, file)
     return path
+
+
+def _save(figure: Figure, file: IO[bytes]) -> None:
+    with warnings.catch_warnings():
+        # The name of a class may be in any script; tables and pages show it where the font here draws a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(file, dpi=_DPI, format="png")
 
 
 def _curves(rows: list[dict[str, Any]], metric: str, label: str, title: str) -> Figure:

@@ -82,11 +82,10 @@ def fit(
         )
     seconds = SECONDS_TO_STOP if team is ALONE else TEAM_SECONDS_TO_STOP
     stop_signals = StopSignals(seconds, f"interrupted; resume with --resume {run}")
-    with (
-        locked(run) if team.is_leader else contextlib.nullcontext(),
-        whereabouts(run) if team.is_leader else contextlib.nullcontext() as now,
-        stop_signals as stop,
-    ):
+    with contextlib.ExitStack() as stack:
+        require_lock = stack.enter_context(locked(run)) if team.is_leader else None
+        now = stack.enter_context(whereabouts(run)) if team.is_leader else None
+        stop = stack.enter_context(stop_signals)
         data = place(dataset, config, where)
         total_steps = config.recipe.total_steps(len(data.train_split))
         session = Session(
@@ -98,10 +97,11 @@ def fit(
             ),
             keys=put(train.Keys.from_seed(config.seed), everywhere(where)),
             data=data,
-            checkpoints=Checkpoints(run, arch_word(config.arch), config.recipe),
+            checkpoints=Checkpoints(run, arch_word(config.arch), config),
             stop=stop,
             callbacks=callbacks,
             team=team,
+            require_lock=require_lock,
             whereabouts=now,
         )
         with _compiling_ahead(session):

@@ -1,11 +1,13 @@
 """The choice of a run's best epoch, and the results that follow from it."""
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxmnist.config.run import RunConfig
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.data.splits import SelectOn
 
 
@@ -16,6 +18,9 @@ class Results:
     arch: str
     recipe: str
     dataset: str
+    """Name of the dataset; of a path its last part."""
+    data_fingerprint: str
+    """SHA-256 of the images and labels."""
     seed: int
     parameters: int
     """Trainable parameters."""
@@ -74,7 +79,8 @@ def summarise(config: RunConfig, rows: Sequence[Mapping[str, Any]], parameters: 
     return Results(
         arch=config.arch,
         recipe=config.recipe.name,
-        dataset=config.dataset,
+        dataset=dataset_title(config.dataset),
+        data_fingerprint=config.data_fingerprint,
         seed=config.seed,
         parameters=parameters,
         epochs=len(rows),
@@ -86,6 +92,9 @@ def summarise(config: RunConfig, rows: Sequence[Mapping[str, Any]], parameters: 
         last_five_mean_test_accuracy=statistics.fmean(row["test_accuracy"] for row in rows[-5:]),
         best_test_accuracy=best_test["test_accuracy"],
         best_test_epoch=best_test["epoch"],
-        best_train_accuracy=max(row["train_accuracy"] for row in rows),
+        # NaN for an epoch all of whose steps were skipped.
+        best_train_accuracy=max(
+            (row["train_accuracy"] for row in rows if not math.isnan(row["train_accuracy"])), default=math.nan
+        ),
         seconds=round(sum(row["seconds"] for row in rows), 3),
     )

@@ -54,6 +54,8 @@ class Session(NamedTuple):
     stop: StopSignals
     callbacks: Sequence[Callback]
     team: Team = ALONE
+    require_lock: Callable[[], None] | None = None
+    """Check of the leader before every save, see `jaxmnist.runtime.files.locked`."""
     whereabouts: Callable[[], Path | None] | None = None
     """Function that returns the path of the run folder now, None once it is deleted; None if nobody keeps track."""
 
@@ -82,13 +84,24 @@ class Session(NamedTuple):
         for callback in self.callbacks:
             callback(progress)
 
+    def check_lock(self) -> None:
+        """Checks that no other process can be in the run folder.
+
+        Raises:
+            UsageError: one can.
+        """
+        if self.require_lock is not None:
+            self.require_lock()
+
     def save(self, snapshot: Snapshot, score: float | None = None, meets_rule: bool = False) -> None:
         """Saves a checkpoint; arguments as for `Checkpoints.save`.
 
         Raises:
             StorageError: it cannot be written.
             GoneError: the run folder was moved or deleted.
+            UsageError: another process can be in the run folder.
         """
+        self.check_lock()
         if self.team.is_leader:
             self._require_present()
             with self.stop.saving(), self.team.writing():

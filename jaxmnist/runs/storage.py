@@ -9,7 +9,6 @@ a name is therefore complete, or was damaged later, and then a checksum differs.
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -23,12 +22,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from jaxmnist.config.seal import SealError, opened, sealed
+from jaxmnist.runs.about import ABOUT
 from jaxmnist.runtime.files import remove_tree, sync, sync_tree
-from jaxmnist.runtime.reading import MAX_ROWS_BYTES, parse_json, read_bytes, sha256_of
+from jaxmnist.runtime.json_text import json_text
+from jaxmnist.runtime.reading import MAX_ROWS_BYTES, read_json, sha256_of
 from jaxmnist.train.loss import Metrics
 from jaxmnist.train.state import TrainState
 
-ARRAYS, ABOUT = "arrays", "about.json"
+ARRAYS = "arrays"
 
 
 class DamagedError(Exception):
@@ -59,7 +61,7 @@ def write_state(folder: Path, tree: PyTree, about: Mapping[str, Any]) -> None:
             _checkpointer().save((partial / ARRAYS).resolve(), args=ocp.args.StandardSave(tree))
         sums = {"arrays": _sum_of_arrays(tree), "files": _sums_of_files(partial)}
         values = {**about, "shapes": shapes(tree), **sums}
-        (partial / ABOUT).write_text(json.dumps({**values, "seal": _seal(values)}, indent=1) + "\n")
+        (partial / ABOUT).write_text(json_text(sealed(values), indent=1) + "\n")
         sync_tree(partial)
         if folder.exists():
             remove_tree(folder)
@@ -90,14 +92,13 @@ def read_about(folder: Path) -> dict[str, Any]:
         DamagedError: something differs from the state that was saved.
     """
     try:
-        values = parse_json(read_bytes(folder / ABOUT, MAX_ROWS_BYTES), finite=False)
-        seal = values.pop("seal")
-        if seal != _seal(values):
-            raise DamagedError(f"{ABOUT} has changed")
+        values = opened(read_json(folder / ABOUT, MAX_ROWS_BYTES))
         # Names and sizes first: of a file that does not belong there, nothing is read.
         files, sizes = values["files"], _sizes_of_files(folder)
         wrong = {name for name in files.keys() | sizes if sizes.get(name) != files.get(name, {}).get("bytes")}
         wrong = wrong or {name for name in files if sha256_of(folder / name) != files[name]["sha256"]}
+    except SealError as error:
+        raise DamagedError(f"{ABOUT} has changed") from error
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DamagedError(_phrase(error)) from error
     if wrong:
@@ -171,10 +172,6 @@ def _sums_of_files(folder: Path) -> dict[str, dict[str, Any]]:
 def _sizes_of_files(folder: Path) -> dict[str, int]:
     files = [Path(parent, name) for parent, _, names in os.walk(folder / ARRAYS) for name in names]
     return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
-
-
-def _seal(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _phrase(error: Exception) -> str:

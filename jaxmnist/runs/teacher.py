@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 
 from jaxmnist.config.run import RunConfig
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.errors import CheckpointError, UsageError
 from jaxmnist.runs.folder import RESULTS
 from jaxmnist.runs.restore import restore_run
@@ -31,7 +32,8 @@ def open_teacher(config: RunConfig) -> Teacher | None:
     teacher, its = _open(run, (run / RESULTS).stat().st_mtime_ns)
     if its.data_fingerprint != config.data_fingerprint:
         raise UsageError(
-            f"the teacher {run} was trained on other data ({its.dataset}); name one trained on {config.dataset}."
+            f"the teacher {run} was trained on other data ({dataset_title(its.dataset)}); name one trained on "
+            f"{dataset_title(config.dataset)}."
         )
     # A teacher that was trained on held-out images, or chosen by the test images, passes its knowledge of them on.
     if its.select_on != config.select_on and its.select_on != "val" and config.select_on != "test":

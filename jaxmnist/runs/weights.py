@@ -10,12 +10,24 @@ import numpy as np
 
 from jaxmnist.config import get_recipe, recipe_of
 from jaxmnist.config.run import RunConfig
+from jaxmnist.config.seal import SEAL, opened, sealed
+from jaxmnist.data.dataset import DIGITS, NUM_CLASSES, DatasetInfo
 from jaxmnist.errors import CheckpointError, shortened
-from jaxmnist.interop.torch import find_faults, from_torch, to_torch
-from jaxmnist.interop.weight_files import METADATA, to_npz
+from jaxmnist.interop.torch import find_faults, find_num_classes, from_torch, to_torch
+from jaxmnist.interop.weight_files import (
+    ARCH,
+    METADATA,
+    data_info_in,
+    normalisation_in,
+    to_npz,
+    use_metadata,
+)
 from jaxmnist.models import ARCHS, absolute_arch, arch_title, arch_word, create_model, is_custom
+from jaxmnist.models.custom import find_class
+from jaxmnist.runs.about import recorded
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.files import write_atomically
+from jaxmnist.runtime.json_text import json_text
 from jaxmnist.runtime.npz import NpzError, read_npz
 from jaxmnist.runtime.reading import parse_json
 from jaxmnist.train.network import Network
@@ -24,11 +36,8 @@ from jaxmnist.train.state import TrainState
 MAX_BYTES = 64 * 2**20
 """Size above which files are refused unread; the largest network has 1 MB of weights, in float64 twice that."""
 
-DESKEW = "deskew"
-"""Key in the metadata: `True` if images are deskewed for the network, else `False`."""
-
-ARCH = "arch"
-"""Key in the metadata: the place of the class of a network of the user's own."""
+CONFIG = "config"
+"""Key in the metadata: the configuration of the run, as JSON."""
 
 _LISTED = 8
 _PATTERN = "*-epoch*-*.npz"
@@ -43,28 +52,50 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
             counters of a `state_dict` are ignored, as are strings other than this project's metadata.
         device: device for the weights.
         arch: the network; by default the one whose names and shapes match the arrays.
-        recipe: name of the recipe that normalises images; by default the arch's own, with `deskew` from the file.
+        recipe: name of the recipe that normalises images; by default the arch's own, with mean, standard
+            deviation and `deskew` from the file.
 
     Raises:
         UsageError: there is no such arch or recipe.
         CheckpointError: the file is missing or damaged, does not fit exactly one arch (the message names all missing,
-            extra and misshapen arrays), or has values that are not finite floating-point numbers.
+            extra and misshapen arrays), or has values that are not finite floating-point numbers, or
+            variances below zero.
     """
     if arch is not None:
         arch = absolute_arch(arch)
-        create_model(arch)  # refuses a wrong name before a large file is read
+        # A wrong name is refused before a large file is read.
+        find_class(arch) if is_custom(arch) else create_model(arch)
     named_recipe = get_recipe(recipe) if recipe else None
     arrays, metadata = _read_arrays(path)
     if arch is None:
         arch = _recognise(path, arrays, metadata.get(ARCH))
-    elif faults := find_faults(arch, arrays):
+    try:
+        if SEAL in metadata:
+            opened(metadata)
+        data_info, normalisation = data_info_in(metadata), normalisation_in(metadata)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} has wrong metadata ({shortened(str(error))}); {_REMEDY}.") from error
+    if data_info is not None and is_custom(arch):
+        num_classes = len(data_info.classes)
+    else:
+        num_classes = find_num_classes(arch, arrays)
+    if faults := find_faults(arch, arrays, num_classes):
         title = arch_title(arch)
         raise CheckpointError(f"{path} does not hold the weights of arch {title!r}: {_listed(faults, '; ')}.")
     _require_finite(path, arrays)
-    variables = jax.device_put(from_torch(arch, arrays), device)
-    own, deskew = recipe_of(arch), metadata.get(DESKEW)
-    own = own if deskew is None else dataclasses.replace(own, deskew=deskew == str(True))
-    return Network(arch, create_model(arch), named_recipe or own, variables, device)
+    if data_info is None:
+        data_info = DatasetInfo(
+            classes=DIGITS if num_classes == NUM_CLASSES else tuple(map(str, range(num_classes)))
+        )
+    elif len(data_info.classes) != num_classes:
+        raise CheckpointError(
+            f"{path} names {len(data_info.classes)} classes in its metadata and has the weights of {num_classes}; "
+            f"{_REMEDY}."
+        )
+    variables = jax.device_put(from_torch(arch, arrays, num_classes), device)
+    model = create_model(arch, num_classes=num_classes)
+    own = dataclasses.replace(recipe_of(arch), **normalisation)
+    return Network(arch, model, named_recipe or own, variables, device, data_info)
 
 
 def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str, Any]) -> None:
@@ -88,13 +119,19 @@ def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str,
     variables = jax.device_get(state.variables)
     chosen = "" if config.select_on == "last" else f"{row[f'{config.select_on}_accuracy']:.2f}"
     file = run / f"{arch_word(config.arch)}-epoch{row['epoch']}-{config.select_on}{chosen}.npz"
-    metadata = {"recipe": config.recipe.name, DESKEW: str(config.recipe.deskew)}
-    metadata |= {ARCH: config.arch} if is_custom(config.arch) else {}
-    content = to_npz(to_torch(config.arch, variables), metadata)
+    arrays = to_torch(config.arch, variables, len(config.classes))
+    metadata = sealed_metadata(use_metadata(config.arch, config.recipe, config.data_info), config)
+    content = to_npz(arrays, metadata)
     earlier = [path for path in run.glob(_PATTERN) if path != file and not path.name.startswith(".")]
     write_atomically(file, content)
     for path in earlier:
         path.unlink()
+
+
+def sealed_metadata(metadata: Mapping[str, str], config: RunConfig | None) -> dict[str, str]:
+    """Returns the metadata of a weights file with the configuration of its run, if it has one, and a seal over all."""
+    own = {} if config is None else {CONFIG: json_text(recorded(config))}
+    return sealed({**metadata, **own})
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -113,15 +150,13 @@ def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 def _metadata(text: str) -> dict[str, str]:
     try:
-        values = parse_json(text)
-        found = {key: values[key] for key in (ARCH, DESKEW) if key in values}
+        return {key: value for key, value in dict(parse_json(text)).items() if isinstance(value, str)}
     except (ValueError, TypeError):  # written by another program
         return {}
-    return {key: value for key, value in found.items() if value in ("True", "False") or key == ARCH}
 
 
 def _recognise(path: Path, arrays: Mapping[str, np.ndarray], custom: str | None) -> str:
-    faults = {arch: find_faults(arch, arrays) for arch in ARCHS}
+    faults = {arch: find_faults(arch, arrays, find_num_classes(arch, arrays)) for arch in ARCHS}
     fitting = [arch for arch in ARCHS if not faults[arch]]
     if len(fitting) > 1:
         raise CheckpointError(f"{path} fits the archs {' and '.join(fitting)}; choose one with --arch.")
@@ -156,3 +191,5 @@ def _require_finite(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     largest = np.finfo(np.float32).max
     if wrong := [key for key, array in weights.items() if not (np.abs(array) <= largest).all()]:
         raise CheckpointError(f"{path} has weights that are not finite in float32 in {_listed(wrong, ', ')}.")
+    if wrong := [key for key, array in weights.items() if key.endswith(".running_var") and (array < 0).any()]:
+        raise CheckpointError(f"{path} has variances below zero in {_listed(wrong, ', ')}; {_REMEDY}.")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jaxmnist.errors import JaxmnistWarning, UsageError, writing
+from jaxmnist.runtime.reading import read_json
 
 LOCK = "lock.json"
 
@@ -140,34 +141,67 @@ def remove_tree(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[Callable[[], None]]:
     """Locks a folder against other processes; the system releases the lock however the process ends.
+
+    The folder itself is locked, as a file in it could be deleted and made anew, and a file with the name of the holder
+    too: a network file system locks files only.
+
+    Yields:
+        A function to call before every write. It raises a UsageError if the lock was deleted where it protects
+        alone.
 
     Raises:
         UsageError: another process holds the lock, or the folder is not writable.
     """
     path = folder / LOCK
-    with writing(f"the run folder {folder}", "make it writable"):
-        file = path.open("ab", buffering=0)
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            message = f"{folder} is in use by {_holder(path)}; wait for that process or end it."
-            raise UsageError(message) from error
-        except OSError as error:  # a network file system without locks
-            message = f"{folder} cannot be locked ({error.strerror}); let no other process use it."
+    with contextlib.ExitStack() as stack:
+        with writing(f"the run folder {folder}", "make it writable"):
+            directory = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, directory)
+            is_certain = _try_lock(directory, folder)
+            # Without waiting, should a pipe be there under its name.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
+            descriptor = os.open(path, flags, 0o666)
+            file = stack.enter_context(os.fdopen(descriptor, "ab", buffering=0))
+        if _try_lock(file.fileno(), folder) is is_certain is False:
+            message = f"{folder} cannot be locked on this file system; let no other process use it."
             warnings.warn(message, JaxmnistWarning, stacklevel=3)
-        # The holder's name serves the message above only; a full disk must not prevent the lock.
+        # The holder's name serves a message only; a full disk must not prevent the lock.
         with contextlib.suppress(OSError):
             file.truncate(0)
             file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode() + b"\n")
-        yield
+
+        def require_lock() -> None:
+            if is_certain or (path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
+                return
+            raise UsageError(
+                f"{path} was deleted while this process used the folder, so another one may use it too; let one "
+                "process use it and begin again from what is saved."
+            )
+
+        yield require_lock
+
+
+def _try_lock(descriptor: int, folder: Path) -> bool:
+    """Locks an open file or folder; returns False if the file system cannot.
+
+    Raises:
+        UsageError: another process holds the lock.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        message = f"{folder} is in use by {_holder(folder / LOCK)}; wait for that process or end it."
+        raise UsageError(message) from error
+    except OSError:
+        return False
+    return True
 
 
 def _holder(path: Path) -> str:
     try:
-        holder = json.loads(path.read_text())
+        holder = read_json(path)
         return f"process {holder['pid']} on {holder['host']}"
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError):
         return "another process"

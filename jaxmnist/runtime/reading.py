@@ -16,8 +16,9 @@ from typing import Any
 
 from jaxmnist.errors import shortened
 
-MAX_JSON_BYTES = 2**18
-"""Longest JSON file that does not grow with the work: a hundred times the size of a run's `config.json`."""
+MAX_JSON_BYTES = 2**20
+"""Longest JSON file that does not grow with the work; a run's `config.json` with the names of 1,000 classes is smaller.
+"""
 
 MAX_ROWS_BYTES = 2**25
 """Longest file with a row for each epoch or seed: 50,000 rows of metrics."""
@@ -106,20 +107,15 @@ def read_json(path: str | os.PathLike[str], most: int = MAX_JSON_BYTES) -> dict[
     return values
 
 
-def parse_json(text: str | bytes, finite: bool = True) -> Any:  # noqa: ANN401, whatever the JSON holds
-    """Parses JSON from outside, nested no deeper than `MAX_DEPTH`.
-
-    Args:
-        text: the JSON, UTF-8 if it is bytes.
-        finite: False to accept numbers that are not finite, as Python writes them.
+def parse_json(text: str | bytes) -> Any:  # noqa: ANN401, whatever the JSON holds
+    """Parses JSON from outside: all numbers are finite, and nothing is nested deeper than `MAX_DEPTH`.
 
     Raises:
         ValueError: the text is anything else.
     """
     try:
         text = text.decode() if isinstance(text, bytes) else text
-        checked: Any = {"parse_constant": _finite, "parse_float": _finite} if finite else {}
-        value = json.loads(text, **checked)
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     level = [value]

@@ -98,7 +98,7 @@ def predict_chunk(
     batch_size: int,
     model: Model,
     recipe: Recipe,
-) -> tuple[Int32[Array, " padded"], Float[Array, "padded 10"]]:
+) -> tuple[Int32[Array, " padded"], Float[Array, "padded classes"]]:
     """Predicts images without labels.
 
     Args:

@@ -36,7 +36,7 @@ def no_metrics() -> Metrics:
     return Metrics(jnp.float32(0), jnp.int32(0), jnp.int32(0), jnp.int32(0), jnp.int32(NO_BAD_STEP))
 
 
-def sums_of(outputs: Float[Array, "batch 10"], batch: Batch) -> Metrics:
+def sums_of(outputs: Float[Array, "batch classes"], batch: Batch) -> Metrics:
     """Sums losses and correct predictions over a batch.
 
     Args:
@@ -85,7 +85,7 @@ class Teacher:
     recipe: Recipe
     """Recipe it was trained by, for the normalisation of its images."""
 
-    def outputs(self, images: Array) -> Float[Array, "batch 10"]:
+    def outputs(self, images: Array) -> Float[Array, "batch classes"]:
         """Returns its outputs in evaluation mode for raw images, which may be augmented already."""
         variables = jax.tree.map(jnp.asarray, self.variables)
         outputs = self.model.apply(variables, normalise(images, self.recipe))
@@ -94,8 +94,8 @@ class Teacher:
 
 def distilled(
     objective: Array,
-    outputs: Float[Array, "batch 10"],
-    teachers: Float[Array, "batch 10"],
+    outputs: Float[Array, "batch classes"],
+    teachers: Float[Array, "batch classes"],
     batch: Batch,
     distillation: Distillation,
 ) -> Float32[Array, ""]:

@@ -105,7 +105,7 @@ def train_step(
 
 def eval_step(
     state: TrainState, batch: Batch, *, model: Model, recipe: Recipe
-) -> tuple[Metrics, Float[Array, "batch 10"]]:
+) -> tuple[Metrics, Float[Array, "batch classes"]]:
     """Returns the sums over a batch in evaluation mode, and the outputs (meaningless where the mask is 0)."""
     outputs = model.apply(state.variables, normalise(batch.images, recipe))
     return sums_of(outputs, batch), outputs

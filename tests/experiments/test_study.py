@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -18,11 +19,13 @@ from jaxmnist.config import Averaging, Recipe, Schedule
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.data.splits import SelectOn
-from jaxmnist.errors import UsageError
+from jaxmnist.errors import CheckpointError, JaxmnistWarning, UsageError
 from jaxmnist.experiments.study.compare import compare_studies
 from jaxmnist.experiments.study.folder import (
     PREDICTIONS,
+    is_closed,
     open_study,
+    own_folders,
     read_predictions,
     read_seeds,
     read_study,
@@ -34,7 +37,8 @@ from jaxmnist.experiments.study.jobs import Job, train_jobs
 from jaxmnist.experiments.study.together import train_together
 from jaxmnist.report.plots.study import save_study_pictures
 from jaxmnist.report.terminal import study as report
-from jaxmnist.runs.folder import METRICS, RESULTS, read_metrics, write_json, write_metrics
+from jaxmnist.runs.folder import METRICS, RESULTS, read_metrics
+from tests.resealed import write_finished
 from tests.small_network import Small
 
 DEVICE = jax.devices()[0]
@@ -164,14 +168,51 @@ def test_a_folder_is_one_study(make):
         make("one", learning_rate=0.3)
 
 
+def test_folders_that_are_not_a_study_s_own_are_named_and_left_out(make, whole):
+    study = make("copied")
+    for seed in (1, 2):
+        shutil.copytree(whole.run(seed), study.run(seed))
+    alone, folder = read_seeds(study), study.folder
+    for name in ("s01", "s1 copy", "s3", "s99999999999"):
+        shutil.copytree(study.run(1), folder / name)
+    assert read_seeds(study) == alone
+    assert own_folders(study) == ["s1", "s2"]
+    assert not is_closed(study, 3)
+    with pytest.warns(
+        JaxmnistWarning, match="not its own, which are left out: s01, s1 copy, s3, s99999999999; move"
+    ):
+        compare_studies([study, study])
+
+
+def test_a_changed_study_or_seed_is_refused_and_no_flipped_bit_changes_a_figure(make, whole):
+    study = make("changed")
+    shutil.copytree(whole.run(1), study.run(1))
+    (seed,) = read_seeds(study)
+    for name in ("study.json", "s1/config.json", "s1/results.json", "s1/metrics.jsonl"):
+        path, refused = study.folder / name, 0
+        content = path.read_bytes()
+        for bit in np.random.default_rng(2).choice(8 * len(content), 100, replace=False).tolist():
+            changed = bytearray(content)
+            changed[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(changed)
+            try:
+                found = read_study(study.folder)
+                assert found.config == study.config
+                assert [(one.seed, one.accuracies, one.seconds) for one in read_seeds(found)] == [
+                    (seed.seed, seed.accuracies, seed.seconds)
+                ]
+            except CheckpointError:
+                refused += 1
+        assert refused > 50
+        path.write_bytes(content)
+
+
 def invent(study, correct, labels):
     """Writes the files of finished seeds with given numbers of correct predictions."""
     for seed, count in correct.items():
         accuracy = 100.0 * count / len(labels)
-        study.run(seed).mkdir()
         row = {"epoch": 1, f"{study.split}_accuracy": accuracy}
-        write_metrics(study.run(seed), [row, row])
-        write_json(study.run(seed) / RESULTS, {"seconds": 1.0, "parameters": 42})
+        write_finished(study.run(seed), study.seed_config(seed), [row, row], 42)
         write_predictions(study, seed, np.where(np.arange(len(labels)) < count, labels, 10), labels)
 
 

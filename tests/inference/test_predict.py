@@ -325,17 +325,24 @@ def printed(*rows):
 def test_the_table_names_the_three_likeliest_and_long_files_in_full():
     name = "a_folder/" + "long_" * 20 + "[red].png"
     lines = printed(row_of(name, None)).splitlines()
-    assert " ".join(lines[3].split()[1:]) == "2 70.00 % 2 70.0 % 5 20.0 % 1 2.0 %"
+    assert " ".join(lines[3].split()[1:]) == "2 70.00 % 5 20.0 %, 1 2.0 %"
     assert max(map(len, lines)) <= 80
     assert "".join(line.split("  ")[0].strip() for line in lines[3:]) == name
 
 
-def test_the_table_has_a_column_of_warnings_only_where_there_are_any():
-    assert "warning" not in printed(row_of("a.png", None))
+def test_a_warning_stands_below_the_classes_of_its_image():
     lines = printed(row_of("a.png", None), row_of("b.png", "nothing is drawn")).splitlines()
-    assert lines[1].split()[-1] == "warning"
-    assert "nothing is drawn" in " ".join(line.split("%")[-1].strip() for line in lines[3:])
+    (place,) = (number for number, line in enumerate(lines) if line.startswith(" b.png"))
+    assert lines[place + 1].strip() == "nothing is drawn"
     assert max(map(len, lines)) <= 80
+
+
+def test_long_names_of_classes_fit_into_a_line():
+    names = ("a very long name of a class", "[red]another of them[/red]", "third")
+    row = FilePrediction("a.png", 0, [0.7, 0.2, 0.1], None, names)
+    lines = printed(row).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "[red]anothe" in "".join(lines)
 
 
 def named(found, folder):
@@ -432,7 +439,7 @@ def test_lines_of_json_come_for_each_image_and_for_each_that_cannot_be_read(tiny
     rows = [json.loads(line) for line in out.splitlines()]
     assert [Path(row["file"]).name for row in rows] == ["2.png", "3.png", *NATURAL[1:]]
     assert [set(row) for row in rows[:2]] == [
-        {"file", "prediction", "confidence", "top_three", "probabilities", "warning"},
+        {"file", "prediction", "name", "confidence", "top_three", "probabilities", "warning"},
         {"file", "error"},
     ]
     assert f"error: {rows[1]['error']}\n" in error

@@ -209,3 +209,40 @@ def test_layers_between_convolutions_can_be_hidden(drawn, browser):
     assert browser.run(visible) == 10 + 2  # convolutions, pooling and average
     browser.run("document.getElementById('between').click()")
     assert browser.run(visible) == everything == 24
+
+
+def test_of_many_classes_the_ten_likeliest_are_shown_with_their_names(browser, tmp_path):
+    names = [f"kind <{letter}>" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    browser.resize(1280, 1000)
+    page = write_page("second", tmp_path, classes=names, fit="pad", is_digits=False)
+    browser.open(page.as_uri())
+    assert browser.run("document.getElementById('lead').textContent").startswith(
+        "Draw one of the 26 classes and"
+    )
+    assert "digit" not in browser.run("document.body.innerText")
+    browser.run("drawing.show(data.samples[1].grey)")
+    browser.wait("!scheduled")
+    shares = np.array(browser.run("Array.from(network.run(image))"))
+    best = np.argsort(-shares, kind="stable")[:10]
+    bars = browser.run("[...document.querySelectorAll('#bars li .name')].map((name) => name.textContent)")
+    assert bars == [names[label] for label in best]
+    assert browser.run("document.getElementById('answer-class').textContent") == names[best[0]]
+    browser.wait("document.getElementById('check').textContent.startsWith('Checked')")
+
+
+def test_the_page_of_few_classes_names_them_and_averages_the_drawing(browser, tmp_path):
+    browser.resize(1280, 1000)
+    names = ["circle", "square", "triangle"]
+    browser.open(write_page("second", tmp_path, classes=names, fit="pad", is_digits=False).as_uri())
+    assert "Draw circle, square or triangle" in browser.run(
+        "document.getElementById('draw-title').textContent"
+    )
+    left, top, side = browser.run(
+        "(({left, top, width}) => [left, top, width])(drawing.canvas.getBoundingClientRect())"
+    )
+    browser.mouse("mousePressed", left + 0.1 * side, top + 0.1 * side)
+    browser.mouse("mouseMoved", left + 0.3 * side, top + 0.1 * side)
+    browser.mouse("mouseReleased", left + 0.3 * side, top + 0.1 * side)
+    browser.wait("!scheduled")
+    pixels = np.array(browser.run("Array.from(image)")).reshape(28, 28)
+    assert pixels[:6].sum() == pixels.sum() > 0  # it stays where it is

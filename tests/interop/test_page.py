@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from jaxmnist.data import load_dataset
-from jaxmnist.data.mnist_style import to_mnist_style
+from jaxmnist.data.mnist_style import to_28x28, to_mnist_style
 from jaxmnist.interop.browser import read_program
 from jaxmnist.interop.program import run
 from jaxmnist.models import ARCHS
@@ -95,6 +95,17 @@ def test_the_page_predicts_1000_images_of_mnist_as_jax_does(arch, tmp_path, mnis
     given = predicted(write_page(arch, tmp_path), images)
     np.testing.assert_array_equal(given.argmax(1), predictions)
     np.testing.assert_allclose(given, np.exp(log_probs), rtol=0, atol=1e-4)
+
+
+@needs_node
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_the_page_averages_a_drawing_as_predict_does(fit, tmp_path):
+    drawing = np.random.default_rng(0).integers(0, 256, (140, 140), np.uint8)
+    (tmp_path / "drawings").write_bytes(drawing.tobytes())
+    node("averages", write_page("second", tmp_path), tmp_path / "drawings", tmp_path / "images")
+    given = np.fromfile(tmp_path / "images", np.uint8).reshape(28, 28)
+    difference = np.abs(given.astype(int) - to_28x28(drawing, fit).astype(int))
+    assert difference.max() <= 1  # Pillow rounds between rows and columns
 
 
 @needs_node

@@ -1,11 +1,14 @@
 """PyTorch's weights: exact in both directions, faults are named."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxmnist
 from jaxmnist.errors import CheckpointError
-from jaxmnist.models import ARCHS
+from jaxmnist.interop.torch import find_num_classes, from_torch, to_torch
+from jaxmnist.models import ARCHS, create_model
 from tests.conftest import FIXTURES
 
 
@@ -26,6 +29,17 @@ def test_from_torch_and_to_torch_are_exact_inverses(arch):
     for key, value in weights.items():
         np.testing.assert_array_equal(back[key], value, err_msg=key)
         assert back[key].dtype == np.float32
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("num_classes", [2, 26])
+def test_the_number_of_classes_follows_from_the_arrays(arch, num_classes):
+    model = create_model(arch, num_classes=num_classes)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    arrays = to_torch(arch, variables)
+    assert find_num_classes(arch, arrays) == num_classes
+    back = from_torch(arch, arrays)
+    jax.tree.map(np.testing.assert_array_equal, back, jax.device_get(variables))
 
 
 def test_kernels_become_hwio_under_the_name_of_their_layer():

@@ -115,6 +115,26 @@ def test_parameter_count_is_the_published_one(arch):
     assert sum(layer.parameters for layer in layers(create_model(arch))) == COUNTS[arch]
 
 
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("num_classes", [2, 47])
+def test_any_network_scores_any_number_of_classes_and_only_its_head_depends_on_it(arch, num_classes):
+    images = jnp.zeros((3, 28, 28, 1))
+    ten, other = (
+        jax.eval_shape(create_model(arch, **fields).init, jax.random.key(0), images)
+        for fields in ({}, {"num_classes": num_classes})
+    )
+    model = create_model(arch, num_classes=num_classes)
+    assert jax.eval_shape(model.apply, other, images).shape == (3, num_classes)
+    sizes = [{path: leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)} for tree in (ten, other)]
+    assert sizes[0].keys() == sizes[1].keys()
+    changed = {path[1].key for path in sizes[0] if sizes[0][path] != sizes[1][path]}
+    last = "conv6" if arch in ("dilated", "flagship", "flagship_small") else "head"
+    allowed = {last, f"{last}_bn", last.replace("conv", "bn")} | (
+        {"fc1", "fc2"} if arch == "challenge_ll" else set()
+    )
+    assert last in changed <= allowed
+
+
 def test_structure_lists_layers_in_order_with_channels_height_and_width():
     found = {layer.name: layer for layer in layers(create_model("third"))}
     assert list(found)[:6] == ["conv1", "gelu1", "bn1", "dropout1", "conv2", "gelu2"]

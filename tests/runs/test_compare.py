@@ -17,14 +17,17 @@ from rich.console import Console
 from jaxmnist.cli import main as cli
 from jaxmnist.config import get_recipe
 from jaxmnist.config.run import RunConfig
+from jaxmnist.data.checksums import MNIST_FINGERPRINT
 from jaxmnist.errors import CheckpointError
 from jaxmnist.models import ARCHS
 from jaxmnist.report.plots import comparison as comparison_plots
 from jaxmnist.report.terminal.comparison import markdown_table, print_comparison
 from jaxmnist.runs.compare import ComparedRun, as_json, compare
-from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, create_run, read_metrics, write_json, write_metrics
+from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, create_run, write_json, write_metrics
 from jaxmnist.runs.published import PUBLISHED
+from jaxmnist.runs.record import write_results
 from jaxmnist.runs.selection import summarise
+from tests.resealed import write_about
 
 KEPT_RESULTS = Path(__file__).parents[2] / "docs" / "results"
 PICTURES = {"accuracy.png", "accuracy_against_parameters.png"}
@@ -39,12 +42,13 @@ def make_run(
     dataset: str = "mnist",
     seed: int = 1,
     select_on: Literal["val", "test", "last"] = "test",
+    fingerprint: str = str(MNIST_FINGERPRINT),
     parameters: int = 7_902,
     finished: bool = True,
 ) -> Path:
     """Makes a run folder like that of training, without checkpoints and plots."""
     modified = dataclasses.replace(get_recipe(recipe.removesuffix("-modified")), name=recipe)
-    config = RunConfig(arch, modified, dataset, seed, select_on, "abc")
+    config = RunConfig(arch, modified, dataset, seed, select_on, fingerprint)
     run = create_run(root, config, {})
     rows = [
         {"epoch": epoch, "test_accuracy": accuracy, "train_accuracy": accuracy - 0.5, "seconds": 10.0}
@@ -52,7 +56,9 @@ def make_run(
     ]
     write_metrics(run, rows)
     if finished:
-        write_json(run / RESULTS, dataclasses.asdict(summarise(config, read_metrics(run), parameters)))
+        write_results(run, summarise(config, rows, parameters), rows)
+    elif rows:
+        write_about(run, config, rows)
     return run
 
 
@@ -95,14 +101,29 @@ def test_the_kept_results_stand_beside_the_published_ones():
 
 def test_only_mnist_and_the_unmodified_recipe_have_a_published_figure(tmp_path):
     make_run(tmp_path, "step3", "step1")
-    make_run(tmp_path, "step3", "step1", dataset="fashion_mnist")
+    make_run(tmp_path, "step3", "step1", dataset="/data/my_copy")
+    make_run(tmp_path, "step3", "step1", dataset="fashion_mnist", fingerprint="abc")
     make_run(tmp_path, "step3", "step1-modified")
     make_run(tmp_path, "step3", "third")
     compared = compare([tmp_path])
     systems = {(run.dataset, run.recipe): run.published and run.published.system for run in compared}
     assert systems.pop(("mnist", "step1")) == "step2"
+    assert systems.pop(("my_copy", "step1")) == "step2"  # the same images in a folder of one's own
     assert list(systems.values()) == [None] * 3
     assert [run.difference for run in compared if run.published is None] == [None] * 3
+
+
+def test_other_data_called_mnist_have_no_published_figure_and_are_told_apart(tmp_path):
+    make_run(tmp_path, "step3", "step1")
+    make_run(tmp_path, "step3", "step1", fingerprint="0123456789", seed=2)
+    mine, other = sorted(compare([tmp_path]), key=lambda run: run.seed)
+    assert mine.published is not None
+    assert other.published is None
+    assert (mine.dataset, other.dataset) == (f"mnist {str(MNIST_FINGERPRINT)[:6]}", "mnist 012345")
+
+
+def test_older_results_without_a_fingerprint_are_known_by_name():
+    assert compare([KEPT_RESULTS / "third"])[0].published is not None
 
 
 def test_a_system_without_a_log_has_its_best_but_no_difference(tmp_path):
@@ -193,7 +214,7 @@ def test_a_figure_of_the_wrong_kind_is_damage(tmp_path, value):
     run = make_run(tmp_path)
     results = json.loads((run / RESULTS).read_text())
     write_json(run / RESULTS, results | {"parameters": value})
-    with pytest.raises(CheckpointError, match=rf"results\.json is damaged .*{value}"):
+    with pytest.raises(CheckpointError, match=rf"results\.json is damaged .*{json.dumps(value)}"):
         compare([run])
 
 

@@ -21,6 +21,7 @@ from jaxmnist.errors import CheckpointError, UsageError
 from jaxmnist.inference.evaluate import evaluate_split, splits_of
 from jaxmnist.inference.export import export
 from jaxmnist.interop import to_torch
+from jaxmnist.interop.weight_files import METADATA, use_metadata
 from jaxmnist.models import ARCHS
 from jaxmnist.runs import weights
 from jaxmnist.runs.restore import restore_run
@@ -45,9 +46,10 @@ def trained(tiny_run):
 
 @pytest.fixture(scope="session")
 def file(trained, tmp_path_factory):
-    """Weights of the tiny run, with the extra entries of a state_dict and of the published file."""
+    """Weights and metadata of the tiny run, with the extra entries of a state_dict and of the published file."""
     path = tmp_path_factory.mktemp("weights") / "tiny.npz"
     extras = {"bn1.num_batches_tracked": np.array(44), "meta": np.array(json.dumps({"arch": "second"}))}
+    extras[METADATA] = np.array(json.dumps(use_metadata("second", trained.recipe, trained.data_info)))
     arrays: dict[str, Any] = to_torch("second", trained.variables) | extras
     np.savez(path, **arrays)
     return path
@@ -74,6 +76,24 @@ def test_a_run_s_file_says_it_as_well(tiny_run):
         assert json.loads(str(archive["metadata"]))["deskew"] == "False"
 
 
+def test_metadata_that_were_changed_are_refused(tiny_run, tmp_path):
+    (file,) = tiny_run.glob("*.npz")
+    arrays = dict(np.load(file))
+    metadata = json.loads(str(arrays["metadata"]))
+    assert json.loads(metadata["config"])["recipe"]["epochs"] == 2
+    for name in ("deskew", "config"):
+        changed = metadata | {name: metadata[name].replace("e", "E")}
+        path = saved(tmp_path, arrays | {"metadata": np.array(json.dumps(changed))})
+        assert "has wrong metadata (it has changed since it was written)" in refusal(path)
+
+
+def test_a_variance_below_zero_is_refused(file, tmp_path):
+    arrays = dict(np.load(file))
+    name = next(name for name in arrays if name.endswith(".running_var"))
+    arrays[name][0] = -0.01
+    assert f"has variances below zero in {name}; " in refusal(saved(tmp_path, arrays))
+
+
 @pytest.mark.parametrize("text", ["no JSON", "[]", '{"deskew": 1}', '{"other": "True"}'])
 def test_what_another_text_says_of_it_does_not_count(file, tmp_path, text):
     arrays = dict(np.load(file)) | {"metadata": np.array(text)}
@@ -93,7 +113,9 @@ def refusal(path: Path, arch: str | None = None) -> str:
 
 def test_the_network_of_a_file_is_the_one_of_the_run_it_came_from(file, trained, digits):
     network = read_weights(file, CPU)
-    assert (network.arch, network.recipe) == ("second", recipe_of("second"))
+    assert network.arch == "second"
+    assert network.recipe == dataclasses.replace(trained.recipe, epochs=recipe_of("second").epochs)
+    assert network.data_info == trained.data_info
     assert (network.config, network.epoch, network.step) == (None, None, None)
     for ours, its in zip(
         network.predict(digits.test_images), trained.predict(digits.test_images), strict=True
@@ -148,7 +170,8 @@ def test_tensors_beside_the_weights_are_named_as_left_over():
 
 def test_a_file_that_fits_two_archs_needs_one_named(file, monkeypatch):
     monkeypatch.setattr(weights, "ARCHS", ("second", "twin"))
-    monkeypatch.setattr(weights, "find_faults", lambda arch, arrays: [])
+    monkeypatch.setattr(weights, "find_faults", lambda *arguments: [])
+    monkeypatch.setattr(weights, "find_num_classes", lambda *arguments: 10)
     assert "fits the archs second and twin; choose one with --arch" in refusal(file)
 
 

@@ -7,9 +7,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.errors import UsageError
 from jaxmnist.experiments.statistics import Difference, between_seeds, by_seed, over_images, summarise
-from jaxmnist.experiments.study.folder import SeedResult, Study, read_predictions, read_seeds
+from jaxmnist.experiments.strays import warn_of_strays
+from jaxmnist.experiments.study.folder import (
+    SeedResult,
+    Study,
+    own_folders,
+    read_predictions,
+    read_seeds,
+)
 
 
 def compare_studies(studies: Sequence[Study]) -> dict[str, Any]:
@@ -34,6 +42,8 @@ def compare_studies(studies: Sequence[Study]) -> dict[str, Any]:
     first, *others = studies
     for study in others:
         _require_same_images(first, study)
+    for study in studies:
+        warn_of_strays(study.folder, own_folders(study))
     results = [read_seeds(study) for study in studies]
     rows = []
     for study, found in zip(studies, results, strict=True):
@@ -76,7 +86,10 @@ def _differences(
 def _require_same_images(first: Study, second: Study) -> None:
     pair = first, second
     for facts, remedy in (
-        ([f"{one.config.dataset} {one.config.data_fingerprint[:12]}" for one in pair], "of one dataset"),
+        (
+            [f"{dataset_title(one.config.dataset)} {one.config.data_fingerprint[:12]}" for one in pair],
+            "of one dataset",
+        ),
         ([f"--folds {one.config.folds}" for one in pair], "with the same --folds"),
         ([one.split for one in pair], "with the same --select-on"),
     ):

@@ -19,13 +19,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 
 from jaxmnist.config.run import RunConfig
+from jaxmnist.config.seal import first_difference, opened
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.errors import CheckpointError, StorageError, UsageError, writing
 from jaxmnist.experiments.statistics import share_settled, summarise
-from jaxmnist.runs.folder import METRICS, RESULTS, config_of, naming_damage, read_metrics, write_json
+from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, config_of, naming_damage, write_config, write_json
+from jaxmnist.runs.record import read_record
 from jaxmnist.runtime.files import write_atomically
+from jaxmnist.runtime.json_text import json_text
 from jaxmnist.runtime.npz import read_npz
 from jaxmnist.runtime.reading import read_json
 
@@ -34,8 +38,8 @@ DIVERGED = "diverged.json"
 REMEDY = "restore it or delete the folder"
 """Advice for a damaged file of a study or sweep, as a clause."""
 
-_MAX_PREDICTIONS = 2**24  # a byte for each image and its label, with room for a million images
-_RUN = re.compile(r"s(\d+)")
+_MAX_PREDICTIONS = 2**24  # two bytes for each image and its label, with room for a million images
+_RUN = re.compile(r"s(0|[1-9][0-9]{0,9})")
 
 
 class Study(NamedTuple):
@@ -101,7 +105,7 @@ def open_study(folder: Path, config: RunConfig, environment: Mapping[str, Any]) 
     else:
         with writing(f"the study folder {folder}", "name another --out"):
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / STUDY, {**dataclasses.asdict(config), "environment": dict(environment)})
+            write_config(folder / STUDY, config, environment)
     return Study(folder, config)
 
 
@@ -114,18 +118,35 @@ def read_study(folder: Path) -> Study:
     if not (folder / STUDY).is_file():
         raise CheckpointError(f"{folder} is not a study: it has no {STUDY}; give a folder that study made.")
     with naming_damage(folder / STUDY, REMEDY):
-        return Study(folder, config_of(read_json(folder / STUDY)))
+        values = read_json(folder / STUDY)
+        config = config_of(values)
+        opened(values)
+        return Study(folder, config)
 
 
 def is_finished(study: Study, seed: int) -> bool:
-    """Returns True if a seed is trained and its predictions are written."""
+    """Returns True if a seed of the study is trained and its predictions are written.
+
+    Raises:
+        CheckpointError: the seed's configuration is damaged.
+    """
     run = study.run(seed)
-    return (run / RESULTS).is_file() and (run / PREDICTIONS).is_file()
+    return (run / RESULTS).is_file() and (run / PREDICTIONS).is_file() and _is_own(study, seed)
 
 
 def is_closed(study: Study, seed: int) -> bool:
     """Returns True if there is nothing left to train: the seed is finished, or recorded as diverged."""
-    return is_finished(study, seed) or (study.run(seed) / DIVERGED).is_file()
+    return is_finished(study, seed) or ((study.run(seed) / DIVERGED).is_file() and _is_own(study, seed))
+
+
+def own_folders(study: Study) -> list[str]:
+    """Returns the names of the folders of seeds that belong to the study, begun or finished.
+
+    Raises:
+        CheckpointError: a seed's configuration is damaged.
+    """
+    begun = [(seed, study.run(seed)) for seed in _seeds_begun(study)]
+    return [run.name for seed, run in begun if not (run / CONFIG).is_file() or _is_own(study, seed)]
 
 
 def write_divergence(study: Study, seed: int, reason: str) -> None:
@@ -160,13 +181,14 @@ def write_predictions(study: Study, seed: int, predictions: np.ndarray, labels: 
         StorageError: the file cannot be written.
     """
     path, content = study.run(seed) / PREDICTIONS, io.BytesIO()
-    arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
+    dtype = np.min_scalar_type(len(study.config.classes) - 1)
+    arrays = {"predictions": predictions.astype(dtype), "labels": labels.astype(dtype)}
     np.savez_compressed(content, allow_pickle=False, **arrays)
     with writing(path, "give the same command again", StorageError, mend=True):
         write_atomically(path, content.getvalue())
 
 
-def read_predictions(study: Study, seed: int) -> tuple[UInt8[np.ndarray, " n"], UInt8[np.ndarray, " n"]]:
+def read_predictions(study: Study, seed: int) -> tuple[UInt[np.ndarray, " n"], UInt[np.ndarray, " n"]]:
     """Reads predictions and labels of a finished seed, image by image.
 
     Raises:
@@ -176,7 +198,7 @@ def read_predictions(study: Study, seed: int) -> tuple[UInt8[np.ndarray, " n"], 
     try:
         arrays = read_npz(path, _MAX_PREDICTIONS)
         predictions, labels = arrays["predictions"], arrays["labels"]
-        if predictions.shape != labels.shape or predictions.dtype != np.uint8 or predictions.ndim != 1:
+        if predictions.shape != labels.shape or predictions.dtype.kind != "u" or predictions.ndim != 1:
             raise ValueError(f"{predictions.dtype} of shape {predictions.shape}")
     except (OSError, ValueError, LookupError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it and train the seed again.") from error
@@ -199,7 +221,7 @@ def summary(study: Study, results: Sequence[SeedResult], threshold: float) -> di
     return {
         "arch": config.arch,
         "recipe": config.recipe.name,
-        "dataset": config.dataset,
+        "dataset": dataset_title(config.dataset),
         "select_on": config.select_on,
         "folds": config.folds,
         "split": study.split,
@@ -225,37 +247,38 @@ def write_results(study: Study, results: Sequence[SeedResult], figures: Mapping[
         {**dataclasses.asdict(result), "last": result.last, "last_five_mean": result.last_five}
         for result in results
     ]
-    write_atomically(study.folder / SEEDS, "".join(json.dumps(line) + "\n" for line in lines))
+    write_atomically(study.folder / SEEDS, "".join(json_text(line) + "\n" for line in lines))
     write_json(study.folder / SUMMARY, figures)
-
-
-def first_difference(present: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str:
-    """Describes the first difference between two configurations; empty if they are equal."""
-    for key, value in wanted.items():
-        path, now = f"{place}{key}", present.get(key)
-        if isinstance(value, Mapping) and isinstance(now, Mapping):
-            if inner := first_difference(now, value, f"{path}."):
-                return inner
-        elif now != value:
-            return f"its {path} is {now!r}, not {value!r}"
-    return ""
 
 
 def _seeds_begun(study: Study) -> list[int]:
     found = (_RUN.fullmatch(folder.name) for folder in study.folder.iterdir())
-    return sorted(int(match[1]) for match in found if match)
+    return sorted(int(match[1]) for match in found if match and int(match[1]) < 2**32)
+
+
+def _is_own(study: Study, seed: int) -> bool:
+    """Returns True if the run in a seed's folder is that of the seed, and not a copy of another one."""
+    path = study.run(seed) / CONFIG
+    with naming_damage(path, REMEDY):
+        values = opened(read_json(path))
+    wanted = dataclasses.asdict(study.seed_config(seed))
+    # As JSON, which has no tuples.
+    return not first_difference(
+        values, json.loads(json_text(wanted | {"environment": values.get("environment")}))
+    )
 
 
 def _read_seed(study: Study, seed: int) -> SeedResult:
     run = study.run(seed)
+    rows, results = read_record(run)
     with naming_damage(run / METRICS, REMEDY):
-        rows = read_metrics(run)
         accuracies = tuple(float(row[f"{study.split}_accuracy"]) for row in rows)
         plain = rows[-1].get(f"plain_{study.split}_accuracy")
         loss = rows[-1].get(f"{study.split}_loss")
-        if len(rows) != study.config.recipe.epochs or not all(map(math.isfinite, accuracies)):
+        if (
+            results is None
+            or len(rows) != study.config.recipe.epochs
+            or not all(map(math.isfinite, accuracies))
+        ):
             raise ValueError(f"{len(rows)} epochs")
-    with naming_damage(run / RESULTS, REMEDY):
-        results = read_json(run / RESULTS)
-        seconds, parameters = float(results["seconds"]), int(results["parameters"])
-        return SeedResult(seed, accuracies, seconds, parameters, plain, loss)
+    return SeedResult(seed, accuracies, results.seconds, results.parameters, plain, loss)

@@ -141,8 +141,7 @@ def _shared_cores(processes: int) -> Iterator[set[int] | None]:
 
 def work() -> None:
     """Trains the seeds that the parent asks for, then ends the process."""
-    from jaxmnist.data import load_dataset
-    from jaxmnist.runs.folder import environment, require_data_of_run
+    from jaxmnist.runs.folder import environment, load_data_of_run, require_data_of_run
     from jaxmnist.runtime.devices import select_device, use_compile_cache
 
     logging.getLogger("absl").setLevel(logging.ERROR)
@@ -157,8 +156,8 @@ def work() -> None:
         dataset = None
         while (order := orders.get()) is not None:
             study, seed = read_study(Path(order["folder"])), order["seed"]
-            if dataset is None or dataset.name != study.config.dataset:
-                dataset = load_dataset(study.config.dataset, data_dir)
+            if dataset is None or dataset.fingerprint != study.config.data_fingerprint:
+                dataset = load_data_of_run(study.config, data_dir)
             require_data_of_run(study.config, dataset, study.folder)
             job = Job(study, seed, [_report])
             with orders.busy():

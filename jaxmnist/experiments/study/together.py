@@ -109,10 +109,10 @@ def train_together(
             stop = stack.enter_context(StopSignals(seconds, f"interrupted; {RESUME}"))
             members = []
             for seed in group:
-                config, run = study.seed_config(seed), study.run(seed)
+                config, run, require_lock = study.seed_config(seed), study.run(seed), None
                 if team.is_leader:
                     open_run(run, config, environment)
-                    stack.enter_context(locked(run))
+                    require_lock = stack.enter_context(locked(run))
                 session = Session(
                     config=config,
                     run=run,
@@ -120,10 +120,11 @@ def train_together(
                     programs=programs,
                     keys=put(train.Keys.from_seed(seed), everywhere(single)),
                     data=data,
-                    checkpoints=Checkpoints(run, arch_word(config.arch), recipe),
+                    checkpoints=Checkpoints(run, arch_word(config.arch), config),
                     stop=stop,
                     callbacks=callbacks,
                     team=team,
+                    require_lock=require_lock,
                 )
                 members.append(_Member(session))
             try:

@@ -43,6 +43,16 @@ function toMnistStyle(drawing, size, side) {
   return image;
 }
 
+/** Returns 28 x 28 grey values of a drawing as averages over areas; `size` is a multiple of 28. */
+function averages(drawing, size) {
+  const sums = new Float64Array(SIDE * SIDE);
+  const step = size / SIDE;
+  drawing.forEach((value, i) => {
+    sums[Math.floor(i / size / step) * SIDE + Math.floor((i % size) / step)] += value;
+  });
+  return Uint8Array.from(sums, (sum) => Math.floor(sum / step ** 2 + 0.5));
+}
+
 /** Returns the smallest box around all ink that is not faint; null if there is none. */
 function inkBox({ pixels, width, height }) {
   let left = width, right = -1, top = height, bottom = -1;

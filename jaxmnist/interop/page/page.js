@@ -5,13 +5,15 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const { about } = data;
 const network = new Network(data);
-const image = new Uint8Array(SIDE * SIDE); // the drawing, scaled and centred
+const image = new Uint8Array(SIDE * SIDE); // the drawing, prepared as the training images were
+const MOST_BARS = 10; // with more classes there are bars for the likeliest only
 
 const element = (id) => document.getElementById(id);
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
 
 const drawing = new Drawing(element("drawing"), schedule);
-const bars = about.classes.map((name) => makeBar(name));
+element("bars").classList.toggle("words", about.classes.some((name) => name.length > 1));
+const bars = about.classes.slice(0, MOST_BARS).map(makeBar);
 const maps = new FeatureMaps(element("layers"), data.layers, network);
 
 let scheduled = false;
@@ -46,12 +48,16 @@ function schedule() {
 /** Reads the drawing, runs the network and shows its answer. */
 function predict() {
   const began = performance.now();
-  image.set(drawing.picture ?? toMnistStyle(drawing.grey(), INK_SIZE, about.side));
+  image.set(drawing.picture ?? prepared(drawing.grey()));
   const probabilities = network.run(image);
   pictureCanvas(seenImage(), element("seen"));
   showAnswer(probabilities);
   maps.draw();
   lastSeconds = (performance.now() - began) / 1000;
+}
+
+function prepared(grey) {
+  return about.fit === "mnist" ? toMnistStyle(grey, INK_SIZE, about.side) : averages(grey, INK_SIZE);
 }
 
 /** Returns the grey values of the latest image as the network sees it, perhaps made upright. */
@@ -67,7 +73,11 @@ function showAnswer(probabilities) {
   element("answer-class").textContent = empty ? "–" : name;
   element("answer-class").classList.toggle("word", !empty && name.length > 1);
   element("answer-share").textContent = empty ? "nothing drawn yet" : percent(share);
-  bars.forEach(({ item, fill, text }, i) => {
+  const shown = about.classes.map((_, i) => i);
+  if (shown.length > bars.length && !empty) shown.sort((a, b) => probabilities[b] - probabilities[a]);
+  bars.forEach(({ item, label, fill, text }, position) => {
+    const i = shown[position];
+    label.textContent = label.title = about.classes[i];
     item.classList.toggle("best", !empty && i === best);
     fill.style.setProperty("--share", empty ? 0 : probabilities[i]);
     text.textContent = empty ? "" : percent(probabilities[i]);
@@ -81,18 +91,16 @@ function showAnswer(probabilities) {
   }, 600);
 }
 
-function makeBar(name) {
+function makeBar() {
   const [item, label, track, fill, text] = ["li", "span", "div", "div", "span"].map((tag) => document.createElement(tag));
   label.className = "name";
   track.className = "track";
   fill.className = "fill";
   text.className = "share";
-  label.textContent = name;
   track.append(fill);
   item.append(label, track, text);
-  element("bars").classList.toggle("words", name.length > 1);
   element("bars").append(item);
-  return { item, fill, text };
+  return { item, label, fill, text };
 }
 
 function makeSamples() {
@@ -110,14 +118,23 @@ function makeSamples() {
 }
 
 function describe() {
-  const isDigits = about.classes[0] === "0";
-  const what = isDigits ? "a digit" : "a piece of clothing";
+  const few = about.classes.length <= 5;
+  const names = few ? about.classes.join(", ").replace(/, ([^,]*)$/, " or $1") : `the ${about.classes.length} classes`;
+  const what = about.is_digits ? "a digit" : few ? names : `one of ${names}`;
   const layers = data.layers.filter(({ kind }) => kind === "Conv" || kind === "Dense").length;
   element("arch").textContent = about.arch;
   element("lead").textContent = `Draw ${what} and watch ${about.parameters.toLocaleString("en")} numbers decide what it is.`;
   element("draw-title").textContent = `Draw ${what}`;
   element("draw-hint").textContent = "Draw here";
   element("side").textContent = `${about.side}\u00a0×\u00a0${about.side}`;
+  const seen = about.fit === "mnist" ? "scaled and centred, " : "";
+  element("seen").setAttribute("aria-label", `The drawing, ${seen}as 28 by 28 grey pixels`);
+  for (const [name, shown] of [["centred", about.fit === "mnist"], ["averaged", about.fit !== "mnist"]]) {
+    element(name).hidden = !shown;
+  }
+  for (const item of document.querySelectorAll("[data-digits]")) {
+    item.hidden = (item.dataset.digits === "true") !== about.is_digits;
+  }
   element("upright").hidden = !about.deskew;
   element("training").textContent = about.training_text;
   element("accuracy").textContent = about.accuracy_text;

@@ -10,6 +10,7 @@ from jaxmnist.report.facts import RunFacts, Samples
 
 SHOWN = 40
 """Number of misclassified images on a page."""
+_COMMONEST = 20  # mistakes
 _GAP = 2  # pixels between two images
 
 
@@ -56,6 +57,16 @@ def most_confused(confusion: list[list[int]]) -> int:
     """Returns the largest number of a confusion matrix off its diagonal, at least 1."""
     matrix = np.array(confusion)
     return max(1, int((matrix - np.diag(np.diag(matrix))).max()))
+
+
+def commonest_mistakes(confusion: list[list[int]]) -> list[tuple[int, int, int]]:
+    """Returns the most frequent mistakes: class, predicted class and number of images."""
+    matrix = np.array(confusion)
+    np.fill_diagonal(matrix, 0)
+    order = np.argsort(-matrix, axis=None, kind="stable")[:_COMMONEST]
+    labels, predictions = np.unravel_index(order, matrix.shape)
+    found = zip(labels.tolist(), predictions.tolist(), matrix[labels, predictions].tolist(), strict=True)
+    return [mistake for mistake in found if mistake[2]]
 
 
 def strips(samples: Samples) -> list[UInt8[np.ndarray, "height width 2"]]:

@@ -121,6 +121,7 @@ def _render(template: str, **context: object) -> str:
         "duration": lambda seconds: f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min",
         "data_uri": _data_uri,
         "most_confused": evaluation.most_confused,
+        "commonest_mistakes": evaluation.commonest_mistakes,
     }
     return environment.get_template(template).render(contents=[], shown=evaluation.SHOWN, **context)
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxmnist.data import Dataset
-from jaxmnist.runs.curves import save_figure
+from jaxmnist.runs.curves import plain, save_figure
 
 _SAMPLES = 10
 _MOST_CLASSES = 120
@@ -16,7 +16,6 @@ _GAP = 2
 """Pixels of an image that lie between two images."""
 _INCHES = 0.4
 """Side of an image with its gap."""
-_LONGEST_NAME = 24
 
 
 def save_samples(path: Path, dataset: Dataset) -> Path:
@@ -42,17 +41,12 @@ def save_samples(path: Path, dataset: Dataset) -> Path:
         axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255)
         axes.set_xticks([])
         side = 28 + _GAP
-        # A dollar sign begins a formula.
-        labels = [
-            (name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}...").replace("$", r"\$")
-            for name in names
-        ]
-        axes.set_yticks([side * row + 13.5 for row in range(len(names))], labels, fontsize=9)
+        axes.set_yticks([side * row + 13.5 for row in range(len(names))], map(plain, names), fontsize=9)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_anchor("N")
     shown = "" if len(classes) == dataset.num_classes else f", the first {len(classes)}"
-    title = f"Training images of {dataset.name}: {dataset.num_classes:,} classes{shown}".replace("$", r"\$")
+    title = f"Training images of {plain(dataset.name)}: {dataset.num_classes:,} classes{shown}"
     figure.suptitle(title, fontsize=9)
     return save_figure(figure, path)
 

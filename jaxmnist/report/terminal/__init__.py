@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.text import Text
 
+from jaxmnist.data import Dataset
 from jaxmnist.errors import escaped
 
 
@@ -39,6 +40,12 @@ def print_warning_box(console: Console, message: str) -> None:
     """Prints a message that must not be missed, in a box."""
     panel = Panel(escape(message), box=DOUBLE, border_style="bold yellow", expand=False, padding=(0, 2))
     console.print(panel)
+
+
+def data_phrase(dataset: Dataset) -> str:
+    """Describes a dataset by its name or contents, and its origin."""
+    what = f"{dataset.describe()}," if dataset.path else dataset.name
+    return f"{what} from {dataset.source}"
 
 
 def warn_of_digits(console: Console, dataset: str) -> None:

@@ -8,12 +8,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jaxmnist.data import DIGITS
+from jaxmnist.data.dataset import dataset_title
 from jaxmnist.inference.evaluate import Evaluation
 from jaxmnist.models import arch_title
 from jaxmnist.report.terminal import print_facts, print_files, print_line, print_warning_box, warn_of_digits
 from jaxmnist.train.network import Network
 
 _WORST = 5
+_MOST_COLUMNS = 10  # of a matrix within 80 characters
+_MOST_ROWS = 62  # as many as the largest set of EMNIST has classes
 
 
 def print_evaluations(
@@ -35,7 +39,7 @@ def print_evaluations(
             "loss": f"{first.loss:.5f}",
             "accuracy": f"{share}, {count_errors(first)}",
         }
-        table = _confusion_table(first)
+        table = _confusion_table(first) if len(first.classes) <= _MOST_COLUMNS else _classes_table(first)
     else:
         facts["data"] = f"{first.dataset}, from {first.data_source}"
         table = _splits_table(evaluations)
@@ -57,7 +61,7 @@ def describe_network(network: Network, path: Path, checkpoint: str) -> str:
     phrase = f"{arch_title(network.arch)}, recipe {network.recipe.name}"
     if network.config is None:
         return f"{phrase}, weights of {path.name}"
-    run = f"trained on {network.config.dataset}, seed {network.config.seed}, {network.when}"
+    run = f"trained on {dataset_title(network.config.dataset)}, seed {network.config.seed}, {network.when}"
     return f"{phrase}, {run} ({checkpoint} checkpoint)"
 
 
@@ -89,10 +93,9 @@ def _print_mistakes(console: Console, evaluation: Evaluation) -> None:
     pool = "test" if evaluation.split == "test" else "training"
     print_line(console, f"Most confident of {len(mistakes):,} {split} mistakes (index into {pool} images):")
     for mistake in mistakes[:_WORST]:
+        names = evaluation.classes[mistake.label], evaluation.classes[mistake.prediction]
         confidence = f"{100 * mistake.confidence:6.2f} % sure"
-        print_line(
-            console, f"  {mistake.label} taken for {mistake.prediction}, {confidence}, index {mistake.index}"
-        )
+        print_line(console, f"  {names[0]} taken for {names[1]}, {confidence}, index {mistake.index}")
 
 
 def _splits_table(evaluations: Sequence[Evaluation]) -> Table:
@@ -101,9 +104,10 @@ def _splits_table(evaluations: Sequence[Evaluation]) -> Table:
         table.add_row(name, *(f"{getattr(evaluation, name):,}" for evaluation in evaluations))
     table.add_row("accuracy", *(f"{evaluation.accuracy:.2f} %" for evaluation in evaluations))
     table.add_row("loss", *(f"{evaluation.loss:.5f}" for evaluation in evaluations), end_section=True)
-    columns = (evaluation.class_accuracies for evaluation in evaluations)
-    for label, shares in enumerate(zip(*columns, strict=True)):
-        table.add_row(f"{label} correct", *map(_percent, shares))
+    columns = [evaluation.class_accuracies for evaluation in evaluations]
+    for label in _worst(evaluations[0]):
+        shares = [shares[label] for shares in columns]
+        table.add_row(Text(f"{evaluations[0].classes[label]} correct"), *map(_percent, shares))
     return table
 
 
@@ -113,8 +117,32 @@ def _confusion_table(evaluation: Evaluation) -> Table:
     rows = zip(evaluation.confusion, evaluation.class_accuracies, strict=True)
     for label, (counts, share) in enumerate(rows):
         cells = [_cell(count, label == column) for column, count in enumerate(counts)]
-        table.add_row(str(label), *cells, _percent(share))
+        name = "" if evaluation.classes == [*DIGITS] else f" {evaluation.classes[label]}"
+        table.add_row(Text(f"{label}{name}"), *cells, _percent(share))
     return table
+
+
+def _classes_table(evaluation: Evaluation) -> Table:
+    """Lists the classes with their commonest mistakes, where a matrix would be too wide."""
+    shown = _worst(evaluation)
+    title = "Classes" if len(shown) == len(evaluation.classes) else f"The {len(shown)} worst classes"
+    table = _table(title, "true", ("images", "correct", "most often taken for"))
+    table.columns[-1].justify = "left"
+    for label in shown:
+        counts = evaluation.confusion[label]
+        wrong = sorted((-count, column) for column, count in enumerate(counts) if count and column != label)
+        taken = ", ".join(f"{evaluation.classes[column]} ({-count})" for count, column in wrong[:3])
+        share = _percent(evaluation.class_accuracies[label])
+        table.add_row(Text(evaluation.classes[label]), f"{sum(counts):,}", share, Text(taken))
+    return table
+
+
+def _worst(evaluation: Evaluation) -> list[int]:
+    """Returns the classes to show: all, or if these are many those with the lowest accuracies."""
+    if len(evaluation.classes) <= _MOST_ROWS:
+        return list(range(len(evaluation.classes)))
+    known = ((share, label) for label, share in enumerate(evaluation.class_accuracies) if share is not None)
+    return [label for _, label in sorted(known)[:_MOST_ROWS]]
 
 
 def _table(title: str | None, first_column: str, columns: Iterable[str]) -> Table:

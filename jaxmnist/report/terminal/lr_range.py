@@ -14,7 +14,7 @@ from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.experiments.lr_range import RangeResult, RangeTest
 from jaxmnist.models import arch_title
-from jaxmnist.report.terminal import print_facts, print_files, print_line, warn_of_digits
+from jaxmnist.report.terminal import data_phrase, print_facts, print_files, print_line, warn_of_digits
 from jaxmnist.report.terminal.training import PLAIN_SECONDS
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.mesh import where_text
@@ -57,7 +57,7 @@ def print_range_setup(
     recipe = config.recipe
     facts = {
         "network": f"{arch_title(config.arch)}, recipe {recipe.name}, seed {config.seed}",
-        "data": f"{dataset.name} from {dataset.source}",
+        "data": data_phrase(dataset),
         "range": f"{settings.start:g} to {settings.end:g} in {settings.steps} steps of {recipe.batch_size} images",
         "device": where_text(device),
     }

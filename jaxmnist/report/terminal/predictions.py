@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from jaxmnist.inference.predict import FilePrediction
 from jaxmnist.report.terminal import name_cell
@@ -14,25 +15,31 @@ from jaxmnist.report.terminal.console import SafeConsole
 
 _T = TypeVar("_T")
 
+_LONGEST_NAME = 12  # of a class; three of them fit into a line
+
 MANY = 200
 """Number of images from which progress is shown; they take about a second."""
 
 
 def print_predictions(console: Console, predictions: Sequence[FilePrediction]) -> None:
-    """Prints a line per image: file, prediction, confidence, the three likeliest classes, and warnings, if any."""
+    """Prints each image's file, prediction, confidence and the next two likeliest classes, and warnings, if any."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("file", overflow="fold")
-    table.add_column("prediction", justify="right", style="bold")
-    table.add_column("confidence", justify="right")
-    table.add_column("top three", no_wrap=True)
-    warns = any(row.warning for row in predictions)
-    if warns:
-        table.add_column("warning", style="yellow")
+    table.add_column("prediction", justify="right", style="bold", no_wrap=True)
+    table.add_column("confidence", justify="right", no_wrap=True)
+    table.add_column("next likeliest", no_wrap=not any(row.warning for row in predictions))
     for row in predictions:
-        top = "  ".join(f"{label} {100 * row.probabilities[label]:5.1f} %" for label in row.top_three)
-        cells = [name_cell(row.file), str(row.prediction), f"{100 * row.confidence:.2f} %", top]
-        table.add_row(*cells, *[row.warning or ""] * warns)
+        names = [_cut(row.classes[label]) for label in row.top_three]
+        shares = [f"{100 * row.probabilities[label]:.1f} %" for label in row.top_three]
+        others = Text(", ".join(map(" ".join, list(zip(names, shares, strict=True))[1:])))
+        if row.warning:
+            others.append(f"\n{row.warning}", style="yellow")
+        table.add_row(name_cell(row.file), name_cell(names[0]), f"{100 * row.confidence:.2f} %", others)
     console.print(table)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def progress(rows: Iterable[_T], count: int, is_shown: bool = True) -> Iterator[_T]:

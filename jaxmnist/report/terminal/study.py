@@ -13,7 +13,14 @@ from rich.table import Table
 from jaxmnist.data import Dataset
 from jaxmnist.experiments.study.folder import SeedResult, Study
 from jaxmnist.models import arch_title
-from jaxmnist.report.terminal import name_cell, print_facts, print_files, print_line, warn_of_digits
+from jaxmnist.report.terminal import (
+    data_phrase,
+    name_cell,
+    print_facts,
+    print_files,
+    print_line,
+    warn_of_digits,
+)
 from jaxmnist.report.terminal.training import held_out, recipe_phrase
 from jaxmnist.runs.progress import Callback, Progress
 
@@ -71,7 +78,7 @@ def print_study_setup(
         "last": "the test images, read in the last epoch; nothing is selected",
     }
     facts = {
-        "data": f"{dataset.name} from {dataset.source}",
+        "data": data_phrase(dataset),
         "recipe": recipe_phrase(config.recipe),
         "judged on": judged[config.select_on],
         "device": place,

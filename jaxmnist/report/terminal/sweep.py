@@ -18,7 +18,14 @@ from jaxmnist.experiments.sweep.folder import Sweep
 from jaxmnist.experiments.sweep.members import Member, value_text
 from jaxmnist.experiments.sweep.table import read_member, read_results, write_table
 from jaxmnist.models import arch_title
-from jaxmnist.report.terminal import name_cell, print_facts, print_files, print_line, warn_of_digits
+from jaxmnist.report.terminal import (
+    data_phrase,
+    name_cell,
+    print_facts,
+    print_files,
+    print_line,
+    warn_of_digits,
+)
 from jaxmnist.report.terminal.study import seed_bars
 from jaxmnist.report.terminal.training import held_out, recipe_phrase
 from jaxmnist.runs.progress import Callback, Progress
@@ -102,7 +109,7 @@ def print_sweep_setup(
         "optuna": f"{members}, chosen by Optuna's TPE from --sweep-seed {plan.sweep_seed}",
     }
     facts = {
-        "data": f"{dataset.name} from {dataset.source}",
+        "data": data_phrase(dataset),
         "archs": ", ".join(map(arch_title, sweep.bases)),
         "recipe": recipe_phrase(base.recipe),
         "over": "  ".join(plan.over),

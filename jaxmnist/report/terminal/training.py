@@ -18,7 +18,7 @@ from rich.table import Table
 from jaxmnist.config import Recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
-from jaxmnist.report.terminal import print_facts, print_line, warn_of_digits
+from jaxmnist.report.terminal import data_phrase, print_facts, print_line, warn_of_digits
 from jaxmnist.runs.progress import Progress
 from jaxmnist.runs.selection import Results
 
@@ -93,6 +93,8 @@ class TrainingDisplay:
 
 def held_out(config: RunConfig) -> str:
     """Describes the training images that are held out."""
+    if config.val_count is not None:
+        return f"the {config.val_count:,} val images that came with the data"
     if config.folds is None:
         return "a twelfth of the training images, held out"
     return f"one of {config.folds} parts of the training images, chosen by the seed, held out"
@@ -114,7 +116,7 @@ def print_setup(console: Console, config: RunConfig, dataset: Dataset, place: st
         "last": "nothing: the last epoch's weights are kept; the test images are read and decide nothing",
     }
     lines = {
-        "data": f"{dataset.name} from {dataset.source}",
+        "data": data_phrase(dataset),
         "recipe": f"{recipe_phrase(config.recipe)}, seed {config.seed}",
         "selects": selects[config.select_on],
         "device": place,
