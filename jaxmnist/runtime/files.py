@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import os
 import secrets
@@ -14,7 +15,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
 
 from jaxmnist.errors import JaxmnistWarning, UsageError, writing
 from jaxmnist.runtime.reading import read_json
@@ -29,7 +29,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[io.BufferedWriter]:
     """Context manager for writing a file whole: even in a crash there is either the old file or the new one.
 
     A device, a pipe or a link is not replaced: `/dev/null` would become a file, and a link lose what it leads to.
