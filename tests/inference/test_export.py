@@ -238,3 +238,22 @@ def test_fashion_is_drawn_larger_and_named_in_words(digits, tmp_path):
     assert "recipe 'second' with seed 1" in about.training_text
     assert "was trained on other data: fashion_mnist" in about.accuracy_text
     assert '"side": 28' in page.file.read_text()
+
+
+def test_the_card_quotes_names_that_mean_ill_as_text(exported):
+    _, written, about = exported
+    names = ("<img src=x>", "a | b", "`c`\n# d", "[e](http://evil.example)", *map(str, range(6)))
+    info = dataclasses.replace(about.network.data_info, dataset="/data/*evil*\u202e", classes=names)
+    evaluation = dataclasses.replace(about.evaluation, dataset="<b>data</b>")
+    network = about.network._replace(data_info=info)
+    card = model_card(dataclasses.replace(about, network=network, evaluation=evaluation), written, 100)
+    for text in (
+        r"\<img src=x\>",
+        r"| a \| b |",
+        r"\`c\`\\n\# d",
+        r"\[e\](http\://evil.example)",
+        r"\<b\>data\</b\>",
+    ):
+        assert text in card
+    assert "\u202e" not in card
+    assert "\n# d" not in card
