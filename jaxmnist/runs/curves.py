@@ -3,7 +3,7 @@
 import io
 import warnings
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -79,7 +79,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _save(figure: Figure, file: Path | IO[bytes]) -> None:
+def _save(figure: Figure, file: Path | io.BytesIO) -> None:
     with warnings.catch_warnings():
         # The name of a class may be in any script; tables and pages show it where the font here draws a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
