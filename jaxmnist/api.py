@@ -18,6 +18,7 @@ from jaxmnist.inference.classifier import Classifier, load
 from jaxmnist.inference.evaluate import evaluate_split
 from jaxmnist.models import is_custom
 from jaxmnist.optim import make_optimizer
+from jaxmnist.report.terminal.console import SafeConsole
 from jaxmnist.report.terminal.training import TrainingDisplay, print_setup
 from jaxmnist.runs.folder import config_of, create_run, environment
 from jaxmnist.runs.loop import fit
@@ -117,7 +118,7 @@ def train_run(
     where = select_device(device)
     use_compile_cache()
     # Not a terminal if nothing is shown: an invisible display would still capture the output of others.
-    console = Console(stderr=True) if progress else Console(quiet=True, force_terminal=False)
+    console = SafeConsole(stderr=True) if progress else SafeConsole(quiet=True, force_terminal=False)
     run, config = start_run(
         with_data(config, data), data, where, Path(runs), console, learning_rate == "auto"
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from jaxmnist.cli.options import Command, OptionalFile, OptionalRecipe
-from jaxmnist.errors import UsageError, writing
+from jaxmnist.errors import UsageError, one_line, writing
 from jaxmnist.models import ARCHS
 from jaxmnist.runtime.json_text import json_text
 
@@ -158,4 +158,4 @@ class Benchmark(Command):
 
 
 def _report(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(one_line(line), file=sys.stderr, flush=True)

@@ -26,11 +26,10 @@ class Compare(Command):
 
     def run(self) -> None:
         """Writes the comparison's files and prints the table."""
-        from rich.console import Console
-
         from jaxmnist.report.plots.comparison import save_comparison_pictures
         from jaxmnist.report.terminal import print_files
         from jaxmnist.report.terminal.comparison import markdown_table, print_comparison
+        from jaxmnist.report.terminal.console import SafeConsole
         from jaxmnist.runs.compare import COMPARISON, as_json, compare
         from jaxmnist.runs.folder import write_json
 
@@ -54,4 +53,4 @@ class Compare(Command):
             print(markdown_table(compared))
         else:
             print_comparison(self.console(), compared)
-        print_files(Console(stderr=self.json or self.markdown), files)
+        print_files(SafeConsole(stderr=self.json or self.markdown), files)

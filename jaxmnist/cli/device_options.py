@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from jaxmnist.cli.options import OptionalInt
+from jaxmnist.cli.options import OptionalFloat, OptionalInt
 from jaxmnist.cli.train_options import TrainingCommand
 from jaxmnist.errors import UsageError
 
@@ -18,11 +18,20 @@ if TYPE_CHECKING:
 Mesh = Annotated[str | None, tyro.conf.arg(metavar="seed=N,data=N", help_behavior_hint="")]
 Address = Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")]
 
-DEVICE_OPTIONS = ("devices", "mesh", "coordinator", "num_processes", "process_id", "distributed")
+DEVICE_OPTIONS = ("devices", "mesh", "coordinator", "num_processes", "process_id", "distributed", "timeout")
 """Options below, which may change each time that a run is resumed."""
 
 # The content of a configuration file counts, not its place.
-_OWN_TO_A_PROCESS = {"process_id", "coordinator", "data_dir", "config", "no_compile_cache", "json", "debug"}
+_OWN_TO_A_PROCESS = {
+    "process_id",
+    "coordinator",
+    "timeout",
+    "data_dir",
+    "config",
+    "no_compile_cache",
+    "json",
+    "debug",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +50,23 @@ class MultiDeviceCommand(TrainingCommand):
     """Index of this process, from 0."""
     distributed: bool = False
     """Take --coordinator, --num-processes and --process-id, unless given, from SLURM, Open MPI or Kubernetes."""
+    timeout: OptionalFloat = None
+    """Longest wait for the other processes at the start, in seconds; 30 by default."""
 
     def join(self) -> "Team":
         """Starts JAX as one of the processes that train together."""
         from jaxmnist.runtime.processes import join, launch_of
+        from jaxmnist.runtime.rendezvous import START_SECONDS
 
         self._shape(1)  # wrong options end this process before others wait for it
-        return join(launch_of(self.coordinator, self.num_processes, self.process_id, self.distributed))
+        seconds = START_SECONDS if self.timeout is None else self.timeout
+        if not 0 < seconds <= 86_400:
+            raise UsageError(
+                f"--timeout {seconds:g} is out of range; choose seconds above 0 and up to a day, 86,400."
+            )
+        return join(
+            launch_of(self.coordinator, self.num_processes, self.process_id, self.distributed), seconds
+        )
 
     def require_same_options(self, team: "Team") -> None:
         """Checks that all processes were started with the same options, except those that are a machine's own.

@@ -17,7 +17,7 @@ import tyro
 
 import jaxmnist
 from jaxmnist.cli import COMMANDS, load_command
-from jaxmnist.errors import JaxmnistError, JaxmnistWarning, UsageError
+from jaxmnist.errors import JaxmnistError, JaxmnistWarning, UsageError, one_line
 from jaxmnist.runtime.streams import outlets
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _exit_code(command: "Command") -> int:
         elif isinstance(error, KeyboardInterrupt):
             code, message = 130, "interrupted."
         else:
-            code, message = 1, f"{type(error).__name__}: {error} (--debug shows where)"
+            code, message = 1, one_line(f"{type(error).__name__}: {error}") + " (--debug shows where)"
         print(f"error: {message}", file=sys.stderr)
         return code
     return 0

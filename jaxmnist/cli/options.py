@@ -83,9 +83,9 @@ class Command:
 
     def console(self) -> "Console":
         """Returns the console for messages: standard error if JSON goes to standard output."""
-        from rich.console import Console
+        from jaxmnist.report.terminal.console import SafeConsole
 
-        return Console(stderr=self.json)
+        return SafeConsole(stderr=self.json)
 
     def no_console(self) -> "Console":
         """Returns a console that prints nothing, for processes whose messages process 0 prints."""

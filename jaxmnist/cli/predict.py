@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxmnist.cli.network_options import NetworkCommand
-from jaxmnist.errors import DataError, UsageError
+from jaxmnist.errors import DataError, UsageError, one_line
 from jaxmnist.runtime.json_text import json_text
 
 ImageNames = Annotated[
@@ -52,7 +52,7 @@ class Predict(NetworkCommand):
                 if count == 1
                 else f"{count:,} files in {{}} that are no images"
             )
-            print("skipped", files.format(name), file=sys.stderr)
+            print("skipped", one_line(files.format(name)), file=sys.stderr)
         # The error of a single file ends the command; those of several are printed as they come.
         is_single = len(found.files) + len(found.errors) == 1
         predictions, errors = [], list(map(str, found.errors))

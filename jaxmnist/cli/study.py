@@ -116,7 +116,7 @@ class Study(MultiDeviceCommand):
                 self._train_seeds(study, todo, callbacks, dataset, where, place, team)
             results = studies.read_seeds(study)
             figures = studies.summary(study, results, self.threshold)
-            with writing(folder, "make room and give the same command again"):
+            with writing(folder, "give the same command again", mend=True):
                 studies.write_results(study, results, figures)
                 files = save_study_pictures(folder, figures, [result.accuracies for result in results])
         if self.json:

@@ -217,7 +217,7 @@ class Sweep(TrainingCommand):
         from jaxmnist.report.terminal.sweep import print_sweep
 
         folder = sweep.folder
-        with writing(folder, "make room and give the same command again"):
+        with writing(folder, "give the same command again", mend=True):
             figures, rows = write_table(sweep, read_results(sweep))
             files = save_sweep_picture(folder, figures, rows)
         if self.json:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxmnist.data import digits, emnist, idx, own_data, tfds
 from jaxmnist.data.checksums import DOWNLOADS
 from jaxmnist.data.dataset import CLASSES, CLOTHING, DIGITS, NUM_CLASSES, Dataset, DataUnavailableError, Fit
-from jaxmnist.errors import DataError, UsageError, unknown_name
+from jaxmnist.errors import DataError, UsageError, one_line, unknown_name
 
 __all__ = [
     "CLASSES",
@@ -36,7 +36,7 @@ _TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KM
 
 
 def _print_to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(one_line(line), file=sys.stderr, flush=True)
 
 
 def is_path(name: str | os.PathLike[str]) -> bool:

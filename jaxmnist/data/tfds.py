@@ -5,9 +5,7 @@ tensorflow_datasets is imported inside functions, so that a look into the cache 
 
 import contextlib
 import io
-import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +15,12 @@ from jaxmnist.data import emnist
 from jaxmnist.data.checksums import VERSION, download_of
 from jaxmnist.data.connectivity import root_cause, why_unreachable
 from jaxmnist.data.dataset import CLASSES, Dataset, DataUnavailableError
+from jaxmnist.data.fetching import fetch, sweep, working_folder
 from jaxmnist.errors import DataError
+from jaxmnist.runtime.reading import read_json, require_regular_tree
+
+_MAX_BYTES = 2**30
+"""Most bytes of a prepared dataset; the largest, EMNIST, has half of that."""
 
 
 def cache_root() -> Path:
@@ -58,6 +61,7 @@ def read(name: str, root: Path) -> Dataset:
     """
     folder = prepared_folder(name, root)
     try:
+        require_regular_tree(folder, _MAX_BYTES)  # TFDS opens what is there
         dataset = _read(name, root)
         expected = _expected_fingerprint(name, folder)
     except ImportError as error:
@@ -74,7 +78,7 @@ def read(name: str, root: Path) -> Dataset:
 def download(name: str, root: Path, base_url: str | None, announce: Callable[[str], None]) -> None:
     """Downloads the files of a dataset, verifies them and prepares the cache.
 
-    A failure or an interruption leaves no file behind.
+    A failure or an interruption leaves nothing behind; what a killed process left is deleted at the next download.
 
     Args:
         name: the dataset.
@@ -89,6 +93,7 @@ def download(name: str, root: Path, base_url: str | None, announce: Callable[[st
     """
     source = download_of(name)
     base_url = f"{(base_url or source.base_url).rstrip('/')}/"
+    sweep(prepared_folder(name, root).parent)
     smallest = min(source.files, key=lambda file: file.size)
     try:
         if reason := why_unreachable(base_url + smallest.name):
@@ -110,32 +115,28 @@ def download(name: str, root: Path, base_url: str | None, announce: Callable[[st
 def _prepare(name: str, root: Path, base_url: str) -> None:
     import tensorflow_datasets as tfds
 
-    from jaxmnist.data.tfds_builder import BUILDERS, download_archive
+    from jaxmnist.data.tfds_builder import BUILDERS
 
     target = prepared_folder(name, root)
-    is_archive = name not in BUILDERS
-    if is_archive:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    # Downloads go to a temporary folder: the cache holds the same data, and TFDS would leave files with wrong
-    # checksums behind. Its prints and its dozen progress bars would mix with `--json` and our own output.
+    # TFDS's own downloads have no time limit. Its prints would mix with `--json` and our own output.
     with (
-        tempfile.TemporaryDirectory(
-            prefix="jaxmnist-", ignore_cleanup_errors=True, dir=target.parent if is_archive else None
-        ) as folder,
+        working_folder(target.parent) as folder,
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),
     ):
-        if is_archive:  # kept as it is: to store all six again would take their room twice
-            whole = Path(folder, "whole")
-            whole.mkdir()
-            download_archive(folder, base_url, download_of(name)).rename(whole / emnist.ARCHIVE)
+        whole = folder / "whole"
+        whole.mkdir()
+        for file in download_of(name).files:
+            fetch(base_url + file.name, file, whole)
+        if (
+            name not in BUILDERS
+        ):  # EMNIST's archive is kept: to store all six again would take their room twice
             whole.rename(target)
-        else:
-            config = tfds.download.DownloadConfig(try_download_gcs=False, force_checksums_validation=True)
-            builder = BUILDERS[name](root, base_url)
-            builder.download_and_prepare(
-                download_dir=folder, download_config=config, file_format="array_record"
-            )
+            return
+        config = tfds.download.DownloadConfig(try_download_gcs=False)
+        BUILDERS[name](root, whole).download_and_prepare(
+            download_dir=folder / "tfds", download_config=config, file_format="array_record"
+        )
 
 
 def _read(name: str, root: Path) -> Dataset:
@@ -172,7 +173,7 @@ def _expected_fingerprint(name: str, folder: Path) -> str | None:
     """Fingerprint of what was prepared; None for EMNIST, whose archive has checksums of its own."""
     if name.startswith("emnist/"):
         return None
-    return download_of(name).fingerprint or json.loads((folder / "metadata.json").read_text())["fingerprint"]
+    return download_of(name).fingerprint or read_json(folder / "metadata.json")["fingerprint"]
 
 
 def _damaged(folder: Path, reason: str) -> DataError:

@@ -1,7 +1,7 @@
 """TensorFlow Datasets builders for the IDX files, without TensorFlow.
 
 TFDS's own `mnist` needs TensorFlow to unpack its downloads and to encode images as PNG. These builders only
-download, read the files with `jaxmnist.data.idx`, and store pixels as bytes. Their names differ from TFDS's because
+read the files with `jaxmnist.data.idx`, and store pixels as bytes. Their names differ from TFDS's because
 the stored features do.
 
 The import of tensorflow_datasets takes half a second; `jaxmnist.data.tfds` imports this module when needed.
@@ -12,33 +12,30 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core.download.checksums import UrlInfo
-from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
-from tensorflow_datasets.core.units import Size
 
 from jaxmnist.data import idx
-from jaxmnist.data.checksums import DOWNLOADS, VERSION, Download, RemoteFile
+from jaxmnist.data.checksums import DOWNLOADS, VERSION, Download
 from jaxmnist.data.dataset import Dataset
-from jaxmnist.errors import DataError
+
+
+class _Info(tfds.core.DatasetInfo):
+    def initialize_from_bucket(self) -> None:
+        """Does nothing: these datasets are not in TFDS's bucket, and TFDS leaves an empty folder behind."""
 
 
 class IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Builder of a dataset from its four files, which come from `source` or from a mirror."""
+    """Builder of a dataset from its four files, those of `source`."""
 
     VERSION = tfds.core.Version(VERSION)
     source: Download
 
-    def __init__(self, data_dir: Path, base_url: str | None = None) -> None:
-        self._base_url = base_url or self.source.base_url
+    def __init__(self, data_dir: Path, files: Path | None = None) -> None:
+        """Opens a dataset; to prepare it takes the folder with its files."""
+        self._files = files
         super().__init__(data_dir=data_dir)
 
-    @property
-    def url_infos(self) -> dict[str, UrlInfo]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Size and checksum of each URL; TFDS would look for its own URLs, and ours may be a mirror's."""
-        return _url_infos(self._base_url, self.source)
-
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
+        return _Info(
             builder=self,
             # In the published order, a run sees the same batches from IDX files and from this cache.
             disable_shuffling=True,
@@ -59,10 +56,8 @@ class IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _split_generators(
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, Iterator[tuple[int, dict[str, np.ndarray]]]]:
-        paths = {
-            file.name.removesuffix(".gz"): _fetch(dl_manager, self._base_url, file)
-            for file in self.source.files
-        }
+        assert self._files is not None, "the files are missing"
+        paths = {file.name.removesuffix(".gz"): self._files / file.name for file in self.source.files}
         if self.info.metadata is not None:
             pairs = [idx.read_pair(paths[a], paths[b]) for a, b in (idx.TRAIN_FILES, idx.TEST_FILES)]
             self.info.metadata["fingerprint"] = Dataset(self.name, *pairs[0], *pairs[1], "").fingerprint
@@ -100,30 +95,3 @@ class FashionMnist(IdxBuilder, skip_registration=True):
 
 
 BUILDERS = {"mnist": Mnist, "fashion_mnist": FashionMnist, "kmnist": Kmnist}
-
-
-def download_archive(folder: str, base_url: str, source: Download) -> Path:
-    """Downloads the one file of a dataset into a folder and verifies it.
-
-    Raises:
-        DataError: it is not the published file.
-    """
-    manager = tfds.download.DownloadManager(
-        download_dir=folder, url_infos=_url_infos(base_url, source), force_checksums_validation=True
-    )
-    (file,) = source.files
-    return _fetch(manager, base_url, file)
-
-
-def _url_infos(base_url: str, source: Download) -> dict[str, UrlInfo]:
-    return {base_url + file.name: UrlInfo(Size(file.size), file.sha256, file.name) for file in source.files}
-
-
-def _fetch(manager: tfds.download.DownloadManager, base_url: str, file: RemoteFile) -> Path:
-    try:
-        return Path(manager.download(base_url + file.name))
-    except NonMatchingChecksumError as error:
-        raise DataError(
-            f"{base_url}{file.name} is not the published file of {file.size:,} bytes with SHA-256 {file.sha256}, "
-            f"and was deleted; try again, or get the files elsewhere and point --data-dir at their folder."
-        ) from error

@@ -1,7 +1,7 @@
 """Model card of an exported network; its text is in `model_card.md`."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import jinja2
 
 from jaxmnist.config import Recipe
 from jaxmnist.inference.description import Description
+from jaxmnist.inference.markdown import to_markdown
 from jaxmnist.models import is_custom
 
 DESKEW_IN_NUMPY = """import numpy as np
@@ -43,19 +44,33 @@ def model_card(about: Description, files: Sequence[Exported], checked: int) -> s
     """
     loader = jinja2.PackageLoader("jaxmnist.inference", "")
     environment = jinja2.Environment(
-        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        # Names in the card come from files; only what is marked as safe is Markdown.
+        finalize=lambda value: to_markdown(value) if type(value) is str else value,
+        trim_blocks=True,
+        keep_trailing_newline=True,
     )
     return environment.get_template("model_card.md").render(
         about=about,
         data=about.network.data_info,
         classes=list(zip(about.classes, about.evaluation.class_accuracies, strict=True)),
         recipe=about.network.recipe,
-        settings=_settings(about.network.recipe),
+        settings={name: _shown(value) for name, value in _settings(about.network.recipe).items()},
         has_torch_names=not is_custom(about.network.arch),
         files=files,
         checked=checked,
         deskew=DESKEW_IN_NUMPY,
     )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        parts = [f"{name.replace('_', ' ')} {_shown(part)}" for name, part in value.items()]
+        return ", ".join(parts) or "none"
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return str(value)
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmnist.config.parsing import read_json
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset, is_path
 from jaxmnist.errors import CheckpointError, DataError, UsageError
@@ -19,6 +18,7 @@ from jaxmnist.runs.folder import CONFIG, load_data_of_run, read_config, require_
 from jaxmnist.runs.record import read_record
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runtime.devices import Device
+from jaxmnist.runtime.reading import read_json
 from jaxmnist.train.network import Network
 
 _SAMPLES, _VERSIONS, _SEED = 10, 3, 1

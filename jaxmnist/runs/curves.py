@@ -14,6 +14,7 @@ from jaxmnist.data.dataset import dataset_title
 from jaxmnist.models import arch_title
 from jaxmnist.runs.folder import read_config
 from jaxmnist.runs.record import read_record
+from jaxmnist.runtime.files import replacing
 
 PLOTS = "plots"
 """Subfolder of a run folder."""
@@ -75,15 +76,16 @@ def as_png(figure: Figure) -> tuple[bytes, tuple[int, int]]:
 
 def save_figure(figure: Figure, path: Path) -> Path:
     """Writes a PNG and returns its path."""
-    _save(figure, path)
+    with replacing(path) as file:
+        _save(figure, file)
     return path
 
 
-def _save(figure: Figure, file: Path | io.BytesIO) -> None:
+def _save(figure: Figure, file: io.BufferedIOBase) -> None:
     with warnings.catch_warnings():
         # The name of a class may be in any script; tables and pages show it where the font here draws a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(file, dpi=_DPI)
+        figure.savefig(file, dpi=_DPI, format="png")  # pyright: ignore[reportArgumentType]
 
 
 def _curves(rows: list[dict[str, Any]], metric: str, label: str, title: str) -> Figure:

@@ -147,9 +147,7 @@ def finish(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> 
     """
     results = selection.summarise(session.config, rows, count_params({"params": snapshot.state.params}))
     if session.team.is_leader:
-        with writing(
-            session.run / RESULTS, f"make room and resume with --resume {session.run}", StorageError
-        ):
+        with writing(session.run / RESULTS, f"resume with --resume {session.run}", StorageError, mend=True):
             write_results(session.run, results, rows)
     return results
 

@@ -25,7 +25,7 @@ from jaxmnist.runs.selection import Results
 from jaxmnist.runs.session import Session, place
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.devices import return_freed_memory
-from jaxmnist.runtime.files import locked
+from jaxmnist.runtime.files import locked, whereabouts
 from jaxmnist.runtime.mesh import Where, everywhere, put
 from jaxmnist.runtime.signals import StopSignals
 from jaxmnist.runtime.team import ALONE, Team
@@ -68,7 +68,7 @@ def fit(
 
     Raises:
         DivergedError: training diverged; the last good checkpoint is kept.
-        InterruptedRunError: SIGINT or SIGTERM arrived; the state was saved first.
+        InterruptedRunError: SIGINT, SIGTERM or SIGHUP arrived; the state was saved first.
         StorageError: the last checkpoint or the results could not be saved; earlier failures are warnings.
         CheckpointError: a checkpoint of the run or of its teacher cannot be used.
         DataError: the run was started on other data.
@@ -84,6 +84,7 @@ def fit(
     stop_signals = StopSignals(seconds, f"interrupted; resume with --resume {run}")
     with contextlib.ExitStack() as stack:
         require_lock = stack.enter_context(locked(run)) if team.is_leader else None
+        now = stack.enter_context(whereabouts(run)) if team.is_leader else None
         stop = stack.enter_context(stop_signals)
         data = place(dataset, config, where)
         total_steps = config.recipe.total_steps(len(data.train_split))
@@ -101,6 +102,7 @@ def fit(
             callbacks=callbacks,
             team=team,
             require_lock=require_lock,
+            whereabouts=now,
         )
         with _compiling_ahead(session):
             snapshot, rows = begin(session)

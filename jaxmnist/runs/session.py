@@ -14,13 +14,17 @@ from jaxtyping import Array, Int32, PyTree, UInt8
 from jaxmnist import train
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
-from jaxmnist.errors import InterruptedRunError, JaxmnistWarning, StorageError
+from jaxmnist.errors import InterruptedRunError, JaxmnistWarning, StorageError, mending
 from jaxmnist.runs.checkpoints import Checkpoints, Snapshot
 from jaxmnist.runs.progress import Callback, Progress
 from jaxmnist.runtime.mesh import Where, everywhere, put, put_divided
 from jaxmnist.runtime.signals import StopSignals
 from jaxmnist.runtime.team import ALONE, Team
 from jaxmnist.train.jit import EVAL_BATCH, Programs
+
+
+class GoneError(StorageError):
+    """A run folder that was moved or deleted while its run trains."""
 
 
 class Data(NamedTuple):
@@ -52,6 +56,8 @@ class Session(NamedTuple):
     team: Team = ALONE
     require_lock: Callable[[], None] | None = None
     """Check of the leader before every save, see `jaxmnist.runtime.files.locked`."""
+    whereabouts: Callable[[], Path | None] | None = None
+    """Function that returns the path of the run folder now, None once it is deleted; None if nobody keeps track."""
 
     @property
     def batches(self) -> int:
@@ -92,10 +98,12 @@ class Session(NamedTuple):
 
         Raises:
             StorageError: it cannot be written.
+            GoneError: the run folder was moved or deleted.
             UsageError: another process can be in the run folder.
         """
         self.check_lock()
         if self.team.is_leader:
+            self._require_present()
             with self.stop.saving(), self.team.writing():
                 self.checkpoints.save(snapshot, len(snapshot.rows), score, meets_rule)
 
@@ -107,21 +115,43 @@ class Session(NamedTuple):
         """
         try:
             self.save(snapshot, score, meets_rule)
+        except GoneError:
+            raise
         except StorageError as error:
-            message = f"{error}, and {self.kept}; make room and resume with --resume {self.run}"
+            first = mending(error.__cause__)
+            message = f"{error}, and {self.kept}; {first} and resume with --resume {self.run}"
             raise StorageError(message) from error
 
     @contextlib.contextmanager
     def or_warning(self) -> Iterator[None]:
-        """Context manager for writes during training: turns their failure into a warning."""
+        """Context manager for writes during training: turns their failure into a warning.
+
+        Raises:
+            GoneError: the run folder was moved or deleted.
+        """
+        self._require_present()
         try:
             yield
+        except GoneError:
+            raise
         except (StorageError, OSError) as error:
+            self._require_present()
             reason = str(error)
             if isinstance(error, OSError):
                 reason = f"{error.filename or self.run} cannot be written ({error.strerror})"
             message = f"{reason}; training continues, and {self.kept}."
             warnings.warn(message, JaxmnistWarning, stacklevel=4)
+
+    def _require_present(self) -> None:
+        """Checks that the run folder is where it was: whatever is saved now would be lost."""
+        place = self.run if self.whereabouts is None else self.whereabouts()
+        if place is None:
+            raise GoneError(f"the run folder {self.run} is gone, with its checkpoints; start a new run.")
+        if place != self.run:
+            raise GoneError(
+                f"the run folder {self.run} is gone: it is now {place}, with the last state that was saved; "
+                f"resume with --resume {place}."
+            )
 
     def end_if_asked(self) -> None:
         """Ends the session if one of its processes received a signal.

@@ -1,81 +1,136 @@
-"""TCP connections between the processes of a run and their leader, process 0."""
+"""TCP connections between the processes of a run, each made or given up within a time."""
 
 import contextlib
-import os
+import ipaddress
+import queue
 import socket
-import struct
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NoReturn, TypeVar
 
-import jax
+from jaxmnist.errors import LostProcessError
 
-from jaxmnist.errors import UsageError
+HELLO_SECONDS = 5.0
+"""Longest wait for a word of who has connected, or was connected with."""
 
-START_SECONDS = 300
-"""Longest wait for the other processes at the start."""
+RETRY_SECONDS = 0.2
+"""Time between two attempts to connect."""
 
-_KEY = "jaxmnist/leader"
-_HELLO = struct.Struct(">16sI")  # the secret of the run, the sender's rank
+T = TypeVar("T")
 
 
-def connect(rank: int, size: int, host: str) -> dict[int, socket.socket]:
-    """Connects every process with the leader; call it once `jax.distributed` has started.
+def listen(host: str, port: int) -> socket.socket:
+    """Listens at the one address of this machine that a name stands for; at all of them if that is not certain."""
+    found = in_time(partial(_addresses, host), time.monotonic() + HELLO_SECONDS) or set()
+    if len(found) == 1:
+        ((family, address),) = found
+        # Another name of the loopback address, as the machine's own often is, stands for another address elsewhere.
+        is_elsewhere = ipaddress.ip_address(address).is_loopback and host not in ("localhost", address)
+        if not is_elsewhere and _is_of_this_machine(family, address):
+            return socket.create_server((address, port), family=family)
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    return socket.create_server(("", port), family=family, dualstack_ipv6=both)
 
-    The leader publishes its port in the key-value store of JAX's coordinator, so that users have to choose one
-    port only, and with it a secret, so that no stranger passes for a process of the run.
 
-    Args:
-        rank: number of this process; 0 is the leader.
-        size: number of processes.
-        host: name or address of the leader.
+def _addresses(host: str) -> set[tuple[socket.AddressFamily, str]]:
+    if host == "localhost":  # which may stand for two
+        return {(socket.AF_INET, "127.0.0.1")}
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:  # process 0 need not know itself by that name
+        return set()
+    return {(family, str(place[0])) for family, _, _, _, place in found}
 
-    Returns:
-        Connections by rank: of the leader to all others, of any other process to the leader.
+
+def _is_of_this_machine(family: socket.AddressFamily, address: str) -> bool:
+    try:
+        socket.create_server((address, 0), family=family).close()
+    except OSError:
+        return False
+    return True
+
+
+def connect_to(host: str, port: int) -> socket.socket:
+    """Connects with a port, within seconds.
 
     Raises:
-        OSError: a process does not connect within `START_SECONDS`.
-        UsageError: this version of JAX keeps its store elsewhere.
+        OSError: nothing answers there.
     """
-    try:
-        # Not public; the same in JAX 0.10 to 0.12. The public ways to share a value start the devices.
-        from jax._src.distributed import global_state
-
-        store = global_state.client
-    except (ImportError, AttributeError) as error:
-        raise UsageError(
-            f"JAX {jax.__version__} is too new for training in several processes; install JAX 0.12."
-        ) from error
-    assert store is not None, "jax.distributed has not started"
-    connections: dict[int, socket.socket] = {}
-    if rank:
-        port, secret = store.blocking_key_value_get(_KEY, START_SECONDS * 1000).split()
-        connections[0] = socket.create_connection((host, int(port)), timeout=START_SECONDS)
-        connections[0].sendall(_HELLO.pack(bytes.fromhex(secret), rank))
-    else:
-        secret = os.urandom(16)
-        with socket.create_server(("", 0), family=socket.AF_INET) as server:
-            server.settimeout(START_SECONDS)
-            store.key_value_set(_KEY, f"{server.getsockname()[1]} {secret.hex()}")
-            while len(connections) < size - 1:
-                connection, _ = server.accept()
-                connection.settimeout(START_SECONDS)
-                with contextlib.suppress(OSError):
-                    given, peer = _HELLO.unpack(receive(connection, _HELLO.size))
-                    if given == secret:
-                        connections[peer] = connection
-    for connection in connections.values():
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connections
+    connection = socket.create_connection((host, port), timeout=HELLO_SECONDS)
+    # Of a free port of this machine, TCP can make both ends of a connection.
+    if connection.getsockname() == connection.getpeername():
+        connection.close()
+        raise ConnectionRefusedError
+    return connection
 
 
-def receive(connection: socket.socket, length: int) -> bytes:
+def receive(connection: socket.socket, length: int, seconds: float | None = None) -> bytes:
     """Receives exactly `length` bytes.
+
+    Args:
+        connection: the connection.
+        length: number of bytes.
+        seconds: longest wait for all of them; by default the connection's timeout for each part.
 
     Raises:
         OSError: the connection ended, or was silent for its timeout.
     """
+    deadline = None if seconds is None else time.monotonic() + seconds
     content = b""
     while len(content) < length:
+        if deadline is not None:
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
         part = connection.recv(length - len(content))
         if not part:
-            raise ConnectionError
+            raise ConnectionError("the connection was closed")
         content += part
     return content
+
+
+def require_reachable(host: str, port: int, seconds: float) -> None:
+    """Checks that JAX's service, which is about to start, can be reached.
+
+    Raises:
+        LostProcessError: it cannot be reached in time.
+    """
+    deadline = time.monotonic() + seconds
+
+    def attempt() -> bool:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                connect_to(host, port).close()
+                return True
+            time.sleep(RETRY_SECONDS)
+        return False
+
+    if not in_time(attempt, deadline):
+        raise LostProcessError(
+            f"port {port} of {host}, which JAX chose there, cannot be reached within {seconds:g} s; open the ports "
+            "between the machines."
+        )
+
+
+def in_time(function: Callable[[], T], deadline: float) -> T | None:
+    """Returns what a function returns, or None at the deadline: nothing can interrupt a name lookup."""
+    results: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
+
+    def call() -> None:
+        try:
+            result = function()
+            results.put(lambda: result)
+        except Exception as error:  # raised by the waiting thread
+            results.put(partial(_raise, error))
+
+    threading.Thread(target=call, daemon=True).start()
+    try:
+        outcome = results.get(timeout=max(0.0, deadline - time.monotonic()))
+    except queue.Empty:
+        return None
+    return outcome()
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error

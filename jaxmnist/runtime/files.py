@@ -1,37 +1,67 @@
 """Durable files: atomic writes, appends and removals, and the lock of a folder."""
 
 import contextlib
+import errno
 import fcntl
+import io
 import json
 import os
+import secrets
 import shutil
 import socket
+import stat
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from jaxmnist.errors import JaxmnistWarning, UsageError, writing
+from jaxmnist.runtime.reading import read_json
 
 LOCK = "lock.json"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file whole: at any moment, even in a crash, there is either the old file or the new one.
+    """Writes a file whole; errors as for `replacing`."""
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[io.BufferedWriter]:
+    """Context manager for writing a file whole: even in a crash there is either the old file or the new one.
+
+    A device, a pipe or a link is not replaced: `/dev/null` would become a file, and a link lose what it leads to.
 
     Raises:
         OSError: the file could not be written; the old one is unchanged.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    _require_replaceable(path)
+    # Nobody can have made a file, or a link to one, of a name that nobody can guess.
+    partial = path.with_name(f".{secrets.token_hex(16)}.partial")
     try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        with os.fdopen(
+            os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb"
+        ) as file:
+            yield file
         sync(partial)
         partial.replace(path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
     sync(path.parent)
+
+
+def _require_replaceable(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = (
+                "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            )
+            raise OSError(errno.EEXIST, f"it is {kind}, which is not replaced", str(path))
 
 
 def append(path: Path, content: bytes) -> None:
@@ -42,6 +72,7 @@ def append(path: Path, content: bytes) -> None:
     """
     size = path.stat().st_size if path.is_file() else 0
     try:
+        _require_replaceable(path)
         with path.open("ab") as file:
             file.write(content)
             file.flush()
@@ -65,6 +96,36 @@ def sync_tree(folder: Path) -> None:
     """Flushes everything below a folder, in parallel: a journal then commits many files at once."""
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(sync, [folder, *folder.rglob("*")]))
+
+
+@contextlib.contextmanager
+def whereabouts(folder: Path) -> Iterator[Callable[[], Path | None]]:
+    """Context manager that keeps track of a folder: a function that returns its path now, None once it is deleted.
+
+    Raises:
+        OSError: there is no such folder.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def now() -> Path | None:
+        for path in (folder, _path_of(descriptor)):
+            with contextlib.suppress(OSError):
+                if path is not None and os.path.samestat(path.stat(), os.fstat(descriptor)):
+                    return path
+        return None
+
+    try:
+        yield now
+    finally:
+        os.close(descriptor)
+
+
+def _path_of(descriptor: int) -> Path | None:
+    with contextlib.suppress(OSError):
+        if sys.platform == "darwin":
+            return Path(os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))
+        return Path(f"/proc/self/fd/{descriptor}").readlink()
+    return None
 
 
 def remove_tree(folder: Path) -> None:
@@ -99,7 +160,10 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
             directory = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, directory)
             is_certain = _try_lock(directory, folder)
-            file = stack.enter_context(path.open("ab", buffering=0))
+            # Without waiting, should a pipe be there under its name.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
+            descriptor = os.open(path, flags, 0o666)
+            file = stack.enter_context(os.fdopen(descriptor, "ab", buffering=0))
         if _try_lock(file.fileno(), folder) is is_certain is False:
             message = f"{folder} cannot be locked on this file system; let no other process use it."
             warnings.warn(message, JaxmnistWarning, stacklevel=3)
@@ -137,7 +201,7 @@ def _try_lock(descriptor: int, folder: Path) -> bool:
 
 def _holder(path: Path) -> str:
     try:
-        holder = json.loads(path.read_text())
+        holder = read_json(path)
         return f"process {holder['pid']} on {holder['host']}"
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError):
         return "another process"

@@ -1,7 +1,6 @@
 """Several processes as one program: finding each other, and their start through `jax.distributed`."""
 
 import contextlib
-import os
 import socket
 import threading
 import warnings
@@ -10,9 +9,12 @@ from typing import NamedTuple
 import jax
 
 from jaxmnist.errors import UsageError
-from jaxmnist.runtime.connections import START_SECONDS, connect
+from jaxmnist.runtime.connections import connect_to, require_reachable
+from jaxmnist.runtime.rendezvous import START_SECONDS, Leader, announce, join_leader
 from jaxmnist.runtime.streams import drop_library_output
 from jaxmnist.runtime.team import ALONE, Team
+
+_JAX_SECONDS = 300
 
 
 class Launch(NamedTuple):
@@ -81,7 +83,7 @@ def _detected(
                 "ignore"
             )  # Kubernetes needs a package: the error below says so where it matters
             address, count, number, gpus = ClusterEnv.auto_detect_unset_distributed_params(
-                coordinator, num_processes, process_id, None, None, START_SECONDS
+                coordinator, num_processes, process_id, None, None, int(START_SECONDS)
             )
     except Exception as error:  # of the Kubernetes client, of many kinds; or a JAX without this function
         reason = str(error).strip().split("\n")[0]
@@ -93,53 +95,63 @@ def _detected(
     return address, count, number, tuple(gpus) if gpus else None
 
 
-def join(launch: Launch | None) -> Team:
+def join(launch: Launch | None, seconds: float = START_SECONDS) -> Team:
     """Starts JAX as one of several processes; call it before anything else uses JAX.
 
+    Args:
+        launch: place of this process.
+        seconds: longest wait for the others.
+
     Raises:
-        UsageError: the others do not answer, or the address is in use.
+        UsageError: the address is in use, or process 0 expects another number of processes.
+        LostProcessError: the others do not come.
     """
     if launch is None:
         return ALONE
     coordinator, num_processes, process_id, gpus = launch
     host, _, port = coordinator.rpartition(":")
     host = host.strip("[]")
+    # The processes find each other before JAX starts, which ends with a dump of its stack if one does not come.
+    bind_address = None
     if process_id == 0:
-        _require_free(int(port))
+        leader = Leader(host, int(port), num_processes)
+        peers = leader.wait(seconds)
+        jax_port = _free_port(leader.address)
+        bind_address = _joined(leader.address, jax_port)
+        is_everywhere = leader.address in ("::", "0.0.0.0")
+        near = _joined("127.0.0.1", jax_port) if is_everywhere else bind_address
+        announce(peers, jax_port)
+    else:
+        connection, jax_port = join_leader(process_id, num_processes, host, int(port), seconds)
+        peers = {0: connection}
+        near = _Relay(host, jax_port).address
+    # From here on, the end of another process ends this one.
+    team = Team(process_id, num_processes, peers, jax.distributed.shutdown)
+    if process_id:
+        require_reachable(host, jax_port, seconds)
     drop_library_output()  # Gloo prints its connections
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    try:
-        jax.distributed.initialize(
-            coordinator if process_id == 0 else _Relay(host, int(port)).address,
-            num_processes,
-            process_id,
-            gpus,
-            cluster_detection_method="deactivate",
-            initialization_timeout=START_SECONDS,
-        )
-        peers = connect(process_id, num_processes, host)
-    except UsageError:
-        raise
-    except Exception as error:  # of many kinds
-        reason = str(error).strip().split("\n")[0][:200]
-        raise UsageError(
-            f"process {process_id} of {num_processes} could not reach the others at {coordinator} within "
-            f"{START_SECONDS} s ({reason}); start all of them, with the same address."
-        ) from error
-    return Team(process_id, num_processes, peers, jax.distributed.shutdown)
+    jax.distributed.initialize(
+        near,
+        num_processes,
+        process_id,
+        gpus,
+        cluster_detection_method="deactivate",
+        # JAX aborts when it is over; the team knows before what has happened.
+        initialization_timeout=_JAX_SECONDS,
+        coordinator_bind_address=bind_address,
+    )
+    return team
 
 
-def _require_free(port: int) -> None:
-    # JAX's service would crash on a port that is in use.
-    both = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if both else socket.AF_INET
-    try:
-        socket.create_server(("", port), family=family, dualstack_ipv6=both).close()
-    except OSError as error:
-        raise UsageError(
-            f"process 0 cannot use port {port} of this machine ({os.strerror(error.errno or 0)}); name another one in "
-            "--coordinator, the same for all processes."
-        ) from error
+def _joined(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _free_port(address: str) -> int:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as server:
+        return server.getsockname()[1]
 
 
 class _Relay:
@@ -162,13 +174,9 @@ class _Relay:
         while True:
             near, _ = self._server.accept()
             try:
-                far = socket.create_connection(self._far, timeout=5)
-                # Of a free port of this machine, TCP can make both ends of a connection.
-                if far.getsockname() == far.getpeername():
-                    far.close()
-                    raise ConnectionRefusedError
+                far = connect_to(*self._far)
             except OSError:
-                near.close()  # process 0 has not started yet: JAX tries again
+                near.close()  # JAX's service has not started yet: JAX tries again
                 continue
             far.settimeout(None)
             threading.Thread(target=_forward, args=(near, far, True), daemon=True).start()

@@ -1,4 +1,4 @@
-"""A clean end of a run on SIGINT or SIGTERM."""
+"""A clean end of a run on SIGINT, SIGTERM or SIGHUP."""
 
 import contextlib
 import os
@@ -11,16 +11,18 @@ from types import FrameType
 
 from jaxmnist.runtime.streams import exit_with
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _END = 0  # byte on the pipe, where signals write their numbers
 
 
 class StopSignals:
-    """Context manager that notes the first SIGINT or SIGTERM; a second one ends the process at once.
+    """Context manager that notes the first of these signals; a second one ends the process at once.
 
     The main thread is expected to see `requested` and to end by itself. While it compiles or waits for a device
     it cannot, so a thread waits for signals too: if the work has not ended in time, that thread saves what can
     be saved and ends the process. That is safe, as files are written whole or not at all.
+
+    A signal that is ignored stays ignored: under `nohup` a run outlives its terminal.
     """
 
     def __init__(self, seconds: float = 0.0, message: str = "interrupted.") -> None:
@@ -45,7 +47,11 @@ class StopSignals:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         self._previous_writer = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        self._previous = {signum: signal.signal(signum, self._handle) for signum in _SIGNALS}
+        self._previous = {
+            signum: signal.signal(signum, self._handle)
+            for signum in _SIGNALS
+            if signal.getsignal(signum) != signal.SIG_IGN
+        }
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self

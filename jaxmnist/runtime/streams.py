@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 
+from jaxmnist.errors import one_line
+
 if TYPE_CHECKING:
     from typing import TextIO  # no class of a stream is a subclass, so that no check at run time would pass
 
@@ -84,7 +86,7 @@ def exit_with(code: int, message: str) -> NoReturn:
     with contextlib.suppress(OSError, ValueError):
         if sys.stdout.isatty():
             os.write(sys.stdout.fileno(), b"\033[?25h\n")  # shows the cursor, which a progress bar hides
-        os.write(2, f"error: {message}\n".encode())
+        os.write(2, f"error: {one_line(message)}\n".encode(errors="backslashreplace"))
     os._exit(code)
 
 

@@ -465,7 +465,7 @@ def test_an_interrupted_download_of_emnist_leaves_no_cache(emnist_server, serve,
     def stop(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tfds_builder, "_fetch", stop)
+    monkeypatch.setattr(tfds, "fetch", stop)
     with pytest.raises(KeyboardInterrupt):
         load_dataset("emnist/letters", base_url=serve(emnist_server))
     assert files_below(empty_root) == []
@@ -475,7 +475,7 @@ def test_an_interrupted_download_of_emnist_leaves_no_cache(emnist_server, serve,
 def test_an_archive_of_emnist_that_another_process_completed_meanwhile_is_used(
     emnist_server, serve, empty_root, monkeypatch
 ):
-    fetch = tfds_builder._fetch
+    fetch = tfds.fetch
 
     def slow(*args):
         found = fetch(*args)
@@ -484,7 +484,7 @@ def test_an_archive_of_emnist_that_another_process_completed_meanwhile_is_used(
         shutil.copy(emnist_server / "gzip.zip", target)
         return found
 
-    monkeypatch.setattr(tfds_builder, "_fetch", slow)
+    monkeypatch.setattr(tfds, "fetch", slow)
     dataset = load_dataset("emnist/letters", base_url=serve(emnist_server))
     assert len(dataset.train_labels) == 52
     assert [path.name for path in files_below(empty_root)] == ["gzip.zip"]

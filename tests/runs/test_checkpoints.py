@@ -1,8 +1,10 @@
 """Checkpoints: damage is noticed, the right one is used instead, and nothing is unpickled."""
 
 import json
+import os
 import pickle
 import shutil
+import time
 
 import jax
 import numpy as np
@@ -161,3 +163,29 @@ def test_nothing_is_pickled_or_unpickled(tmp_path, state, monkeypatch):
         monkeypatch.setattr(pickle, name, refuse)
     save(Checkpoints(tmp_path, "second"), state, 7, 1, 50.0)
     assert int(Checkpoints(tmp_path, "second").restore_latest(*template(state)).state.step) == 7
+
+
+@pytest.mark.parametrize(
+    "kind", ["pipe in place of a file", "pipe beside them", "endless", "gigabytes", "about"]
+)
+def test_what_is_no_file_of_a_checkpoint_is_damage_and_never_read(run, kind):
+    folder = max((run / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    file = max(folder.rglob("d/*"), key=lambda path: path.stat().st_size)
+    match kind:
+        case "pipe in place of a file":
+            file.unlink()
+            os.mkfifo(file)
+        case "pipe beside them":
+            os.mkfifo(file.with_name("pipe"))
+        case "endless":
+            file.unlink()
+            file.symlink_to("/dev/zero")
+        case "gigabytes":
+            os.truncate(file, 2**33)
+        case "about":
+            (folder / "about.json").unlink()
+            os.mkfifo(folder / "about.json")
+    began = time.monotonic()
+    with pytest.warns(JaxmnistWarning, match="is damaged"):
+        restore_run(run, "latest", DEVICE)
+    assert time.monotonic() - began < 10

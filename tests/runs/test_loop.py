@@ -1,6 +1,7 @@
 """The host loop: files of a run, selection, interruption and resume, divergence."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -15,7 +16,14 @@ from jaxmnist.config import Plateau, get_recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.data.splits import SelectOn
-from jaxmnist.errors import CheckpointError, DataError, DivergedError, InterruptedRunError, UsageError
+from jaxmnist.errors import (
+    CheckpointError,
+    DataError,
+    DivergedError,
+    InterruptedRunError,
+    StorageError,
+    UsageError,
+)
 from jaxmnist.runs import epoch as epochs
 from jaxmnist.runs import loop as fit_module
 from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
@@ -180,6 +188,56 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(new_run, digits, monkeypat
     assert without_times(read_metrics(run)) == without_times(read_metrics(whole))
     expected = json.loads((whole / RESULTS).read_text())
     assert without_times([dataclasses.asdict(results)]) == without_times([expected])
+
+
+def test_a_run_folder_that_is_moved_in_training_is_said_to_be_elsewhere(new_run, digits):
+    config, run = new_run()
+    moved = run.with_name("moved")
+
+    def move(epoch, done):
+        if (epoch, done) == (2, 1):
+            run.rename(moved)
+            run.mkdir()  # a folder of that name is not that folder
+
+    with pytest.raises(StorageError, match=r"is gone: it is now .*moved, with the last state") as error:
+        fit(config, digits, run, DEVICE, [Watcher(move)])
+    assert str(error.value).endswith(f"resume with --resume {moved}.")
+    assert list(run.iterdir()) == []
+    assert len(read_metrics(moved)) == 1
+    fit(read_config(moved), digits, moved, DEVICE)
+    assert len(read_metrics(moved)) == 2
+
+
+def test_a_run_folder_that_is_deleted_in_training_is_said_to_be_gone(new_run, digits):
+    config, run = new_run()
+
+    def delete(epoch, done):
+        if (epoch, done) == (1, 1):
+            shutil.rmtree(run)
+
+    with pytest.raises(StorageError, match="is gone, with its checkpoints; start a new run"):
+        fit(config, digits, run, DEVICE, [Watcher(delete)])
+    assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "make room and resume with"),
+        (errno.EDQUOT, "make room and resume with"),
+        (errno.EACCES, "make it writable and resume with"),
+        (errno.EIO, "check that folder and its disk and resume with"),
+    ],
+)
+def test_the_advice_after_a_failed_save_fits_its_cause(new_run, digits, monkeypatch, number, advice):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("jaxmnist.runs.storage.sync_tree", fail)
+    config, run = new_run(epochs=1)
+    with pytest.raises(StorageError, match=advice) as error:
+        fit(config, digits, run, DEVICE)
+    assert ("make room" in str(error.value)) == advice.startswith("make room")
 
 
 def test_a_run_that_lost_its_last_lines_and_state_repeats_the_epoch(tiny_run, tmp_path, digits):

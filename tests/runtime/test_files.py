@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +105,82 @@ def test_a_folder_is_removed_with_what_an_earlier_removal_left(tmp_path):
         (tmp_path / name / "file").touch()
     files.remove_tree(tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_a_pipe_a_folder_and_a_link_are_not_replaced(tmp_path):
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.iterdir())
+    for path in (
+        tmp_path / "link",
+        tmp_path / "nowhere",
+        tmp_path / "folder",
+        tmp_path / "pipe",
+        Path("/dev/null"),
+    ):
+        with pytest.raises(OSError, match="which is not replaced"):
+            files.write_atomically(path, b"new")
+        with pytest.raises(OSError, match="which is not replaced"):
+            files.append(path, b"new")
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "file").read_text() == "old"
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_file_being_written_has_a_name_that_nobody_can_have_prepared(tmp_path):
+    names = []
+    for _ in range(2):
+        with files.replacing(tmp_path / "file") as file:
+            file.write(b"x")
+            (partial,) = (path for path in tmp_path.iterdir() if path.name != "file")
+            names.append(partial.name)
+    assert names[0] != names[1]
+    assert all(len(name) >= 32 and "file" not in name for name in names)
+
+
+def test_a_name_that_exists_all_the_same_is_not_followed(tmp_path, monkeypatch):
+    (tmp_path / "treasure").write_text("old")
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: "guessed")
+    (tmp_path / ".guessed.partial").symlink_to(tmp_path / "treasure")
+    with pytest.raises(FileExistsError):
+        files.write_atomically(tmp_path / "file", b"new")
+    assert (tmp_path / "treasure").read_text() == "old"
+    assert not (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_have_the_mode_that_the_umask_gives(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        files.write_atomically(tmp_path / "file", b"x")
+        files.append(tmp_path / "lines", b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~umask
+    assert (tmp_path / "lines").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_an_interrupted_write_leaves_nothing_behind(tmp_path):
+    def write():
+        with files.replacing(tmp_path / "file") as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_moved_folder_is_found_and_a_deleted_one_is_known_to_be_gone(tmp_path):
+    (tmp_path / "a").mkdir()
+    with files.whereabouts(tmp_path / "a") as now:
+        assert now() == tmp_path / "a"
+        (tmp_path / "a").rename(tmp_path / "b")
+        assert now() == tmp_path / "b"
+        (tmp_path / "a").mkdir()  # another one
+        assert now() == tmp_path / "b"
+        (tmp_path / "b").rmdir()
+        assert now() is None

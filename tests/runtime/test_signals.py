@@ -33,7 +33,9 @@ def start(seconds, saving=0.0):
     return process
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_work_that_does_not_end_in_time_is_saved_and_ended(signum, code):
     process = start(0.2)
     process.send_signal(signum)
@@ -64,3 +66,17 @@ def test_the_handlers_from_before_are_in_force_again_afterwards():
         signal.raise_signal(signal.SIGTERM)
         assert (outer.requested, inner.requested) == (None, signal.SIGTERM)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_hangup_that_is_ignored_as_under_nohup_stays_ignored():
+    from jaxmnist.runtime.signals import StopSignals
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals(30.0) as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.requested is None
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

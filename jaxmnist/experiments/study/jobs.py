@@ -48,7 +48,7 @@ def train_jobs(
         note_divergence: if True, a seed that diverges is recorded as diverged, and the others go on.
 
     Raises:
-        InterruptedRunError: SIGINT or SIGTERM arrived; the state of the seed in progress was saved first.
+        InterruptedRunError: SIGINT, SIGTERM or SIGHUP arrived; the state of the seed in progress was saved first.
         JaxmnistError: as for `jaxmnist.runs.loop.fit`.
     """
     for job in jobs:

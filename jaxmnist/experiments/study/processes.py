@@ -56,7 +56,7 @@ def train_in_processes(jobs: Iterable[Job], processes: int, settings: Settings) 
         settings: settings of all processes.
 
     Raises:
-        InterruptedRunError: SIGINT or SIGTERM arrived; the children have saved their states.
+        InterruptedRunError: SIGINT, SIGTERM or SIGHUP arrived; the children have saved their states.
         ChildError: a child failed; the others have saved their states and ended.
         Exception: an exception of `jobs` or of a callback.
     """

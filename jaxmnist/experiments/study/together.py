@@ -88,7 +88,7 @@ def train_together(
         team: the processes that train together.
 
     Raises:
-        InterruptedRunError: SIGINT or SIGTERM arrived; the last complete epoch of each seed is saved.
+        InterruptedRunError: SIGINT, SIGTERM or SIGHUP arrived; the last complete epoch of each seed is saved.
         JaxmnistError: as for `jaxmnist.runs.loop.fit`.
     """
     todo = team.agree([seed for seed in seeds if not is_finished(study, seed)] if team.is_leader else None)

@@ -7,13 +7,20 @@ from rich.box import DOUBLE
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
+from rich.text import Text
 
 from jaxmnist.data import Dataset
+from jaxmnist.errors import escaped
 
 
 def print_line(console: Console, text: str = "") -> None:
-    """Prints text as it is: unwrapped, without markup or highlighting."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    """Prints text as it is, on one line whatever names are in it: unwrapped, without markup or highlighting."""
+    console.print(escaped(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def name_cell(name: str) -> Text:
+    """Returns a name from outside as a cell of a table: on one line, without markup."""
+    return Text(escaped(name))
 
 
 def print_facts(console: Console, facts: Mapping[str, str]) -> None:

@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxmnist.report.terminal import print_line
+from jaxmnist.errors import escaped
+from jaxmnist.inference.markdown import to_markdown
+from jaxmnist.report.terminal import name_cell, print_line
 from jaxmnist.runs.compare import ComparedRun
 
 # Columns of the terminal's table: the figure on the first line of a cell, the one below it, and the heading.
@@ -29,7 +31,8 @@ def print_comparison(console: Console, compared: Sequence[ComparedRun]) -> None:
         console.print(_table(dataset, list(group)))
     for run in compared:
         if not run.finished:
-            print_line(console, f"{_unfinished(run)}\n  in {run.run}")
+            print_line(console, _unfinished(run))
+            print_line(console, f"  in {run.run}")
     for line in _notes(finished):
         console.print(line, highlight=False, markup=False)
 
@@ -40,9 +43,9 @@ def markdown_table(compared: Sequence[ComparedRun]) -> str:
     if rows := [run.cells() for run in compared if run.finished]:
         texts = ("network", "recipe", "dataset", "selected on")
         rule = ("---" if heading in texts else "---:" for heading in rows[0])
-        lines = (rows[0], rule, *(row.values() for row in rows))
+        lines = (rows[0], rule, *(map(to_markdown, row.values()) for row in rows))
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-    if unfinished := [f"- {_unfinished(run)}" for run in compared if not run.finished]:
+    if unfinished := [f"- {to_markdown(_unfinished(run))}" for run in compared if not run.finished]:
         parts.append("\n".join(unfinished))
     return "\n\n".join(parts)
 
@@ -50,7 +53,7 @@ def markdown_table(compared: Sequence[ComparedRun]) -> str:
 def _table(dataset: str, compared: list[ComparedRun]) -> Table:
     other = ": from scikit-learn, not MNIST" if dataset == "digits" else ""
     table = Table(
-        title=f"Test accuracy (%) on {dataset}{other}",
+        title=name_cell(f"Test accuracy (%) on {dataset}{other}"),
         box=SIMPLE_HEAD,
         title_justify="left",
         title_style="bold",
@@ -70,7 +73,7 @@ def _table(dataset: str, compared: list[ComparedRun]) -> Table:
 
 
 def _two_lines(first: str, second: str) -> Text:
-    return Text.assemble(first, "\n", (second, "dim"))
+    return Text.assemble(escaped(first), "\n", (escaped(second), "dim"))
 
 
 def _style(run: ComparedRun) -> str:

@@ -5,11 +5,10 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from jaxmnist.data import Dataset
-from jaxmnist.report.terminal import print_facts, print_files, print_line
+from jaxmnist.report.terminal import name_cell, print_facts, print_files, print_line
 
 
 def data_as_json(dataset: Dataset) -> dict[str, Any]:
@@ -57,7 +56,7 @@ def print_data(console: Console, dataset: Dataset, picture: Path) -> None:
     for split in counts:
         table.add_column(split, justify="right")
     for label, name in enumerate(dataset.classes):
-        table.add_row(escape(name), *(f"{of_split[label]:,}" for of_split in counts.values()))
+        table.add_row(name_cell(name), *(f"{of_split[label]:,}" for of_split in counts.values()))
     table.add_section()
     table.add_row("all", *(f"{of_split.sum():,}" for of_split in counts.values()), style="bold")
     console.print(table)

@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxmnist.inference.predict import FilePrediction
+from jaxmnist.report.terminal import name_cell
+from jaxmnist.report.terminal.console import SafeConsole
 
 _T = TypeVar("_T")
 
@@ -32,7 +34,7 @@ def print_predictions(console: Console, predictions: Sequence[FilePrediction]) -
         others = Text(", ".join(map(" ".join, list(zip(names, shares, strict=True))[1:])))
         if row.warning:
             others.append(f"\n{row.warning}", style="yellow")
-        table.add_row(Text(row.file), Text(names[0]), f"{100 * row.confidence:.2f} %", others)
+        table.add_row(name_cell(row.file), name_cell(names[0]), f"{100 * row.confidence:.2f} %", others)
     console.print(table)
 
 
@@ -42,7 +44,7 @@ def _cut(name: str) -> str:
 
 def progress(rows: Iterable[_T], count: int, is_shown: bool = True) -> Iterator[_T]:
     """Yields the rows of `count` images, with a bar on standard error if that is a terminal and they are many."""
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     if not (is_shown and console.is_terminal and count >= MANY):
         yield from rows
         return

@@ -13,7 +13,14 @@ from rich.table import Table
 from jaxmnist.data import Dataset
 from jaxmnist.experiments.study.folder import SeedResult, Study
 from jaxmnist.models import arch_title
-from jaxmnist.report.terminal import data_phrase, print_facts, print_files, print_line, warn_of_digits
+from jaxmnist.report.terminal import (
+    data_phrase,
+    name_cell,
+    print_facts,
+    print_files,
+    print_line,
+    warn_of_digits,
+)
 from jaxmnist.report.terminal.training import held_out, recipe_phrase
 from jaxmnist.runs.progress import Callback, Progress
 
@@ -143,7 +150,7 @@ def print_comparison(console: Console, compared: Mapping[str, Any], files: Seque
     for study in compared["studies"]:
         loss, difference = study["last_loss"], study["difference"]
         table.add_row(
-            Path(study["study"]).name,
+            name_cell(Path(study["study"]).name),
             str(len(study["seeds"])),
             _with_half(study["last_epoch"], ".3f"),
             "-" if loss is None else f"{loss['mean']:.4f}",

@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress as ProgressBar
 from rich.progress import TaskID
 from rich.table import Table
@@ -19,7 +18,14 @@ from jaxmnist.experiments.sweep.folder import Sweep
 from jaxmnist.experiments.sweep.members import Member, value_text
 from jaxmnist.experiments.sweep.table import read_member, read_results, write_table
 from jaxmnist.models import arch_title
-from jaxmnist.report.terminal import data_phrase, print_facts, print_files, print_line, warn_of_digits
+from jaxmnist.report.terminal import (
+    data_phrase,
+    name_cell,
+    print_facts,
+    print_files,
+    print_line,
+    warn_of_digits,
+)
 from jaxmnist.report.terminal.study import seed_bars
 from jaxmnist.report.terminal.training import held_out, recipe_phrase
 from jaxmnist.runs.progress import Callback, Progress
@@ -161,7 +167,7 @@ def print_sweep(
             *_accuracy(row),
             f"{row['seconds']:.1f}",
         ]
-        table.add_row(*map(escape, cells))
+        table.add_row(*map(name_cell, cells))
     console.print(table)
     if len(rows) > MOST_ROWS:
         print_line(console, f"{len(rows) - MOST_ROWS} more are in results.jsonl.")
