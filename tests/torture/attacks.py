@@ -14,6 +14,8 @@ _MODULES = (
     "inputs",
     "surroundings",
     "processes",
+    "flips",
+    "fuzzed_folders",
 )
 
 ATTACKS: tuple[Attack, ...] = tuple(
