@@ -78,6 +78,7 @@ class Study(MultiDeviceCommand):
                 self._train(team)
 
     def _train(self, team: "Team") -> None:
+        from jaxmnist.experiments.strays import warn_of_strays
         from jaxmnist.experiments.study import folder as studies
         from jaxmnist.experiments.study.jobs import delete_checkpoints
         from jaxmnist.report.plots.study import save_study_pictures
@@ -98,6 +99,7 @@ class Study(MultiDeviceCommand):
             return
         open_teacher(config)  # before there is a folder
         study = studies.open_study(folder, config, place)
+        warn_of_strays(folder, studies.own_folders(study))
         with locked(folder):
             finished = [result.seed for result in studies.read_seeds(study)]
             report.print_study_setup(console, study, dataset, where_text(where, team.size), finished)

@@ -78,9 +78,11 @@ class Sweep(TrainingCommand):
         # Outside of training, which has its own, there is nothing to save.
         with StopSignals():
             if self.collect is not None:
-                from jaxmnist.experiments.sweep.folder import read_sweep
+                from jaxmnist.experiments.sweep.folder import read_sweep, warn_of_strays_in
 
-                self._tabulate(self.console(), read_sweep(self.collect))
+                sweep = read_sweep(self.collect)
+                warn_of_strays_in(sweep)
+                self._tabulate(self.console(), sweep)
                 return
             self._check()
             self._train()
@@ -108,7 +110,7 @@ class Sweep(TrainingCommand):
     def _train(self) -> None:
         from jaxmnist.experiments.study.jobs import train_jobs
         from jaxmnist.experiments.study.processes import Settings, train_in_processes
-        from jaxmnist.experiments.sweep.folder import open_sweep
+        from jaxmnist.experiments.sweep.folder import open_sweep, warn_of_strays_in
         from jaxmnist.experiments.sweep.halving import plan_rungs
         from jaxmnist.experiments.sweep.loop import train_sweep, train_trials
         from jaxmnist.experiments.sweep.members import corner_members, member_config
@@ -135,6 +137,7 @@ class Sweep(TrainingCommand):
             )
         folder = self.out or Path("sweeps", _default_name(plan, bases))
         sweep = open_sweep(folder, plan, bases, members, rungs, environment(device))
+        warn_of_strays_in(sweep)
 
         def train(jobs: "Iterable[Job]", count: int) -> None:
             processes = min(self.processes, count)

@@ -18,6 +18,7 @@ from jaxmnist.config.limits import Limits, check_fields
 from jaxmnist.config.parsing import read_json, shown, updated
 from jaxmnist.config.recipe import Recipe
 from jaxmnist.config.recipes import RECIPES, get_recipe, recipe_of
+from jaxmnist.config.seal import SEAL
 from jaxmnist.config.settings import nested
 from jaxmnist.data.splits import LAST_TWELFTH, SelectOn, Split, split_indices
 from jaxmnist.errors import UsageError, unknown_name
@@ -97,12 +98,12 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
 
     Args:
         values: fields of `RunConfig`. `recipe` may be a name, or an object that changes fields of the recipe it
-            names, by default the arch's own. `environment`, a key of a run's `config.json`, is ignored.
+            names, by default the arch's own. `environment` and `seal`, keys of a run's `config.json`, are ignored.
 
     Raises:
         UsageError: a key is unknown (the message names the nearest one), or a value is out of range.
     """
-    values = {key: value for key, value in values.items() if key != "environment"}
+    values = {key: value for key, value in values.items() if key not in ("environment", SEAL)}
     recipe = values.pop("recipe", {})
     config = updated(RunConfig("third", Recipe(""), "", 0, "val", ""), values)
     if not is_custom(config.arch) and config.arch not in ARCHS:

@@ -18,7 +18,8 @@ from jaxmnist.data.splits import Split
 from jaxmnist.errors import DataError, UsageError
 from jaxmnist.inference.evaluate import Evaluation, evaluate_split
 from jaxmnist.inference.predict import ink_side
-from jaxmnist.runs.folder import read_metrics, read_results, require_data_of_run
+from jaxmnist.runs.folder import require_data_of_run
+from jaxmnist.runs.record import read_record, read_results
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.selection import Results
 from jaxmnist.runs.weights import read_weights
@@ -62,7 +63,7 @@ class Classifier:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """Lines of the run's `metrics.jsonl`, one per epoch; none for a weights file."""
-        return [] if self.network.config is None else read_metrics(self.path)
+        return [] if self.network.config is None else read_record(self.path).rows
 
     def predict(self, images: Images, ink: Ink = "auto") -> Prediction:
         """Predicts images.

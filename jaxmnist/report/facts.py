@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from jaxmnist.config import get_recipe
+from jaxmnist.config.json_text import finite
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import CLOTHING, NUM_CLASSES
 from jaxmnist.inference.evaluate import Evaluation
@@ -92,7 +93,7 @@ class RunFacts:
             "layers": [layer._asdict() for layer in self.layers],
             "evaluation": self.evaluation and self.evaluation.as_json(),
         }
-        return {name: _finite(value) for name, value in values.items()}
+        return {name: finite(value) for name, value in values.items()}
 
 
 class Pair(NamedTuple):
@@ -169,11 +170,3 @@ def differences(per_run: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 _UNKNOWN = object()
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -16,7 +16,8 @@ from jaxmnist.report.facts import RunFacts, Samples
 from jaxmnist.report.plots.preview import augmented_versions, changes_in_words
 from jaxmnist.runs.checkpoints import Checkpoints
 from jaxmnist.runs.compare import ComparedRun, read_run
-from jaxmnist.runs.folder import CONFIG, METRICS, read_config, read_metrics, require_data_of_run
+from jaxmnist.runs.folder import CONFIG, METRICS, read_config, require_data_of_run
+from jaxmnist.runs.record import read_record
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runtime.devices import Device
 from jaxmnist.train.network import Network
@@ -87,7 +88,7 @@ def _facts(run: Path, load: Callable[[str], Dataset | DataError], strict: bool, 
 
 
 def _rows(run: Path) -> list[dict[str, Any]]:
-    rows = read_metrics(run)
+    rows = read_record(run).rows
     for row in rows:
         for name, value in row.items():
             if not isinstance(value, int | float):

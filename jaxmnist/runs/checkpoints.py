@@ -1,8 +1,6 @@
 """Checkpoints of a run: the latest and the best are kept, and a damaged one is replaced by the next."""
 
 import contextlib
-import dataclasses
-import re
 import warnings
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -10,22 +8,18 @@ from typing import Any, Literal, NamedTuple
 import jax
 from jaxtyping import PyTree
 
-from jaxmnist.config import Recipe
+from jaxmnist.config.run import RunConfig
+from jaxmnist.config.seal import first_difference
 from jaxmnist.errors import CheckpointError, JaxmnistWarning, StorageError
 from jaxmnist.runs import storage
-from jaxmnist.runs.folder import CONFIG, versions
+from jaxmnist.runs.about import FOLDER, SCHEMA, checkpoint_names, order, recorded, rows_of
+from jaxmnist.runs.folder import CONFIG, changed_config, versions
 from jaxmnist.runtime.files import remove_tree
 from jaxmnist.runtime.mesh import Where, everywhere
 from jaxmnist.train.loss import Metrics
 from jaxmnist.train.state import TrainState
 
-FOLDER = "checkpoints"
-
-SCHEMA = 2
-"""Version of the content of a checkpoint; one of another version is refused, with both named."""
-
 _ATTEMPTS = 20
-_NAME = re.compile(r"(\d+)(-mid-epoch)?")
 
 
 class Snapshot(NamedTuple):
@@ -43,18 +37,24 @@ class Snapshot(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run. Nothing is written before the first `save`."""
 
-    def __init__(self, run: Path, arch: str, recipe: Recipe | None = None) -> None:
-        """Opens the run's `checkpoints` folder, which may be missing; `recipe` is recorded in new checkpoints."""
+    def __init__(self, run: Path, arch: str, config: RunConfig | None = None) -> None:
+        """Opens the run's `checkpoints` folder, which may be missing.
+
+        Args:
+            run: the run folder.
+            arch: word for the network, see `jaxmnist.models.arch_word`.
+            config: configuration of the run, which new checkpoints record and all others must have.
+        """
         self.folder = run / FOLDER
         self.arch = arch
-        self._recipe = None if recipe is None else dataclasses.asdict(recipe)
+        self._config = None if config is None else recorded(config)
         self._previous: str | None = None
         self._best: dict[str, Any] | None = None
 
     def latest_step(self) -> int | None:
         """Returns the step of the newest checkpoint, damaged or not; None if there is none."""
-        names = self._names()
-        return _order(names[0])[0] if names else None
+        names = checkpoint_names(self.folder)
+        return order(names[0])[0] if names else None
 
     def save(self, snapshot: Snapshot, epoch: int, score: float | None, meets_rule: bool = False) -> None:
         """Saves a checkpoint, which becomes the latest, and the best if it outranks all earlier ones.
@@ -81,7 +81,7 @@ class Checkpoints:
             "schema": SCHEMA,
             "versions": versions(),
             "arch": self.arch,
-            "recipe": self._recipe,
+            "config": self._config,
             **ranked,
             "seconds": snapshot.seconds,
             "best": best,
@@ -95,7 +95,7 @@ class Checkpoints:
             raise StorageError(message) from error
         # Checkpoints that cannot be deleted now do no harm; the next save tries again.
         with contextlib.suppress(OSError):
-            for other in self._names():
+            for other in checkpoint_names(self.folder):
                 if other not in (name, self._previous, best["name"]):
                     remove_tree(self.folder / other)
             storage.remove_leftovers(self.folder)
@@ -121,7 +121,7 @@ class Checkpoints:
         # A training process may replace the checkpoints while they are read; then look again.
         for _ in range(_ATTEMPTS):
             intact, damaged = {}, {}
-            for name in self._names():
+            for name in checkpoint_names(self.folder):
                 try:
                     intact[name] = storage.read_about(self.folder / name)
                 except storage.DamagedError as error:
@@ -173,7 +173,7 @@ class Checkpoints:
         faults = " and ".join(
             f"{self.folder / name}{', the best so far,' if name == best else ''} is {state}"
             for name, state in lost.items()
-            if name == best or _order(name) > _order(newest)
+            if name == best or order(name) > order(newest)
         )
         if faults:
             warnings.warn(f"{faults}; {used} is used instead.", JaxmnistWarning, stacklevel=5)
@@ -190,13 +190,11 @@ class Checkpoints:
                 f"the checkpoint {folder} is of arch {about['arch']!r}, not {self.arch!r}; "
                 f"give the run that trained {self.arch!r}."
             )
-
-    def _names(self) -> list[str]:
-        """Returns the names of the checkpoints, newest first."""
-        if not self.folder.is_dir():
-            return []
-        names = [folder.name for folder in self.folder.iterdir() if _NAME.fullmatch(folder.name)]
-        return sorted(names, key=_order, reverse=True)
+        recorded_config = about.get("config")
+        if self._config is None or recorded_config is None:
+            return
+        if difference := first_difference(self._config, recorded_config):
+            raise changed_config(folder.parent.parent, difference, about)
 
 
 def abstract(tree: PyTree, where: Where) -> PyTree:
@@ -207,7 +205,7 @@ def abstract(tree: PyTree, where: Where) -> PyTree:
 
 def _read(folder: Path, about: dict[str, Any], template: TrainState, metrics: Metrics) -> Snapshot:
     tree = storage.as_tree(template, metrics)
-    if about["step"] != _order(folder.name)[0]:
+    if about["step"] != order(folder.name)[0]:
         raise storage.DamagedError(f"it is the checkpoint of step {about['step']}")
     if differing := about["shapes"].items() ^ storage.shapes(tree).items():
         path = min(path for path, _ in differing)
@@ -219,13 +217,7 @@ def _read(folder: Path, about: dict[str, Any], template: TrainState, metrics: Me
     arrays = storage.read_arrays(folder, tree, about["arrays"])
     places = jax.tree.map(lambda leaf: leaf.sharding, (template, metrics))
     placed = jax.device_put(storage.from_tree(arrays), places)
-    return Snapshot(*placed, seconds=about["seconds"], rows=about["rows"])
-
-
-def _order(name: str) -> tuple[int, bool]:
-    """Sort key of names: the end of an epoch comes after a checkpoint in its middle, even at the same step."""
-    step, middle = _NAME.fullmatch(name).groups()  # pyright: ignore[reportOptionalMemberAccess]
-    return int(step), not middle
+    return Snapshot(*placed, seconds=about["seconds"], rows=rows_of(about["rows"]))
 
 
 def _rank(about: dict[str, Any]) -> tuple[Any, ...]:

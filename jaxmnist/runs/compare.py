@@ -1,27 +1,24 @@
 """Training runs side by side, each with the published run of the same network and recipe."""
 
-import contextlib
 import dataclasses
-import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from jaxmnist.config import RECIPES
 from jaxmnist.data import DATASETS
 from jaxmnist.errors import CheckpointError
 from jaxmnist.models import ARCHS, arch_title
-from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, read_config, read_metrics
+from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, naming_damage, read_config
 from jaxmnist.runs.published import Published, published
+from jaxmnist.runs.record import Record, read_record
 
 COMPARISON = "comparison.json"
 MISSING = "-"
 """Text of a figure that does not exist."""
 
 _DEPTH = 2  # `runs/` holds run folders, a folder of studies holds folders of run folders
-
-_Value = TypeVar("_Value", str, int, float)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,7 +126,8 @@ def read_run(run: Path) -> ComparedRun:
     Raises:
         CheckpointError: the folder is not a run folder, or its files are damaged.
     """
-    return _finished(run) if (run / RESULTS).is_file() else _unfinished(run)
+    record = read_record(run)
+    return _finished(run, record) if record.results else _unfinished(run, record)
 
 
 def as_json(compared: Iterable[ComparedRun]) -> dict[str, Any]:
@@ -168,30 +166,16 @@ def _order(run: ComparedRun) -> tuple[tuple[int, str], tuple[int, str], tuple[in
     return rank(run.dataset, DATASETS), rank(run.arch, ARCHS), rank(run.recipe, RECIPES), run.seed, run.run
 
 
-_FIELDS: dict[str, type] = {
-    **dict.fromkeys(("arch", "recipe", "dataset", "select_on"), str),
-    **dict.fromkeys(("seed", "epochs", "parameters", "best_epoch", "best_test_epoch"), int),
-    **dict.fromkeys(("test_accuracy_of_best", "final_test_accuracy", "last_five_mean_test_accuracy"), float),
-    **dict.fromkeys(("best_test_accuracy", "best_train_accuracy", "seconds"), float),
-}
-
-
-def _finished(run: Path) -> ComparedRun:
-    with _damage_named(run / RESULTS):
-        results = json.loads((run / RESULTS).read_text())
-        values: dict[str, Any] = {name: _typed(results[name], kind) for name, kind in _FIELDS.items()}
+def _finished(run: Path, record: Record) -> ComparedRun:
+    values = dataclasses.asdict(record.results)  # pyright: ignore[reportArgumentType]
+    accuracies = _column(run, record, "test_accuracy")
     return ComparedRun(
-        run=str(run),
-        finished=True,
-        recipe_epochs=values["epochs"],
-        test_accuracies=_column(run, "test_accuracy"),
-        rule_met=results.get("rule_met") is not False,
-        **values,
+        run=str(run), finished=True, recipe_epochs=values["epochs"], test_accuracies=accuracies, **values
     )
 
 
-def _unfinished(run: Path) -> ComparedRun:
-    config, accuracies = read_config(run), _column(run, "test_accuracy")
+def _unfinished(run: Path, record: Record) -> ComparedRun:
+    config, accuracies = read_config(run), _column(run, record, "test_accuracy")
     return ComparedRun(
         run=str(run),
         arch=config.arch,
@@ -202,27 +186,17 @@ def _unfinished(run: Path) -> ComparedRun:
         finished=False,
         epochs=len(accuracies),
         recipe_epochs=config.recipe.epochs,
-        seconds=round(math.fsum(_column(run, "seconds")), 3),
+        seconds=round(math.fsum(_column(run, record, "seconds")), 3),
         test_accuracies=accuracies,
     )
 
 
-def _column(run: Path, name: str) -> tuple[float, ...]:
-    with _damage_named(run / METRICS):
-        return tuple(_typed(row[name], float) for row in read_metrics(run))
+def _column(run: Path, record: Record, name: str) -> tuple[float, ...]:
+    with naming_damage(run / METRICS, "restore it or leave the run out"):
+        return tuple(_number(row[name]) for row in record.rows)
 
 
-def _typed(value: object, kind: type[_Value]) -> _Value:
-    if kind is float and type(value) is int:
-        value = float(value)  # JSON has one kind of number: 99.0 may be written as 99
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{value!r} should be {kind.__name__}")
-    return value
-
-
-@contextlib.contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged ({error!r}); restore it or leave the run out.") from error
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{value!r} should be a number")
+    return float(value)

@@ -10,7 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from jaxmnist.config.run import RunConfig
 from jaxmnist.models import arch_title
-from jaxmnist.runs.folder import read_config, read_metrics
+from jaxmnist.runs.folder import read_config
+from jaxmnist.runs.record import read_record
 
 PLOTS = "plots"
 """Subfolder of a run folder."""
@@ -36,7 +37,7 @@ _STYLES = {
 
 def save_curves(run: Path) -> list[Path]:
     """Draws loss, accuracy and learning rate over the epochs into the run's `plots/`; returns the files."""
-    rows = read_metrics(run)
+    rows = read_record(run).rows
     if not rows:
         return []
     config = read_config(run)

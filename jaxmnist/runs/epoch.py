@@ -1,6 +1,5 @@
 """Work between the epochs of a run: begin or resume, close an epoch, finish."""
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -28,7 +27,8 @@ from jaxmnist.models import count_params
 from jaxmnist.optim import learning_rate, observe
 from jaxmnist.runs import selection
 from jaxmnist.runs.checkpoints import Snapshot, abstract
-from jaxmnist.runs.folder import METRICS, RESULTS, read_metrics, write_json, write_metrics
+from jaxmnist.runs.folder import METRICS, RESULTS, read_metrics, write_metrics
+from jaxmnist.runs.record import write_results
 from jaxmnist.runs.session import Session, means
 from jaxmnist.runs.storage import room_for
 from jaxmnist.runs.weights import save_best
@@ -149,8 +149,7 @@ def finish(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> 
         with writing(
             session.run / RESULTS, f"make room and resume with --resume {session.run}", StorageError
         ):
-            write_metrics(session.run, rows)
-            write_json(session.run / RESULTS, dataclasses.asdict(results))
+            write_results(session.run, results, rows)
     return results
 
 

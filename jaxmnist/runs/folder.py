@@ -1,8 +1,8 @@
 """The run folder: the files of a training run, under names that scripts can rely on.
 
-config.json    configuration (arch, recipe, dataset, seed, selection) and environment
+config.json    configuration (arch, recipe, dataset, seed, selection) and environment, sealed
 metrics.jsonl  one line per epoch
-results.json   final figures, written when the run is complete
+results.json   final figures, written when the run is complete, sealed; see `jaxmnist.runs.record`
 checkpoints/   see `jaxmnist.runs.checkpoints`
 plots/         see `jaxmnist.runs.curves`
 """
@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from jaxmnist.config import Recipe
-from jaxmnist.config.parsing import parsed, read_json, updated
+from jaxmnist.config.json_text import json_text
+from jaxmnist.config.parsing import read_json, updated
 from jaxmnist.config.run import RunConfig
+from jaxmnist.config.seal import SEAL, SealError, first_difference, opened, sealed
 from jaxmnist.data import Dataset
 from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened, writing
 from jaxmnist.models import arch_word
-from jaxmnist.runs.selection import Results
+from jaxmnist.runs.about import newest_about, recorded, rows_of
 from jaxmnist.runtime.files import append, write_atomically
 from jaxmnist.runtime.mesh import Where, where_text
 
@@ -50,7 +52,7 @@ def create_run(root: Path, config: RunConfig, environment: Mapping[str, Any]) ->
     with writing(f"the run folder {root / name}", _REMEDY):
         root.mkdir(parents=True, exist_ok=True)
         run = _first_free(root, name)
-        write_json(run / CONFIG, {**dataclasses.asdict(config), "environment": dict(environment)})
+        write_config(run / CONFIG, config, environment)
     return run
 
 
@@ -65,23 +67,56 @@ def open_run(run: Path, config: RunConfig, environment: Mapping[str, Any]) -> No
     with writing(f"the run folder {run}", "choose another"):
         run.mkdir(parents=True, exist_ok=True)
         if not (run / CONFIG).is_file():
-            write_json(run / CONFIG, {**dataclasses.asdict(config), "environment": dict(environment)})
+            write_config(run / CONFIG, config, environment)
     if read_config(run) != config:
         raise CheckpointError(f"{run} is a run of another configuration; move it away.")
 
 
-def read_config(run: Path) -> RunConfig:
-    """Reads the configuration of a run.
+def write_config(path: Path, config: RunConfig, environment: Mapping[str, Any]) -> None:
+    """Writes a configuration and its environment, sealed.
 
     Raises:
-        CheckpointError: the folder is not a run, or its configuration is damaged.
+        OSError: the file cannot be written.
+    """
+    write_json(path, sealed({**dataclasses.asdict(config), "environment": dict(environment)}))
+
+
+def read_config(run: Path) -> RunConfig:
+    """Reads the configuration of a run, and compares it with the one that its checkpoints record.
+
+    Raises:
+        CheckpointError: the folder is not a run, or its configuration is damaged or has changed.
     """
     if not (run / CONFIG).is_file():
         raise CheckpointError(
             f"{run} is not a run folder: it has no {CONFIG}; give a folder that train made."
         )
     with naming_damage(run / CONFIG):
-        return config_of(read_json(run / CONFIG))
+        values = read_json(run / CONFIG)
+        config = config_of(values)
+    about = newest_about(run)
+    if about and (difference := first_difference(recorded(config), about["config"])):
+        raise changed_config(run, difference, about)
+    try:
+        opened(values)
+    except SealError as error:
+        raise changed_config(run, str(error)) from error
+    return config
+
+
+def changed_config(run: Path, difference: str, about: Mapping[str, Any] | None = None) -> CheckpointError:
+    """Makes the error for a `config.json` that is not the one that a run was trained under.
+
+    Args:
+        run: the run folder.
+        difference: the difference, as a clause.
+        about: description of the checkpoint that records the configuration, if there is one.
+    """
+    source = f" as the checkpoint of step {about['step']} records" if about else ""
+    return CheckpointError(
+        f"{run / CONFIG} is not the configuration of the run: {shortened(difference)}{source}; restore it, or to train "
+        f"with other values begin a run with --config {run / CONFIG}."
+    )
 
 
 def config_of(values: Mapping[str, Any]) -> RunConfig:
@@ -90,7 +125,7 @@ def config_of(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         KeyError, TypeError, AttributeError, UsageError: the content is damaged.
     """
-    values = {key: value for key, value in values.items() if key != "environment"}
+    values = {key: value for key, value in values.items() if key not in ("environment", SEAL)}
     recipe = updated(Recipe(values["recipe"]["name"]), values["recipe"], "recipe")
     needed = {key: values[key] for key in ("arch", "dataset", "seed", "select_on", "data_fingerprint")}
     return updated(RunConfig(recipe=recipe, **needed), {**values, "recipe": {}})
@@ -109,20 +144,11 @@ def require_data_of_run(config: RunConfig, dataset: Dataset, run: Path) -> None:
         )
 
 
-def read_results(run: Path) -> Results | None:
-    """Reads `results.json`; returns None if the run is not complete.
-
-    Raises:
-        CheckpointError: the file is damaged.
-    """
-    if not (run / RESULTS).exists():
-        return None
-    with naming_damage(run / RESULTS):
-        return parsed(Results, read_json(run / RESULTS))
-
-
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """Reads `metrics.jsonl`, one dictionary per epoch; a half-written last line is left out."""
+    """Reads `metrics.jsonl` as it is, one dictionary per epoch; a half-written last line is left out.
+
+    What counts are the sealed lines, see `jaxmnist.runs.record`.
+    """
     rows = []
     if (run / METRICS).is_file():
         for line in (run / METRICS).read_bytes().splitlines():
@@ -130,7 +156,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
                 rows.append(json.loads(line))
             except ValueError:
                 break
-    return rows
+    return rows_of(rows)
 
 
 def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -139,7 +165,7 @@ def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         OSError: the file could not be written; earlier whole lines are intact.
     """
-    path, lines = run / METRICS, [(json.dumps(row) + "\n").encode() for row in rows]
+    path, lines = run / METRICS, [(json_text(row) + "\n").encode() for row in rows]
     present, content = path.read_bytes() if path.is_file() else b"", b"".join(lines)
     if lines and present + lines[-1] == content:
         append(path, lines[-1])
@@ -149,7 +175,7 @@ def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Writes a JSON object atomically: the file is always either the old or the new one."""
-    write_atomically(path, json.dumps(values, indent=2) + "\n")
+    write_atomically(path, json_text(values, indent=2) + "\n")
 
 
 @contextlib.contextmanager

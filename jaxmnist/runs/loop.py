@@ -94,7 +94,7 @@ def fit(
             ),
             keys=put(train.Keys.from_seed(config.seed), everywhere(where)),
             data=data,
-            checkpoints=Checkpoints(run, arch_word(config.arch), config.recipe),
+            checkpoints=Checkpoints(run, arch_word(config.arch), config),
             stop=stop,
             callbacks=callbacks,
             team=team,

@@ -13,7 +13,8 @@ from jaxmnist.errors import CheckpointError, JaxmnistWarning, UsageError
 from jaxmnist.models import ARCHS, absolute_arch, arch_word, is_custom
 from jaxmnist.models.custom import fingerprint
 from jaxmnist.optim import make_optimizer
-from jaxmnist.runs.checkpoints import FOLDER, Checkpoints, abstract
+from jaxmnist.runs.about import FOLDER
+from jaxmnist.runs.checkpoints import Checkpoints, abstract
 from jaxmnist.runs.folder import read_config
 from jaxmnist.runtime.devices import Device
 from jaxmnist.train.loss import no_metrics
@@ -56,7 +57,7 @@ def restore_run(
         warnings.warn(message, JaxmnistWarning, stacklevel=2)
     optimizer = make_optimizer(config.recipe)
     blank = jax.eval_shape(lambda: create_state(jax.random.key(0), model, optimizer, config.recipe))
-    checkpoints = Checkpoints(run, arch_word(config.arch))
+    checkpoints = Checkpoints(run, arch_word(config.arch), config)
     restore = checkpoints.restore_best if which == "best" else checkpoints.restore_latest
     snapshot = restore(*abstract((blank, no_metrics()), device))
     state = snapshot.state

@@ -1,6 +1,7 @@
 """The choice of a run's best epoch, and the results that follow from it."""
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -86,6 +87,9 @@ def summarise(config: RunConfig, rows: Sequence[Mapping[str, Any]], parameters: 
         last_five_mean_test_accuracy=statistics.fmean(row["test_accuracy"] for row in rows[-5:]),
         best_test_accuracy=best_test["test_accuracy"],
         best_test_epoch=best_test["epoch"],
-        best_train_accuracy=max(row["train_accuracy"] for row in rows),
+        # NaN for an epoch all of whose steps were skipped.
+        best_train_accuracy=max(
+            (row["train_accuracy"] for row in rows if not math.isnan(row["train_accuracy"])), default=math.nan
+        ),
         seconds=round(sum(row["seconds"] for row in rows), 3),
     )

@@ -23,11 +23,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from jaxmnist.config.json_text import json_text
+from jaxmnist.config.seal import SealError, opened, sealed
+from jaxmnist.runs.about import ABOUT
 from jaxmnist.runtime.files import remove_tree, sync, sync_tree
 from jaxmnist.train.loss import Metrics
 from jaxmnist.train.state import TrainState
 
-ARRAYS, ABOUT = "arrays", "about.json"
+ARRAYS = "arrays"
 
 
 class DamagedError(Exception):
@@ -58,7 +61,7 @@ def write_state(folder: Path, tree: PyTree, about: Mapping[str, Any]) -> None:
             _checkpointer().save((partial / ARRAYS).resolve(), args=ocp.args.StandardSave(tree))
         sums = {"arrays": _sum_of_arrays(tree), "files": _sums_of_files(partial)}
         values = {**about, "shapes": shapes(tree), **sums}
-        (partial / ABOUT).write_text(json.dumps({**values, "seal": _seal(values)}, indent=1) + "\n")
+        (partial / ABOUT).write_text(json_text(sealed(values), indent=1) + "\n")
         sync_tree(partial)
         if folder.exists():
             remove_tree(folder)
@@ -89,11 +92,10 @@ def read_about(folder: Path) -> dict[str, Any]:
         DamagedError: something differs from the state that was saved.
     """
     try:
-        values = json.loads((folder / ABOUT).read_text())
-        seal = values.pop("seal")
-        if seal != _seal(values):
-            raise DamagedError(f"{ABOUT} has changed")
+        values = opened(json.loads((folder / ABOUT).read_text()))
         found = _sums_of_files(folder)
+    except SealError as error:
+        raise DamagedError(f"{ABOUT} has changed") from error
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DamagedError(_phrase(error)) from error
     if wrong := sorted(dict(values["files"].items() ^ found.items())):
@@ -161,10 +163,6 @@ def _sums_of_files(folder: Path) -> dict[str, str]:
     return {
         file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
     }
-
-
-def _seal(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _phrase(error: Exception) -> str:

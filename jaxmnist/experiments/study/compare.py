@@ -9,7 +9,14 @@ from jaxtyping import Bool
 
 from jaxmnist.errors import UsageError
 from jaxmnist.experiments.statistics import Difference, between_seeds, by_seed, over_images, summarise
-from jaxmnist.experiments.study.folder import SeedResult, Study, read_predictions, read_seeds
+from jaxmnist.experiments.strays import warn_of_strays
+from jaxmnist.experiments.study.folder import (
+    SeedResult,
+    Study,
+    own_folders,
+    read_predictions,
+    read_seeds,
+)
 
 
 def compare_studies(studies: Sequence[Study]) -> dict[str, Any]:
@@ -34,6 +41,8 @@ def compare_studies(studies: Sequence[Study]) -> dict[str, Any]:
     first, *others = studies
     for study in others:
         _require_same_images(first, study)
+    for study in studies:
+        warn_of_strays(study.folder, own_folders(study))
     results = [read_seeds(study) for study in studies]
     rows = []
     for study, found in zip(studies, results, strict=True):

@@ -21,11 +21,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxmnist.config.json_text import json_text
 from jaxmnist.config.parsing import read_json
 from jaxmnist.config.run import RunConfig
+from jaxmnist.config.seal import first_difference, opened
 from jaxmnist.errors import CheckpointError, StorageError, UsageError, writing
 from jaxmnist.experiments.statistics import share_settled, summarise
-from jaxmnist.runs.folder import METRICS, RESULTS, config_of, naming_damage, read_metrics, write_json
+from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, config_of, naming_damage, write_config, write_json
+from jaxmnist.runs.record import read_record
 from jaxmnist.runtime.files import write_atomically
 
 STUDY, SEEDS, SUMMARY, PREDICTIONS = "study.json", "results.jsonl", "summary.json", "predictions.npz"
@@ -33,7 +36,7 @@ DIVERGED = "diverged.json"
 REMEDY = "restore it or delete the folder"
 """Advice for a damaged file of a study or sweep, as a clause."""
 
-_RUN = re.compile(r"s(\d+)")
+_RUN = re.compile(r"s(0|[1-9][0-9]{0,9})")
 
 
 class Study(NamedTuple):
@@ -99,7 +102,7 @@ def open_study(folder: Path, config: RunConfig, environment: Mapping[str, Any]) 
     else:
         with writing(f"the study folder {folder}", "name another --out"):
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / STUDY, {**dataclasses.asdict(config), "environment": dict(environment)})
+            write_config(folder / STUDY, config, environment)
     return Study(folder, config)
 
 
@@ -112,18 +115,35 @@ def read_study(folder: Path) -> Study:
     if not (folder / STUDY).is_file():
         raise CheckpointError(f"{folder} is not a study: it has no {STUDY}; give a folder that study made.")
     with naming_damage(folder / STUDY, REMEDY):
-        return Study(folder, config_of(read_json(folder / STUDY)))
+        values = read_json(folder / STUDY)
+        config = config_of(values)
+        opened(values)
+        return Study(folder, config)
 
 
 def is_finished(study: Study, seed: int) -> bool:
-    """Returns True if a seed is trained and its predictions are written."""
+    """Returns True if a seed of the study is trained and its predictions are written.
+
+    Raises:
+        CheckpointError: the seed's configuration is damaged.
+    """
     run = study.run(seed)
-    return (run / RESULTS).is_file() and (run / PREDICTIONS).is_file()
+    return (run / RESULTS).is_file() and (run / PREDICTIONS).is_file() and _is_own(study, seed)
 
 
 def is_closed(study: Study, seed: int) -> bool:
     """Returns True if there is nothing left to train: the seed is finished, or recorded as diverged."""
-    return is_finished(study, seed) or (study.run(seed) / DIVERGED).is_file()
+    return is_finished(study, seed) or ((study.run(seed) / DIVERGED).is_file() and _is_own(study, seed))
+
+
+def own_folders(study: Study) -> list[str]:
+    """Returns the names of the folders of seeds that belong to the study, begun or finished.
+
+    Raises:
+        CheckpointError: a seed's configuration is damaged.
+    """
+    begun = [(seed, study.run(seed)) for seed in _seeds_begun(study)]
+    return [run.name for seed, run in begun if not (run / CONFIG).is_file() or _is_own(study, seed)]
 
 
 def write_divergence(study: Study, seed: int, reason: str) -> None:
@@ -223,37 +243,38 @@ def write_results(study: Study, results: Sequence[SeedResult], figures: Mapping[
         {**dataclasses.asdict(result), "last": result.last, "last_five_mean": result.last_five}
         for result in results
     ]
-    write_atomically(study.folder / SEEDS, "".join(json.dumps(line) + "\n" for line in lines))
+    write_atomically(study.folder / SEEDS, "".join(json_text(line) + "\n" for line in lines))
     write_json(study.folder / SUMMARY, figures)
-
-
-def first_difference(present: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str:
-    """Describes the first difference between two configurations; empty if they are equal."""
-    for key, value in wanted.items():
-        path, now = f"{place}{key}", present.get(key)
-        if isinstance(value, Mapping) and isinstance(now, Mapping):
-            if inner := first_difference(now, value, f"{path}."):
-                return inner
-        elif now != value:
-            return f"its {path} is {now!r}, not {value!r}"
-    return ""
 
 
 def _seeds_begun(study: Study) -> list[int]:
     found = (_RUN.fullmatch(folder.name) for folder in study.folder.iterdir())
-    return sorted(int(match[1]) for match in found if match)
+    return sorted(int(match[1]) for match in found if match and int(match[1]) < 2**32)
+
+
+def _is_own(study: Study, seed: int) -> bool:
+    """Returns True if the run in a seed's folder is that of the seed, and not a copy of another one."""
+    path = study.run(seed) / CONFIG
+    with naming_damage(path, REMEDY):
+        values = opened(read_json(path))
+    wanted = dataclasses.asdict(study.seed_config(seed))
+    # As JSON, which has no tuples.
+    return not first_difference(
+        values, json.loads(json_text(wanted | {"environment": values.get("environment")}))
+    )
 
 
 def _read_seed(study: Study, seed: int) -> SeedResult:
     run = study.run(seed)
+    rows, results = read_record(run)
     with naming_damage(run / METRICS, REMEDY):
-        rows = read_metrics(run)
         accuracies = tuple(float(row[f"{study.split}_accuracy"]) for row in rows)
         plain = rows[-1].get(f"plain_{study.split}_accuracy")
         loss = rows[-1].get(f"{study.split}_loss")
-        if len(rows) != study.config.recipe.epochs or not all(map(math.isfinite, accuracies)):
+        if (
+            results is None
+            or len(rows) != study.config.recipe.epochs
+            or not all(map(math.isfinite, accuracies))
+        ):
             raise ValueError(f"{len(rows)} epochs")
-    with naming_damage(run / RESULTS, REMEDY):
-        results = json.loads((run / RESULTS).read_text())
-        seconds, parameters = float(results["seconds"]), int(results["parameters"])
-        return SeedResult(seed, accuracies, seconds, parameters, plain, loss)
+    return SeedResult(seed, accuracies, results.seconds, results.parameters, plain, loss)

@@ -120,7 +120,7 @@ def train_together(
                     programs=programs,
                     keys=put(train.Keys.from_seed(seed), everywhere(single)),
                     data=data,
-                    checkpoints=Checkpoints(run, arch_word(config.arch), recipe),
+                    checkpoints=Checkpoints(run, arch_word(config.arch), config),
                     stop=stop,
                     callbacks=callbacks,
                     team=team,

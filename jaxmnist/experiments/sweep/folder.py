@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from jaxmnist.config.run import RunConfig
+from jaxmnist.config.seal import first_difference, opened, sealed
 from jaxmnist.errors import CheckpointError, UsageError, writing
-from jaxmnist.experiments.study.folder import REMEDY, Study, first_difference, open_study
+from jaxmnist.experiments.strays import warn_of_strays
+from jaxmnist.experiments.study.folder import REMEDY, STUDY, Study, open_study, own_folders, read_study
 from jaxmnist.experiments.sweep.axes import Axis, parse_axes
 from jaxmnist.experiments.sweep.halving import Rung
 from jaxmnist.experiments.sweep.members import Member, member_config
@@ -142,7 +144,7 @@ def write_sweep(sweep: Sweep) -> None:
         "rungs": [rung._asdict() for rung in sweep.rungs],
         "environment": dict(sweep.environment),
     }
-    write_json(sweep.folder / SWEEP, values)
+    write_json(sweep.folder / SWEEP, sealed(values))
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -155,12 +157,46 @@ def read_sweep(folder: Path) -> Sweep:
     if not path.is_file():
         raise CheckpointError(f"{folder} is not a sweep: it has no {SWEEP}; give a folder that sweep made.")
     with naming_damage(path, REMEDY):
-        values = json.loads(path.read_text())
+        values = opened(json.loads(path.read_text()))
         plan = Plan(**values["plan"] | {"over": tuple(values["plan"]["over"])})
         bases = {arch: config_of(config) for arch, config in values["bases"].items()}
         members = [Member(int(one["number"]), dict(one["values"])) for one in values["members"]]
         rungs = [Rung(**rung) for rung in values["rungs"]]
         return Sweep(folder, plan, bases, members, rungs, values["environment"])
+
+
+def begun_study(sweep: Sweep, member: Member, rung: int = 0) -> Study | None:
+    """Returns the study of a member; None if it is not begun, or the folder holds another study.
+
+    Raises:
+        CheckpointError: the study is damaged.
+    """
+    place = sweep.place(member, rung)
+    if not (place / STUDY).is_file():
+        return None
+    study, wanted = read_study(place), dataclasses.replace(sweep.config(member, rung), seed=0)
+    return study if study.config == wanted else None
+
+
+def warn_of_strays_in(sweep: Sweep) -> None:
+    """Warns of folders in a sweep, and in the studies of its members, that are not its own.
+
+    Raises:
+        CheckpointError: a study is damaged.
+    """
+    for rung in range(max(1, len(sweep.rungs))):
+        own = []
+        for member in sweep.members:
+            place, study = sweep.place(member, rung), begun_study(sweep, member, rung)
+            if study is not None:
+                warn_of_strays(place, own_folders(study))
+            if study is not None or not (place / STUDY).is_file():
+                own.append(place.name)
+        names = own if not sweep.rungs else [one.name for one in sweep.rungs]
+        if rung == 0:
+            warn_of_strays(sweep.folder, names)
+        if sweep.rungs and (sweep.folder / sweep.rungs[rung].name).is_dir():
+            warn_of_strays(sweep.folder / sweep.rungs[rung].name, own)
 
 
 def _plain(bases: Mapping[str, RunConfig]) -> dict[str, Any]:

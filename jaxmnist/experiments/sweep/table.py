@@ -1,23 +1,21 @@
 """The table of a sweep's members: `results.jsonl` and `summary.json`."""
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxmnist.config.json_text import json_text
 from jaxmnist.experiments.statistics import summarise
 from jaxmnist.experiments.study.folder import (
     SEEDS,
-    STUDY,
     SUMMARY,
     SeedResult,
     read_divergences,
     read_seeds,
-    read_study,
 )
-from jaxmnist.experiments.sweep.folder import Sweep
+from jaxmnist.experiments.sweep.folder import Sweep, begun_study
 from jaxmnist.experiments.sweep.members import Member
 from jaxmnist.runs.folder import write_json
 from jaxmnist.runtime.files import write_atomically
@@ -56,14 +54,13 @@ def read_member(sweep: Sweep, member: Member, rung: int = 0) -> MemberResult | N
     Raises:
         CheckpointError: files are damaged.
     """
-    place = sweep.place(member, rung)
-    if not (place / STUDY).is_file():
+    study = begun_study(sweep, member, rung)
+    if study is None:
         return None
-    study = read_study(place)
     seeds, diverged = read_seeds(study), read_divergences(study)
     if not seeds and not diverged:
         return None
-    return MemberResult(member, rung, study.config.recipe.epochs, place, tuple(seeds), tuple(diverged))
+    return MemberResult(member, rung, study.config.recipe.epochs, study.folder, tuple(seeds), tuple(diverged))
 
 
 def read_results(sweep: Sweep) -> list[MemberResult]:
@@ -94,7 +91,7 @@ def write_table(sweep: Sweep, results: Sequence[MemberResult]) -> tuple[dict[str
         OSError: a file cannot be written.
     """
     rows = [_row(sweep, rank, result) for rank, result in enumerate(results, 1)]
-    write_atomically(sweep.folder / SEEDS, "".join(json.dumps(row) + "\n" for row in rows))
+    write_atomically(sweep.folder / SEEDS, "".join(json_text(row) + "\n" for row in rows))
     plan, scored = sweep.plan, [row for row in rows if row["last_epoch"] is not None]
     figures = {
         "method": plan.method,

@@ -1,0 +1,69 @@
+"""The descriptions of a run's checkpoints, which can be read without the arrays that they describe.
+
+A description holds the configuration and the lines of metrics, and is sealed: against it the files of the run are
+checked.
+"""
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxmnist.config.json_text import json_text
+from jaxmnist.config.run import RunConfig
+from jaxmnist.config.seal import opened
+from jaxmnist.models import arch_word
+
+FOLDER, ABOUT = "checkpoints", "about.json"
+
+SCHEMA = 3
+"""Version of the content of a checkpoint; one of another version is refused, with both named."""
+
+_NAME = re.compile(r"(\d+)(-mid-epoch)?")
+
+
+def checkpoint_names(folder: Path) -> list[str]:
+    """Returns the names of the checkpoints in a folder, newest first."""
+    if not folder.is_dir():
+        return []
+    names = [inside.name for inside in folder.iterdir() if _NAME.fullmatch(inside.name)]
+    return sorted(names, key=order, reverse=True)
+
+
+def order(name: str) -> tuple[int, bool]:
+    """Sort key of names: the end of an epoch comes after a checkpoint in its middle, even at the same step."""
+    step, middle = _NAME.fullmatch(name).groups()  # pyright: ignore[reportOptionalMemberAccess]
+    return int(step), not middle
+
+
+def newest_about(run: Path) -> dict[str, Any] | None:
+    """Reads the newest description in a run folder that is intact and of this version; None if there is none."""
+    for name in checkpoint_names(run / FOLDER):
+        try:
+            about = opened(json.loads((run / FOLDER / name / ABOUT).read_text()))
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            continue
+        if about.get("schema") == SCHEMA and about.get("config") is not None:
+            return about
+    return None
+
+
+def recorded(config: RunConfig) -> dict[str, Any]:
+    """Returns a configuration as descriptions and weights files record it.
+
+    Without the place of the class of a network of one's own, which may move.
+    """
+    return json.loads(json_text(dataclasses.asdict(config) | {"arch": arch_word(config.arch)}))
+
+
+def rows_of(values: Sequence[Any]) -> list[Any]:
+    """Returns lines of metrics from JSON; a figure that was not finite, null in JSON, is NaN."""
+    return [
+        {key: math.nan if value is None else value for key, value in row.items()}
+        if isinstance(row, Mapping)
+        else row
+        for row in values
+    ]

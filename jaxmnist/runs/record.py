@@ -1,0 +1,114 @@
+"""The lines of metrics and the results of a run that count: the sealed ones, with which its files are compared.
+
+The newest checkpoint holds the lines of all epochs. A run without checkpoints, as studies leave them, has a sealed
+`results.json`, which holds a digest of the lines.
+"""
+
+import dataclasses
+import math
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxmnist.config.json_text import finite
+from jaxmnist.config.parsing import parsed, read_json
+from jaxmnist.config.seal import SEAL, digest, first_difference, opened, sealed
+from jaxmnist.errors import CheckpointError, JaxmnistWarning, shortened
+from jaxmnist.runs.about import newest_about, rows_of
+from jaxmnist.runs.folder import (
+    CONFIG,
+    METRICS,
+    RESULTS,
+    naming_damage,
+    read_config,
+    read_metrics,
+    write_json,
+    write_metrics,
+)
+from jaxmnist.runs.selection import Results, summarise
+
+METRICS_DIGEST = "metrics_sha256"
+"""Key in `results.json`: digest of the lines of metrics that the results are made of."""
+
+_REMEDY = "restore both files or leave the run out"
+
+
+class Record(NamedTuple):
+    """Figures of a run."""
+
+    rows: list[dict[str, Any]]
+    """Lines of metrics of the completed epochs."""
+    results: Results | None
+    """Final figures; None for a run that is not complete."""
+
+
+def write_results(run: Path, results: Results, rows: list[dict[str, Any]]) -> None:
+    """Writes the files of a complete run.
+
+    Raises:
+        OSError: a file could not be written.
+    """
+    write_metrics(run, rows)
+    write_json(run / RESULTS, sealed({**dataclasses.asdict(results), METRICS_DIGEST: digest(rows)}))
+
+
+def read_results(run: Path) -> Results | None:
+    """Reads the final figures of a run, if it is complete; errors and warnings as for `read_record`."""
+    return read_record(run).results if (run / RESULTS).exists() else None
+
+
+def read_record(run: Path) -> Record:
+    """Reads the figures of a run. A file that differs from them is named in a warning.
+
+    Raises:
+        CheckpointError: a file is damaged, or has changed and there is no checkpoint to go by.
+    """
+    written = read_metrics(run)  # before the checkpoint, which training writes first
+    results, values = None, {}
+    if (run / RESULTS).exists():
+        with naming_damage(run / RESULTS):
+            values = read_json(run / RESULTS)
+            # The figures kept in this repository are from before there was the first key.
+            (known,) = rows_of([{"rule_met": True, **values}])
+            results = parsed(Results, known)
+    about = newest_about(run)
+    rows = rows_of(about["rows"]) if about else []
+    if results is None:
+        # The last line may be missing: it is written after the checkpoint.
+        if digest(written) not in (digest(rows), digest(rows[:-1])):
+            _warn(run / METRICS, about)
+        return Record(rows if about else written, None)
+    # Otherwise the checkpoints are deleted, or the latest is damaged.
+    if about is not None and len(rows) == about["config"]["recipe"]["epochs"]:
+        sealed_results = summarise(read_config(run), rows, _parameters(about))
+        if digest(written) != digest(rows):
+            _warn(run / METRICS, about)
+        values, wanted = (finite(dataclasses.asdict(of)) for of in (results, sealed_results))
+        if difference := first_difference(values, wanted):
+            _warn(run / RESULTS, about, f" ({shortened(difference)})")
+        return Record(rows, sealed_results)
+    # Of a run whose figures alone were kept, without its configuration, nothing is sealed.
+    if SEAL in values or (run / CONFIG).exists() or about is not None:
+        with naming_damage(run / RESULTS, _REMEDY):
+            content = opened(values)
+        if content.get(METRICS_DIGEST) != digest(written) or digest(written[: len(rows)]) != digest(rows):
+            raise CheckpointError(
+                f"{run / METRICS} is not the one that {run / RESULTS} was made of; {_REMEDY}."
+            )
+    return Record(written, results)
+
+
+def _parameters(about: dict[str, Any]) -> int:
+    shapes = [shape for path, shape in about["shapes"].items() if path.startswith("state/params/")]
+    sizes = [shape.partition("[")[2].rstrip("]").split(",") for shape in shapes]
+    return sum(math.prod(int(side) for side in size if side) for size in sizes)
+
+
+def _warn(path: Path, about: dict[str, Any] | None, difference: str = "") -> None:
+    message = (
+        f"{path} cannot be confirmed, as the run has no checkpoint and no {RESULTS}; it is taken as it is."
+    )
+    if about is not None:
+        source = f"the checkpoint of step {about['step']}"
+        message = f"{path} differs from {source}{difference}; the figures of the checkpoint are used."
+    warnings.warn(message, JaxmnistWarning, stacklevel=4)
