@@ -1,7 +1,6 @@
 """The `benchmark` command."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +12,7 @@ import tyro
 from jaxmnist.cli.options import Command, OptionalFile, OptionalRecipe
 from jaxmnist.errors import UsageError, writing
 from jaxmnist.models import ARCHS
+from jaxmnist.runtime.json_text import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -141,7 +141,7 @@ class Benchmark(Command):
 
     def _tell(self, result: dict[str, Any], show: "Callable[[Console], None]") -> None:
         if self.json:
-            print(json.dumps(result))
+            print(json_text(result))
         else:
             show(self.console())
 

@@ -1,13 +1,13 @@
 """The `compare` command."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import tyro
 
 from jaxmnist.cli.options import Command, Device, RunFolders
 from jaxmnist.errors import UsageError
+from jaxmnist.runtime.json_text import json_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Compare(Command):
             message = f"--out {self.out} cannot be written to ({error.strerror}); name another folder."
             raise UsageError(message) from error
         if self.json:
-            print(json.dumps(as_json(compared)))
+            print(json_text(as_json(compared)))
         elif self.markdown:
             print(markdown_table(compared))
         else:

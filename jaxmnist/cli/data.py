@@ -1,7 +1,6 @@
 """The `data` command."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import tyro
 from jaxmnist.cli.options import Command, Device, OptionalFile, OptionalFolder
 from jaxmnist.data.dataset import Fit
 from jaxmnist.errors import UsageError, writing
+from jaxmnist.runtime.json_text import json_text
 
 OptionalFit = Annotated[Fit | None, tyro.conf.arg(metavar="{mnist,stretch,pad}", help_behavior_hint="")]
 
@@ -43,6 +43,6 @@ class Data(Command):
         with writing(f"--out {self.out}", "name another file"):
             save_samples(self.out, dataset)
         if self.json:
-            print(json.dumps(data_as_json(dataset) | {"file": str(self.out)}))
+            print(json_text(data_as_json(dataset) | {"file": str(self.out)}))
         else:
             print_data(self.console(), dataset, self.out)

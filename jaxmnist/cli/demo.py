@@ -2,12 +2,12 @@
 
 import contextlib
 import dataclasses
-import json
 import tempfile
 import webbrowser
 from pathlib import Path
 
 from jaxmnist.cli.network_options import DatasetCommand
+from jaxmnist.runtime.json_text import json_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Demo(DatasetCommand):
         with contextlib.suppress(webbrowser.Error):
             opened = not self.no_browser and webbrowser.open(page.file.as_uri())
         if self.json:
-            print(json.dumps(self.origin() | {"page": str(page.file), "opened": opened}))
+            print(json_text(self.origin() | {"page": str(page.file), "opened": opened}))
             return
         if not (opened or self.no_browser):
             print_line(self.console(), "No browser could be started here; open this file in one:")

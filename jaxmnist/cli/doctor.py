@@ -1,12 +1,12 @@
 """The `doctor` command."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from jaxmnist.cli.options import Command, OptionalArch
 from jaxmnist.errors import SelfCheckError, UsageError, unknown_name
+from jaxmnist.runtime.json_text import json_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Doctor(Command):
             remedy = find_remedy(device, wrong)
         if self.json:
             result = facts | {"notes": notes, "checks": checks, "passed": not wrong}
-            print(json.dumps(result | {"remedy": remedy.advice if remedy else None}))
+            print(json_text(result | {"remedy": remedy.advice if remedy else None}))
         if wrong:
             outcome = f"it is fixed by {remedy.advice}" if remedy else report.NO_REMEDY
             raise SelfCheckError(

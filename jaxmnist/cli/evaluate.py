@@ -1,13 +1,13 @@
 """The `evaluate` command."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jaxmnist.cli.network_options import DatasetCommand
 from jaxmnist.cli.options import OptionalFolder
 from jaxmnist.errors import UsageError, writing
+from jaxmnist.runtime.json_text import json_text
 
 if TYPE_CHECKING:
     from jaxmnist.data.splits import Split
@@ -66,6 +66,6 @@ class Evaluate(DatasetCommand):
                 write_json(files[-1], results[split])
             files += pictures
         if self.json:
-            print(json.dumps({"splits": results} if self.split == "all" else results[self.split]))
+            print(json_text({"splits": results} if self.split == "all" else results[self.split]))
         else:
             print_evaluations(self.console(), name, evaluations, files)

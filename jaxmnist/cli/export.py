@@ -1,7 +1,6 @@
 """The `export` command."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import tyro
 
 from jaxmnist.cli.network_options import DatasetCommand
 from jaxmnist.cli.options import OptionalFolder
+from jaxmnist.runtime.json_text import json_text
 
 Formats = Annotated[tuple[str, ...], tyro.conf.arg(metavar="{html,onnx,stablehlo,safetensors,npz} [...]")]
 
@@ -34,7 +34,7 @@ class Export(DatasetCommand):
         if self.json:
             files = [made._asdict() | {"file": str(made.file)} for made in written]
             result = self.origin() | {"network": about.as_json(), "files": files}
-            print(json.dumps(result | {"model_card": str(out / CARD)}))
+            print(json_text(result | {"model_card": str(out / CARD)}))
             return
         console = self.console()
         print_line(console, about.accuracy_text)

@@ -1,7 +1,6 @@
 """The `find_lr` command."""
 
 import dataclasses
-import json
 import time
 import warnings
 from pathlib import Path
@@ -21,6 +20,7 @@ from jaxmnist.cli.options import (
 )
 from jaxmnist.errors import JaxmnistWarning, writing
 from jaxmnist.models import arch_word
+from jaxmnist.runtime.json_text import json_text
 
 if TYPE_CHECKING:
     from jaxmnist.config.run import RunConfig
@@ -94,7 +94,7 @@ class FindLr(Command):
             message = f"no learning rate is suggested: {result.reason}; {advice}."
             warnings.warn(message, JaxmnistWarning, stacklevel=2)
         if self.json:
-            print(json.dumps(summary | {"files": list(map(str, files))}))
+            print(json_text(summary | {"files": list(map(str, files))}))
         else:
             print_range(console, summary, files)
 

@@ -1,7 +1,6 @@
 """The `predict` command."""
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +9,7 @@ import tyro
 
 from jaxmnist.cli.network_options import NetworkCommand
 from jaxmnist.errors import DataError, UsageError
+from jaxmnist.runtime.json_text import json_text
 
 ImageNames = Annotated[
     tyro.conf.Positional[tuple[str | Path, ...]],
@@ -61,7 +61,7 @@ class Predict(NetworkCommand):
         is_shown = not (self.jsonl and sys.stdout.isatty())
         for row in progress(predict_files(network, found.files, self.ink), len(found.files), is_shown):
             if self.jsonl:
-                print(json.dumps(row.as_json()), flush=True)
+                print(json_text(row.as_json()), flush=True)
             if isinstance(row, UnreadableFile):
                 errors.append(row.error)
                 if not is_single:
@@ -71,7 +71,7 @@ class Predict(NetworkCommand):
         if self.json:
             rows = [row.as_json() for row in predictions]
             result = self.origin() | {"arch": network.arch, "predictions": rows, "errors": errors}
-            print(json.dumps(result))
+            print(json_text(result))
         elif predictions:
             print_predictions(self.console(), predictions)
         if is_single and errors:

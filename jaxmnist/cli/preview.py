@@ -1,7 +1,6 @@
 """The `preview` command."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import tyro
 from jaxmnist.cli.options import Command, OptionalDataset, OptionalFolder, RecipeName
 from jaxmnist.config import RECIPES, get_recipe
 from jaxmnist.errors import UsageError, writing
+from jaxmnist.runtime.json_text import json_text
 
 _MOST = 100
 
@@ -54,6 +54,6 @@ class Preview(Command):
         with writing(f"--out {self.out}", "name another file"):
             save_preview(self.out, images, dataset.name, recipe, self.seed, self.rows)
         if self.json:
-            print(json.dumps({"file": str(self.out)}))
+            print(json_text({"file": str(self.out)}))
         else:
             print_files(self.console(), [self.out])

@@ -1,12 +1,12 @@
 """The `report` command."""
 
 import dataclasses
-import json
 import warnings
 from pathlib import Path
 
 from jaxmnist.cli.options import Command, OptionalFile, OptionalFolder, RunFolders
 from jaxmnist.errors import JaxmnistWarning, UsageError
+from jaxmnist.runtime.json_text import json_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Report(Command):
                 "differences": differences([run.settings() for run in found]),
                 "pairs": [pair._asdict() for pair in compared],
             }
-            print(json.dumps(values))
+            print(json_text(values))
             return
         console = self.console()
         for run in found:

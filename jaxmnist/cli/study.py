@@ -1,7 +1,6 @@
 """The `study` command."""
 
 import dataclasses
-import json
 import os
 import warnings
 from pathlib import Path
@@ -13,6 +12,7 @@ from jaxmnist.cli.device_options import MultiDeviceCommand
 from jaxmnist.cli.options import OptionalFolder
 from jaxmnist.errors import JaxmnistWarning, UsageError, writing
 from jaxmnist.models import arch_word
+from jaxmnist.runtime.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,7 +116,7 @@ class Study(MultiDeviceCommand):
                 studies.write_results(study, results, figures)
                 files = save_study_pictures(folder, figures, [result.accuracies for result in results])
         if self.json:
-            print(json.dumps(figures | {"study": str(folder)}))
+            print(json_text(figures | {"study": str(folder)}))
         else:
             report.print_study(console, figures, [folder / studies.SUMMARY, *files])
 
@@ -202,7 +202,7 @@ class Study(MultiDeviceCommand):
                 files = [self.out / "comparison.json", save_comparison(self.out, compared)]
                 write_json(files[0], compared)
         if self.json:
-            print(json.dumps(compared))
+            print(json_text(compared))
         else:
             print_comparison(self.console(), compared, files)
 

@@ -1,13 +1,13 @@
 """The `summary` command."""
 
 import dataclasses
-import json
 from typing import Annotated, Literal
 
 import tyro
 
 from jaxmnist.cli.options import Arch, Command, Device
 from jaxmnist.errors import UsageError
+from jaxmnist.runtime.json_text import json_text
 
 OptionalNorm = Annotated[
     Literal["batch", "layer", "group"] | None,
@@ -47,7 +47,7 @@ class Summary(Command):
                 "budget": self.budget,
                 "budget_percent": 100 * sums.parameters / self.budget,
             }
-            print(json.dumps(result))
+            print(json_text(result))
         else:
             name = arch_title(self.arch) + (f" with {self.norm} normalisation" if self.norm else "")
             print_summary(self.console(), name, network, sums, self.budget)

@@ -1,7 +1,6 @@
 """The `sweep` command."""
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from jaxmnist.cli.study import Rate, require_at_least, require_seeds
 from jaxmnist.cli.train_options import TrainingCommand
 from jaxmnist.errors import UsageError, writing
 from jaxmnist.models import arch_word
+from jaxmnist.runtime.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -220,7 +220,7 @@ class Sweep(TrainingCommand):
             figures, rows = write_table(sweep, read_results(sweep))
             files = save_sweep_picture(folder, figures, rows)
         if self.json:
-            print(json.dumps(figures | {"sweep": str(folder)}))
+            print(json_text(figures | {"sweep": str(folder)}))
         else:
             names = [folder / name for name in ("results.jsonl", "summary.json")]
             print_sweep(console, figures, rows, folder, [*names, *files])

@@ -1,7 +1,6 @@
 """The `train` command."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +9,7 @@ import tyro
 from jaxmnist.cli.device_options import DEVICE_OPTIONS, MultiDeviceCommand
 from jaxmnist.cli.options import Command, OptionalFloat, OptionalFolder, OptionalInt
 from jaxmnist.errors import UsageError
+from jaxmnist.runtime.json_text import json_text
 
 if TYPE_CHECKING:
     from jaxmnist.runtime.team import Team
@@ -90,7 +90,7 @@ class Train(MultiDeviceCommand):
         if not team.is_leader:
             return
         if self.json:
-            print(json.dumps(dataclasses.asdict(results) | {"run": str(run)}))
+            print(json_text(dataclasses.asdict(results) | {"run": str(run)}))
         else:
             terminal.print_results(console, results, run)
         reached = results.test_accuracy_of_best

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jaxmnist.config.json_text import json_text
+from jaxmnist.runtime.json_text import json_text
 
 SEAL = "seal"
 """Key of the digest over all other values."""

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import safetensors.numpy
 
+from jaxmnist.config.seal import opened, sealed
 from jaxmnist.data import Dataset
 from jaxmnist.errors import JaxmnistError, UsageError, unknown_name, writing
 from jaxmnist.inference.description import Description
@@ -26,7 +27,7 @@ from jaxmnist.interop.weight_files import to_npz, to_safetensors
 from jaxmnist.models import arch_word
 from jaxmnist.models.structure import layers
 from jaxmnist.runs.folder import write_json
-from jaxmnist.runs.weights import ARCH, DESKEW, read_weights
+from jaxmnist.runs.weights import ARCH, DESKEW, config_metadata, read_weights
 from jaxmnist.train.network import Network
 
 FORMATS = ("html", "onnx", "stablehlo", "safetensors", "npz")
@@ -87,7 +88,7 @@ def export(
             Path(folder, CARD).write_text(model_card(about, written, len(images)))
             digests = {file.name: _digest(file) for file in sorted(Path(folder).iterdir())}
             # The manifest comes first, so that no file of this export is ever taken for somebody else's.
-            write_json(out / MANIFEST, {"network": about.as_json(), "files": earlier | digests})
+            write_json(out / MANIFEST, sealed({"network": about.as_json(), "files": earlier | digests}))
             for file_name in digests:
                 Path(folder, file_name).replace(out / file_name)
     return written, about
@@ -97,7 +98,7 @@ def _require_free(out: Path, names: Sequence[str]) -> dict[str, str]:
     """Refuses to replace files that are not from an earlier export; returns the digests of those that are."""
     manifest, earlier, taken = out / MANIFEST, {}, []
     try:
-        earlier = dict(json.loads(manifest.read_text())["files"]) if manifest.is_file() else {}
+        earlier = dict(opened(json.loads(manifest.read_text()))["files"]) if manifest.is_file() else {}
     except (ValueError, KeyError, TypeError):
         taken.append(manifest)
     for file in (out / name for name in names):
@@ -159,7 +160,9 @@ def _make(name: str, about: Description, dataset: Dataset) -> bytes:
             "stand for batch normalisation; leave out the formats safetensors and npz."
         )
     arrays = to_torch(network.arch, jax.device_get(network.variables))
-    return to_npz(arrays, metadata) if name == "npz" else to_safetensors(arrays, metadata)
+    if name == "npz":
+        return to_npz(arrays, metadata | (config_metadata(network.config) if network.config else {}))
+    return to_safetensors(arrays, metadata)
 
 
 def _samples(network: Network, dataset: Dataset) -> list[Sample]:

@@ -12,6 +12,7 @@ from jaxtyping import Float32, UInt8
 
 from jaxmnist.interop.program import Program, Step
 from jaxmnist.models.structure import Layer
+from jaxmnist.runtime.json_text import json_text
 
 _SCRIPTS = ("network.js", "image.js", "maps.js", "drawing.js", "page.js")
 _DATA = '<script type="application/json" id="data">'
@@ -67,7 +68,7 @@ def to_html(
         "title": html.escape(f"{about['arch']}: a small neural network at work"),
         "style": _part("page.css"),
         # A text within must not end the element.
-        "data": f"{_DATA}{json.dumps(data).replace('<', chr(92) + 'u003c')}{_END}",
+        "data": f"{_DATA}{json_text(data).replace('<', chr(92) + 'u003c')}{_END}",
         "script": f"<script>\n{scripts}{_END}",
     }
     page = _part("page.html")

@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from jaxmnist.config import get_recipe
-from jaxmnist.config.json_text import finite
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import CLOTHING, NUM_CLASSES
 from jaxmnist.inference.evaluate import Evaluation
 from jaxmnist.models.structure import Layer, Totals
 from jaxmnist.runs.compare import ComparedRun, run_as_json
 from jaxmnist.runs.published import PUBLISHED
+from jaxmnist.runtime.json_text import finite
 
 
 class Samples(NamedTuple):

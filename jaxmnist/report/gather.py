@@ -16,7 +16,7 @@ from jaxmnist.report.facts import RunFacts, Samples
 from jaxmnist.report.plots.preview import augmented_versions, changes_in_words
 from jaxmnist.runs.checkpoints import Checkpoints
 from jaxmnist.runs.compare import ComparedRun, read_run
-from jaxmnist.runs.folder import CONFIG, METRICS, read_config, require_data_of_run
+from jaxmnist.runs.folder import CONFIG, read_config, require_data_of_run
 from jaxmnist.runs.record import read_record
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runtime.devices import Device
@@ -52,7 +52,7 @@ def gather(folders: Sequence[Path], data_dir: Path | None, device: Device) -> li
 def _facts(run: Path, load: Callable[[str], Dataset | DataError], strict: bool, device: Device) -> RunFacts:
     config, environment = None, {}
     try:
-        figures, rows = read_run(run), _rows(run)
+        figures, rows = read_run(run), read_record(run).rows
         if (run / CONFIG).is_file():
             config, environment = read_config(run), read_json(run / CONFIG).get("environment")
     except OSError as error:
@@ -85,17 +85,6 @@ def _facts(run: Path, load: Callable[[str], Dataset | DataError], strict: bool, 
         samples=samples,
         notes=tuple(notes),
     )
-
-
-def _rows(run: Path) -> list[dict[str, Any]]:
-    rows = read_record(run).rows
-    for row in rows:
-        for name, value in row.items():
-            if not isinstance(value, int | float):
-                raise CheckpointError(
-                    f"{run / METRICS} is damaged ({name} is {value!r}); restore it or leave the run out."
-                )
-    return rows
 
 
 def _network(run: Path, config: RunConfig | None, device: Device, notes: list[str]) -> Network | None:

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmnist.config.json_text import json_text
 from jaxmnist.config.run import RunConfig
 from jaxmnist.config.seal import opened
 from jaxmnist.models import arch_word
+from jaxmnist.runtime.json_text import json_text
 
 FOLDER, ABOUT = "checkpoints", "about.json"
 
@@ -59,11 +59,6 @@ def recorded(config: RunConfig) -> dict[str, Any]:
     return json.loads(json_text(dataclasses.asdict(config) | {"arch": arch_word(config.arch)}))
 
 
-def rows_of(values: Sequence[Any]) -> list[Any]:
+def rows_of(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Returns lines of metrics from JSON; a figure that was not finite, null in JSON, is NaN."""
-    return [
-        {key: math.nan if value is None else value for key, value in row.items()}
-        if isinstance(row, Mapping)
-        else row
-        for row in values
-    ]
+    return [{key: math.nan if value is None else value for key, value in row.items()} for row in values]

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from jaxmnist.config import Recipe
-from jaxmnist.config.json_text import json_text
 from jaxmnist.config.parsing import read_json, updated
 from jaxmnist.config.run import RunConfig
 from jaxmnist.config.seal import SEAL, SealError, first_difference, opened, sealed
@@ -31,6 +30,7 @@ from jaxmnist.errors import CheckpointError, DataError, UsageError, shortened, w
 from jaxmnist.models import arch_word
 from jaxmnist.runs.about import newest_about, recorded, rows_of
 from jaxmnist.runtime.files import append, write_atomically
+from jaxmnist.runtime.json_text import json_text
 from jaxmnist.runtime.mesh import Where, where_text
 
 CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.json"
@@ -153,9 +153,12 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     if (run / METRICS).is_file():
         for line in (run / METRICS).read_bytes().splitlines():
             try:
-                rows.append(json.loads(line))
-            except ValueError:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
                 break
+            if not isinstance(row, dict):
+                break
+            rows.append(row)
     return rows_of(rows)
 
 

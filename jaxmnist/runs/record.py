@@ -10,7 +10,6 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxmnist.config.json_text import finite
 from jaxmnist.config.parsing import parsed, read_json
 from jaxmnist.config.seal import SEAL, digest, first_difference, opened, sealed
 from jaxmnist.errors import CheckpointError, JaxmnistWarning, shortened
@@ -26,11 +25,12 @@ from jaxmnist.runs.folder import (
     write_metrics,
 )
 from jaxmnist.runs.selection import Results, summarise
+from jaxmnist.runtime.json_text import finite
 
 METRICS_DIGEST = "metrics_sha256"
 """Key in `results.json`: digest of the lines of metrics that the results are made of."""
 
-_REMEDY = "restore both files or leave the run out"
+_REMEDY = "restore it or leave the run out"
 
 
 class Record(NamedTuple):
@@ -64,13 +64,13 @@ def read_record(run: Path) -> Record:
         CheckpointError: a file is damaged, or has changed and there is no checkpoint to go by.
     """
     written = read_metrics(run)  # before the checkpoint, which training writes first
+    _require_numbers(run / METRICS, written)
     results, values = None, {}
     if (run / RESULTS).exists():
         with naming_damage(run / RESULTS):
             values = read_json(run / RESULTS)
-            # The figures kept in this repository are from before there was the first key.
-            (known,) = rows_of([{"rule_met": True, **values}])
-            results = parsed(Results, known)
+            # The figures kept in this repository are from before there was this key.
+            results = parsed(Results, {"rule_met": True, **_with_nan(values)})
     about = newest_about(run)
     rows = rows_of(about["rows"]) if about else []
     if results is None:
@@ -91,11 +91,27 @@ def read_record(run: Path) -> Record:
     if SEAL in values or (run / CONFIG).exists() or about is not None:
         with naming_damage(run / RESULTS, _REMEDY):
             content = opened(values)
-        if content.get(METRICS_DIGEST) != digest(written) or digest(written[: len(rows)]) != digest(rows):
+        is_whole = content.get(METRICS_DIGEST) == digest(written) and digest(written[: len(rows)]) == digest(
+            rows
+        )
+        if (run / METRICS).exists() and not is_whole:
             raise CheckpointError(
-                f"{run / METRICS} is not the one that {run / RESULTS} was made of; {_REMEDY}."
+                f"{run / METRICS} is damaged (its lines are not those that {RESULTS} was made of); {_REMEDY}."
             )
     return Record(written, results)
+
+
+def _require_numbers(path: Path, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        for name, value in row.items():
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                raise CheckpointError(f"{path} is damaged ({name} is {value!r}); {_REMEDY}.")
+
+
+def _with_nan(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns results with the one figure that may be null as a number."""
+    key = "best_train_accuracy"
+    return values | {key: math.nan} if values.get(key, 0) is None else values
 
 
 def _parameters(about: dict[str, Any]) -> int:

@@ -23,10 +23,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
-from jaxmnist.config.json_text import json_text
 from jaxmnist.config.seal import SealError, opened, sealed
 from jaxmnist.runs.about import ABOUT
 from jaxmnist.runtime.files import remove_tree, sync, sync_tree
+from jaxmnist.runtime.json_text import json_text
 from jaxmnist.train.loss import Metrics
 from jaxmnist.train.state import TrainState
 
@@ -94,11 +94,12 @@ def read_about(folder: Path) -> dict[str, Any]:
     try:
         values = opened(json.loads((folder / ABOUT).read_text()))
         found = _sums_of_files(folder)
+        wrong = sorted(dict(values["files"].items() ^ found.items()))
     except SealError as error:
         raise DamagedError(f"{ABOUT} has changed") from error
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DamagedError(_phrase(error)) from error
-    if wrong := sorted(dict(values["files"].items() ^ found.items())):
+    if wrong:
         raise DamagedError(f"{wrong[0]} {'has changed' if wrong[0] in found else 'is missing'}")
     return values
 

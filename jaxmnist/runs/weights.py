@@ -11,14 +11,19 @@ import jax
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from jaxmnist.config import get_recipe, recipe_of
+from jaxmnist.config import Recipe, get_recipe, recipe_of
+from jaxmnist.config.parsing import updated
 from jaxmnist.config.run import RunConfig
+from jaxmnist.config.seal import opened, sealed
 from jaxmnist.errors import CheckpointError, shortened
 from jaxmnist.interop.torch import find_faults, from_torch, to_torch
 from jaxmnist.interop.weight_files import METADATA, to_npz
 from jaxmnist.models import ARCHS, absolute_arch, arch_title, arch_word, create_model, is_custom
+from jaxmnist.runs.about import recorded
+from jaxmnist.runs.folder import naming_damage
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.files import write_atomically
+from jaxmnist.runtime.json_text import json_text
 from jaxmnist.train.network import Network
 from jaxmnist.train.state import TrainState
 
@@ -30,6 +35,9 @@ DESKEW = "deskew"
 
 ARCH = "arch"
 """Key in the metadata: the place of the class of a network of the user's own."""
+
+CONFIG = "config"
+"""Key in the metadata: the configuration of the run as JSON, sealed; images are normalised by its recipe."""
 
 _PATTERN = "*-epoch*-*.npz"
 _REMEDY = "give a .npz file made by numpy.savez from a state_dict, with a float array under each of its names"
@@ -43,12 +51,14 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
             counters of a `state_dict` are ignored, as are strings other than this project's metadata.
         device: device for the weights.
         arch: the network; by default the one whose names and shapes match the arrays.
-        recipe: name of the recipe that normalises images; by default the arch's own, with `deskew` from the file.
+        recipe: name of the recipe that normalises images; by default the arch's own, with the normalisation of
+                the run that wrote the file.
 
     Raises:
         UsageError: there is no such arch or recipe.
         CheckpointError: the file is missing or damaged, does not fit exactly one arch (the message names all missing,
-            extra and misshapen arrays), or has values that are not finite floating-point numbers.
+            extra and misshapen arrays), or has values that are not finite floating-point numbers or variances
+            below zero.
     """
     if arch is not None:
         arch = absolute_arch(arch)
@@ -64,6 +74,8 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
     variables = jax.device_put(from_torch(arch, arrays), device)
     own, deskew = recipe_of(arch), metadata.get(DESKEW)
     own = own if deskew is None else dataclasses.replace(own, deskew=deskew == str(True))
+    if (content := metadata.get(CONFIG)) is not None:
+        own = _normalised_as(own, path, content)
     return Network(arch, create_model(arch), named_recipe or own, variables, device)
 
 
@@ -90,11 +102,17 @@ def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str,
     file = run / f"{arch_word(config.arch)}-epoch{row['epoch']}-{config.select_on}{chosen}.npz"
     metadata = {"recipe": config.recipe.name, DESKEW: str(config.recipe.deskew)}
     metadata |= {ARCH: config.arch} if is_custom(config.arch) else {}
+    metadata |= config_metadata(config)
     content = to_npz(to_torch(config.arch, variables), metadata)
     earlier = [path for path in run.glob(_PATTERN) if path != file and not path.name.startswith(".")]
     write_atomically(file, content)
     for path in earlier:
         path.unlink()
+
+
+def config_metadata(config: RunConfig) -> dict[str, str]:
+    """Returns the configuration of a run for the metadata of a weights file."""
+    return {CONFIG: json_text(sealed(recorded(config)))}
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -126,10 +144,17 @@ def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 def _metadata(text: str) -> dict[str, str]:
     try:
         values = json.loads(text)
-        found = {key: values[key] for key in (ARCH, DESKEW) if key in values}
+        found = {key: values[key] for key in (ARCH, DESKEW, CONFIG) if key in values}
     except (ValueError, TypeError, RecursionError):  # written by another program
         return {}
-    return {key: value for key, value in found.items() if value in ("True", "False") or key == ARCH}
+    return {key: value for key, value in found.items() if value in ("True", "False") or key in (ARCH, CONFIG)}
+
+
+def _normalised_as(own: Recipe, path: Path, content: str) -> Recipe:
+    """Returns a recipe with the normalisation of the run whose configuration a weights file records."""
+    with naming_damage(path, "restore it or export the run anew"):
+        recipe = opened(json.loads(content))["recipe"]
+        return updated(own, {name: recipe[name] for name in ("mean", "std", DESKEW)}, "recipe")
 
 
 def _read_array(path: Path, archive: NpzFile, name: str) -> np.ndarray:
@@ -174,3 +199,5 @@ def _require_finite(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     largest = np.finfo(np.float32).max
     if wrong := [key for key, array in weights.items() if not (np.abs(array) <= largest).all()]:
         raise CheckpointError(f"{path} has weights that are not finite in float32 in {', '.join(wrong)}.")
+    if wrong := [key for key, array in weights.items() if key.endswith(".running_var") and (array < 0).any()]:
+        raise CheckpointError(f"{path} has variances below zero in {', '.join(wrong)}; {_REMEDY}.")

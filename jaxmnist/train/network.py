@@ -8,6 +8,7 @@ from jaxtyping import Float32, Int32, PyTree, UInt8
 
 from jaxmnist.config import Recipe
 from jaxmnist.config.run import RunConfig
+from jaxmnist.errors import CheckpointError
 from jaxmnist.models import Model
 from jaxmnist.runtime.devices import Device
 from jaxmnist.train.jit import EVAL_BATCH, build_programs
@@ -48,6 +49,9 @@ class Network(NamedTuple):
 
         Returns:
             The likeliest class of each image, and the log-probabilities of all classes.
+
+        Raises:
+            CheckpointError: the weights, although finite, give values that are not.
         """
         count = len(images)
         # A single image does not wait for a whole batch; powers of two keep the programs few.
@@ -55,4 +59,10 @@ class Network(NamedTuple):
         padded = np.pad(images, ((0, -count % batch), (0, 0), (0, 0)))
         programs = build_programs(self.model, self.recipe, self.device)
         predictions, log_probs = jax.device_get(programs.predict_chunk(self.variables, padded))
-        return predictions[:count], log_probs[:count]
+        predictions, log_probs = predictions[:count], log_probs[:count]
+        if wrong := int((~np.isfinite(log_probs)).any(axis=1).sum()):
+            raise CheckpointError(
+                f"the weights of {self.arch} give values that are not finite for {wrong:,} of {count:,} images; give "
+                "other weights or train again."
+            )
+        return predictions, log_probs

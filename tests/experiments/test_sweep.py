@@ -34,8 +34,9 @@ from jaxmnist.experiments.sweep.members import (
 )
 from jaxmnist.experiments.sweep.optuna_trials import JOURNAL, TpeTrials
 from jaxmnist.experiments.sweep.table import read_results, write_table
-from jaxmnist.runs.folder import RESULTS, read_metrics, write_json, write_metrics
+from jaxmnist.runs.folder import read_metrics
 from jaxmnist.runs.progress import Progress
+from tests.resealed import write_finished
 from tests.small_network import Small
 
 DEVICE = jax.devices()[0]
@@ -142,8 +143,8 @@ def invented(score):
                 write_divergence(study, seed, "too much")
             else:
                 epochs = range(study.config.recipe.epochs)
-                write_metrics(run, [{"epoch": n + 1, "val_accuracy": accuracy} for n in epochs])
-                write_json(run / RESULTS, {"seconds": 1.0, "parameters": 42})
+                rows = [{"epoch": n + 1, "val_accuracy": accuracy} for n in epochs]
+                write_finished(run, study.seed_config(seed), rows, 42)
                 write_predictions(study, seed, np.zeros(4, np.uint8), np.zeros(4, np.uint8))
             tell("epoch", 1)
             tell("finished", 1)

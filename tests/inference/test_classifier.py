@@ -122,7 +122,10 @@ def test_results_metrics_and_plots_are_those_of_the_run(tiny_run, tmp_path):
     shutil.copytree(tiny_run, run)
     classifier = jaxmnist.load(run, device="cpu")
     assert classifier.results is not None
-    assert dataclasses.asdict(classifier.results) == json.loads((run / "results.json").read_text())
+    assert (
+        dataclasses.asdict(classifier.results).items()
+        < json.loads((run / "results.json").read_text()).items()
+    )
     assert [row["epoch"] for row in classifier.metrics] == [1, 2]
     names = ("loss", "accuracy", "learning_rate")
     assert classifier.plot() == [run / "plots" / f"{name}.png" for name in names]

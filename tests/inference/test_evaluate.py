@@ -33,6 +33,7 @@ from jaxmnist.report.terminal.evaluation import print_evaluations
 from jaxmnist.runs.folder import read_metrics, require_data_of_run
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.train.network import Network
+from tests.resealed import reseal
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
 CPU = jax.devices("cpu")[0]
@@ -269,15 +270,18 @@ def test_what_is_not_a_run_or_has_no_checkpoint_is_named(tiny_run, tmp_path):
 @pytest.mark.parametrize(
     ("arch", "message"),
     [
-        ("first", r"is of arch 'second', not 'first'"),
+        ("first", r"its arch is 'first', not 'second' as the checkpoint of step \d+ records; restore it"),
         ("later", r"is a run of arch 'later', which this version does not have \(it has first, second"),
     ],
 )
 def test_a_checkpoint_of_another_arch_is_refused_with_both_names(tiny_run, tmp_path, arch, message):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
-    config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps(config | {"arch": arch}))
+    if arch == "later":
+        reseal(run, {"arch": arch})
+    else:
+        config = json.loads((run / "config.json").read_text())
+        (run / "config.json").write_text(json.dumps(config | {"arch": arch}))
     with pytest.raises(CheckpointError, match=message) as caught:
         restore_run(run, "best", CPU)
     assert caught.value.exit_code == 4

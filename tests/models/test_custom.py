@@ -24,6 +24,7 @@ from jaxmnist.runs.folder import read_config
 from jaxmnist.runs.loop import fit
 from tests.models import my_net
 from tests.readme import blocks
+from tests.resealed import reseal
 
 FILE = Path(__file__).with_name("my_net.py")
 
@@ -167,9 +168,7 @@ def test_a_run_says_that_its_class_is_gone_has_moved_or_has_changed(run, tmp_pat
     folder = tmp_path / "folder"
     folder.mkdir()
     shutil.copytree(run, folder / "run")
-    config = json.loads((folder / "run" / "config.json").read_text())
-    config["arch"] = f"{folder / 'my_net.py'}:CNN"
-    (folder / "run" / "config.json").write_text(json.dumps(config))
+    reseal(folder / "run", {"arch": f"{folder / 'my_net.py'}:CNN"})
     with pytest.raises(
         CheckpointError,
         match=r"its network; if it has moved, name it with --arch: .*my_net\.py cannot be read",

@@ -14,6 +14,7 @@ import pytest
 
 from jaxmnist.cli import main as cli
 from jaxmnist.config import Averaging, Schedule, get_recipe
+from jaxmnist.config.seal import sealed
 from jaxmnist.experiments.statistics import mcnemar
 from jaxmnist.inference.evaluate import Mistake
 from jaxmnist.report.facts import pairs
@@ -22,6 +23,7 @@ from jaxmnist.report.html.charts import Line, accuracy, draw, linear, logarithmi
 from jaxmnist.report.html.page import page_of_run, page_of_runs
 from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, read_metrics, write_json
 from tests.chromium import EXECUTABLE, Chromium
+from tests.resealed import reseal
 from tests.runs.test_compare import KEPT_RESULTS, make_run
 
 VOID = {"meta", "link", "img", "br"}
@@ -172,9 +174,9 @@ def test_a_path_that_is_markup_is_text_on_the_page(page, hostile_run):
 def test_names_in_files_that_are_markup_are_text_on_the_page(call, tmp_path):
     run, other = make_run(tmp_path), make_run(tmp_path, seed=2)
     results = json.loads((run / RESULTS).read_text())
-    write_json(run / RESULTS, results | dict.fromkeys(("arch", "recipe", "dataset", "select_on"), HOSTILE))
-    config = json.loads((run / CONFIG).read_text())
-    write_json(run / CONFIG, config | {"environment": {HOSTILE: HOSTILE, "command": [HOSTILE]}})
+    del results["seal"]
+    write_json(run / RESULTS, sealed(results | dict.fromkeys(("arch", "recipe", "dataset"), HOSTILE)))
+    reseal(run, {"environment": {HOSTILE: HOSTILE, "command": [HOSTILE]}})
     for folders in ([run], [run, other]):
         code, _, _ = call(*folders, "--out", tmp_path / "page.html")
         assert code == 0
@@ -277,9 +279,9 @@ def test_errors_on_the_same_images_are_counted_for_each_run(facts):
 
 def test_a_page_of_several_runs_lists_what_differs_and_nothing_else(call, tmp_path):
     one, other = make_run(tmp_path, seed=1), make_run(tmp_path, seed=7)
-    config = json.loads((other / CONFIG).read_text())
-    config["recipe"]["plateau"] |= {"patience": 9}
-    write_json(other / CONFIG, config)
+    recipe = json.loads((other / CONFIG).read_text())["recipe"]
+    recipe["plateau"] |= {"patience": 9}
+    reseal(other, {"recipe": recipe})
     code, out, _ = call(one, other, one, "--out", tmp_path / "page.html", "--json")
     assert code == 0
     assert json.loads(out)["differences"] == {"recipe.plateau.patience": [3, 9], "seed": [1, 7]}
@@ -293,10 +295,11 @@ def test_a_page_of_several_runs_lists_what_differs_and_nothing_else(call, tmp_pa
 
 
 def test_an_unfinished_run_says_how_far_it_is_and_has_no_results(call, tmp_path):
-    code, out, error = call(
-        make_run(tmp_path, accuracies=(98.0, 99.0), finished=False), "--out", tmp_path / "page"
-    )
+    run = make_run(tmp_path, accuracies=(98.0, 99.0), finished=False)
+    shutil.rmtree(run / "checkpoints")
+    code, out, error = call(run, "--out", tmp_path / "page")
     assert code == 0
+    assert "metrics.jsonl cannot be confirmed, as the run has no checkpoint and no results.json" in error
     assert "Unfinished: after 2 of 15 epochs, 99.00 % test accuracy on mnist." in out
     assert "no checkpoint, so confusion matrix and mistakes are left out" in error
     page = Page((tmp_path / "page").read_text())
@@ -337,8 +340,7 @@ def test_without_the_data_the_page_says_so_and_leaves_the_pictures_out(call, tmp
 
 def test_other_data_than_the_runs_are_not_used(facts, hostile_run, tmp_path):
     shutil.copytree(hostile_run, tmp_path / "run")
-    config = json.loads((tmp_path / "run" / CONFIG).read_text())
-    write_json(tmp_path / "run" / CONFIG, config | {"data_fingerprint": "f" * 64})
+    reseal(tmp_path / "run", {"data_fingerprint": "f" * 64})
     (found,) = gather([tmp_path / "run"], None, jax.devices()[0])
     assert (found.evaluation, found.samples, found.pictures) == (None, None, {})
     assert "was trained on other data than" in found.notes[0]

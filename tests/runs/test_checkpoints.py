@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from jaxmnist.errors import CheckpointError, JaxmnistWarning, StorageError
-from jaxmnist.runs.checkpoints import SCHEMA, Checkpoints, Snapshot, abstract
+from jaxmnist.runs.about import SCHEMA
+from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
 from jaxmnist.runs.folder import read_config, read_metrics
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.train.jit import build_programs
@@ -64,7 +65,7 @@ def test_a_state_says_what_it_is(tmp_path, run):
     about = json.loads((run / "checkpoints" / "44" / "about.json").read_text())
     assert about["schema"] == SCHEMA
     assert (about["arch"], about["step"], about["epoch"]) == ("second", 44, 2)
-    assert about["recipe"]["name"] == "second"
+    assert about["config"]["recipe"]["name"] == "second"
     assert about["versions"]["jax"] == jax.__version__
     assert about["rows"] == read_metrics(run)
     assert about["shapes"]["state/params/conv1/kernel"] == "float32[3,3,1,8]"

@@ -22,9 +22,11 @@ from jaxmnist.models import ARCHS
 from jaxmnist.report.plots import comparison as comparison_plots
 from jaxmnist.report.terminal.comparison import markdown_table, print_comparison
 from jaxmnist.runs.compare import ComparedRun, as_json, compare
-from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, create_run, read_metrics, write_json, write_metrics
+from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, create_run, write_json, write_metrics
 from jaxmnist.runs.published import PUBLISHED
+from jaxmnist.runs.record import write_results
 from jaxmnist.runs.selection import summarise
+from tests.resealed import write_about
 
 KEPT_RESULTS = Path(__file__).parents[2] / "docs" / "results"
 PICTURES = {"accuracy.png", "accuracy_against_parameters.png"}
@@ -52,7 +54,9 @@ def make_run(
     ]
     write_metrics(run, rows)
     if finished:
-        write_json(run / RESULTS, dataclasses.asdict(summarise(config, read_metrics(run), parameters)))
+        write_results(run, summarise(config, rows, parameters), rows)
+    elif rows:
+        write_about(run, config, rows)
     return run
 
 
@@ -193,7 +197,7 @@ def test_a_figure_of_the_wrong_kind_is_damage(tmp_path, value):
     run = make_run(tmp_path)
     results = json.loads((run / RESULTS).read_text())
     write_json(run / RESULTS, results | {"parameters": value})
-    with pytest.raises(CheckpointError, match=rf"results\.json is damaged .*{value}"):
+    with pytest.raises(CheckpointError, match=rf"results\.json is damaged .*{json.dumps(value)}"):
         compare([run])
 
 

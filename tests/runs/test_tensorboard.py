@@ -14,8 +14,9 @@ from tensorboardX.record_writer import masked_crc32c
 
 from jaxmnist.cli import main as cli
 from jaxmnist.errors import JaxmnistWarning
-from jaxmnist.runs.folder import read_metrics, read_results, write_metrics
+from jaxmnist.runs.folder import read_metrics, write_metrics
 from jaxmnist.runs.progress import Progress
+from jaxmnist.runs.record import read_results
 from jaxmnist.runs.tensorboard import FOLDER, EventWriter
 from jaxmnist.runtime.files import append
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxmnist.errors import CheckpointError
-from jaxmnist.runs.checkpoints import SCHEMA
+from jaxmnist.runs.about import SCHEMA
 from jaxmnist.runs.folder import METRICS
 from tests.torture import program, states, steps
 from tests.torture.battery import Attack, Trial, error_of

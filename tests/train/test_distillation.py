@@ -16,10 +16,11 @@ from jaxmnist.config import Distillation, Recipe
 from jaxmnist.config.run import RunConfig, run_config
 from jaxmnist.errors import CheckpointError, UsageError
 from jaxmnist.optim import make_optimizer
-from jaxmnist.runs.folder import CONFIG, RESULTS, read_config, write_json
+from jaxmnist.runs.folder import RESULTS, read_config, write_json
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.train.batch import Batch
 from jaxmnist.train.loss import Teacher, distilled
+from tests.resealed import reseal
 from tests.small_network import Small
 
 
@@ -113,7 +114,7 @@ def test_a_teacher_is_the_best_of_its_run_and_opened_once(teacher_run):
 
 def test_with_folds_a_teacher_must_have_held_out_the_same_images(teacher_run):
     its = dataclasses.replace(read_config(teacher_run), folds=3)
-    write_json(teacher_run / CONFIG, dataclasses.asdict(its))
+    reseal(teacher_run, {"folds": 3})
     ours = dataclasses.replace(
         taught_by(teacher_run, "val", its.data_fingerprint), folds=3, seed=its.seed + 3
     )
@@ -127,7 +128,7 @@ def test_with_folds_a_teacher_must_have_held_out_the_same_images(teacher_run):
 @pytest.mark.parametrize("ours", ["val", "test", "last"])
 def test_what_judges_a_run_its_teacher_must_not_have_seen(teacher_run, its, ours):
     config = dataclasses.replace(read_config(teacher_run), select_on=its)
-    write_json(teacher_run / CONFIG, dataclasses.asdict(config))
+    reseal(teacher_run, {"select_on": its})
     write_json(teacher_run / RESULTS, {})
     ours_config = taught_by(teacher_run, ours, config.data_fingerprint)
     if its in ("val", ours) or ours == "test":

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxmnist.config.json_text import json_text
 from jaxmnist.config.parsing import read_json
 from jaxmnist.config.run import RunConfig
 from jaxmnist.config.seal import first_difference, opened
@@ -30,6 +29,7 @@ from jaxmnist.experiments.statistics import share_settled, summarise
 from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, config_of, naming_damage, write_config, write_json
 from jaxmnist.runs.record import read_record
 from jaxmnist.runtime.files import write_atomically
+from jaxmnist.runtime.json_text import json_text
 
 STUDY, SEEDS, SUMMARY, PREDICTIONS = "study.json", "results.jsonl", "summary.json", "predictions.npz"
 DIVERGED = "diverged.json"

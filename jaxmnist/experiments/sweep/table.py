@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmnist.config.json_text import json_text
 from jaxmnist.experiments.statistics import summarise
 from jaxmnist.experiments.study.folder import (
     SEEDS,
@@ -19,6 +18,7 @@ from jaxmnist.experiments.sweep.folder import Sweep, begun_study
 from jaxmnist.experiments.sweep.members import Member
 from jaxmnist.runs.folder import write_json
 from jaxmnist.runtime.files import write_atomically
+from jaxmnist.runtime.json_text import json_text
 
 
 @dataclasses.dataclass(frozen=True)
