@@ -1,10 +1,12 @@
 """Errors that a user can cause or fix, each with the exit code of the command.
 
-Every message is one sentence that names the value, the place and the remedy.
+Every message is one sentence that names the value, the place and the remedy. Quoted names come from outside: a message
+is one line whatever is in them, see `one_line`.
 """
 
 import contextlib
 import difflib
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,9 @@ class JaxmnistError(Exception):
     """Base class of all errors; `exit_code` is the exit code of the command."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class UsageError(JaxmnistError):
@@ -60,7 +65,7 @@ class StorageError(JaxmnistError):
 
 
 class InterruptedRunError(JaxmnistError):
-    """The end of a run by SIGINT or SIGTERM, after its state was saved; exit code 130 or 143."""
+    """The end of a run by SIGINT, SIGTERM or SIGHUP, after its state was saved; exit code 130, 143 or 129."""
 
     def __init__(self, signum: int, run: Path, remedy: str | None = None) -> None:
         super().__init__(f"interrupted, the state is saved; {remedy or f'resume with --resume {run}'}")
@@ -70,6 +75,9 @@ class InterruptedRunError(JaxmnistError):
 
 class JaxmnistWarning(UserWarning):
     """A fault that does not stop the work; commands print its one sentence to stderr."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
@@ -111,3 +119,40 @@ def writing(place: object, remedy: str, error: type[JaxmnistError] = UsageError)
 def shortened(text: str) -> str:
     """Cuts a text from a file to a length that fits in an error message."""
     return text if len(text) <= 120 else f"{text[:100]}... ({len(text):,} characters)"
+
+
+MAX_MESSAGE = 1_000
+"""Most characters of a message; a file can have names of any length, and any number of them."""
+
+_TAIL = 250  # the remedy is at the end
+
+
+def one_line(text: str) -> str:
+    """Returns a text as a single line that is safe to print; a longer one than `MAX_MESSAGE` loses its middle."""
+    text = escaped(text)
+    if len(text) <= MAX_MESSAGE:
+        return text
+    gap = f" ... ({len(text):,} characters) ... "
+    return text[: MAX_MESSAGE - len(gap) - _TAIL] + gap + text[-_TAIL:]
+
+
+def escaped(text: str, but: str = "") -> str:
+    r"""Escapes control characters, line ends, marks of direction and other invisible characters, as `\x1b` say.
+
+    A terminal would obey them: a file's name could clear the screen, or show another name than its own.
+
+    Args:
+        text: any text.
+        but: characters that stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character
+        if character in but or unicodedata.category(character) not in _INVISIBLE
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}

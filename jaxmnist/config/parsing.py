@@ -1,48 +1,16 @@
-"""JSON files: read within limits, and merged into frozen dataclasses with every type checked."""
+"""JSON values merged into frozen dataclasses, with every type checked."""
 
 import dataclasses
 import json
-import math
 import sys
 import types
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from jaxmnist.errors import UsageError, shortened, unknown_key
 
 _T = TypeVar("_T")
-
-MAX_FILE_BYTES = 2**18
-"""Largest file that is read: a hundred times the size of a run's `config.json`, which holds no growing lists."""
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads the object in a small JSON file, which is UTF-8 in any locale; all its numbers are finite.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: the file is longer than `MAX_FILE_BYTES`, is not JSON, or does not hold an object.
-    """
-    with path.open("rb") as file:
-        content = file.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:
-        raise ValueError(f"it has more than {MAX_FILE_BYTES:,} bytes")
-    try:
-        values = json.loads(content.decode(), parse_constant=_finite, parse_float=_finite)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    if not isinstance(values, dict):
-        raise ValueError("it is not an object in braces")
-    return values
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise ValueError(f"{shortened(digits)} is not a finite number")
-    return value
 
 
 def updated(base: _T, changes: object, place: str = "") -> _T:

@@ -1,11 +1,15 @@
 """A recipe as a frozen dataclass, and the combinations that it refuses."""
 
 import dataclasses
+import json
+import re
 from typing import Annotated, Literal
 
 from jaxmnist.config.limits import Limits, check_fields
 from jaxmnist.config.recipe_parts import Augmentation, Averaging, Distillation, Plateau, Schedule
-from jaxmnist.errors import UsageError
+from jaxmnist.errors import UsageError, shortened
+
+_NAME = re.compile(r"[\w.+-]{1,100}")  # becomes part of the run folder's name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +69,11 @@ class Recipe:
     """Teacher to learn from in addition to the labels."""
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            name = shortened(json.dumps(self.name))
+            raise UsageError(
+                f"recipe.name is {name}, which must be up to 100 letters, digits and characters of ._+-."
+            )
         title = f"recipe {self.name!r}"
         check_fields(self, title)
         if self.nesterov and (self.optimizer != "sgd" or not self.momentum):

@@ -6,7 +6,6 @@ A configuration file changes the fields it names and leaves the rest. Objects wi
 """
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +14,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from jaxmnist.config.limits import Limits, check_fields
-from jaxmnist.config.parsing import read_json, shown, updated
+from jaxmnist.config.parsing import updated
 from jaxmnist.config.recipe import Recipe
 from jaxmnist.config.recipes import RECIPES, get_recipe, recipe_of
 from jaxmnist.config.seal import SEAL
@@ -23,8 +22,7 @@ from jaxmnist.config.settings import nested
 from jaxmnist.data.splits import LAST_TWELFTH, SelectOn, Split, split_indices
 from jaxmnist.errors import UsageError, unknown_name
 from jaxmnist.models import ARCHS, Model, absolute_arch, create_model, is_custom
-
-_RECIPE_NAME = re.compile(r"[\w.+-]{1,100}")  # becomes part of the run folder's name
+from jaxmnist.runtime.reading import UnsuitableFileError, read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,10 +85,10 @@ def read_file(path: Path) -> dict[str, Any]:
     """
     try:
         return read_json(path)
+    except (ValueError, UnsuitableFileError) as error:
+        raise UsageError(f"--config {path} is not a JSON object ({error}); correct the file.") from error
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read ({error.strerror}); name a JSON file.") from error
-    except ValueError as error:
-        raise UsageError(f"--config {path} is not a JSON object ({error}); correct the file.") from error
 
 
 def run_config(values: Mapping[str, Any]) -> RunConfig:
@@ -105,7 +103,7 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     """
     values = {key: value for key, value in values.items() if key not in ("environment", SEAL)}
     recipe = values.pop("recipe", {})
-    config = updated(RunConfig("third", Recipe(""), "", 0, "val", ""), values)
+    config = updated(RunConfig("third", Recipe("none"), "", 0, "val", ""), values)
     if not is_custom(config.arch) and config.arch not in ARCHS:
         raise unknown_name("arch", config.arch, (*ARCHS, "FILE.py:CLASS"))
     recipe = changed_recipe(recipe_of(config.arch), recipe)
@@ -178,10 +176,6 @@ def changed_recipe(base: Recipe, changes: object) -> Recipe:
     name = changes.get("name", base.name) if isinstance(changes, Mapping) else base.name
     known = get_recipe(name) if name in RECIPES else base
     recipe = updated(known, changes, "recipe")
-    if not _RECIPE_NAME.fullmatch(recipe.name):
-        raise UsageError(
-            f"recipe.name is {shown(recipe.name)}, which must be up to 100 letters, digits and characters of ._+-."
-        )
     if name in RECIPES and recipe != known:
         return dataclasses.replace(recipe, name=f"{name}-modified")
     return recipe

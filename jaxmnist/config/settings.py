@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from jaxmnist.config.parsing import choices_of
 from jaxmnist.config.recipe import Recipe
 from jaxmnist.errors import UsageError, unknown_name
+from jaxmnist.runtime.reading import parse_json
 
 
 @functools.cache
@@ -65,7 +65,7 @@ def parse_value(field: str, text: str) -> object:
     if str in choices_of(field_types().get(field)) and text != "null":
         return text
     try:
-        return json.loads(text, parse_constant=str)
+        return parse_json(text)
     except ValueError:
         return text
 

@@ -14,6 +14,8 @@ import numpy as np
 from jaxmnist.data import idx
 from jaxmnist.data.dataset import CLASSES
 from jaxmnist.errors import DataError
+from jaxmnist.runtime.npz import NpzError, open_zip
+from jaxmnist.runtime.reading import open_regular
 
 ARCHIVE = "gzip.zip"
 """The archive with all six, as it is downloaded."""
@@ -60,7 +62,7 @@ def _opened(folder: Path) -> Iterator[idx.Place]:
         yield folder
         return
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with open_regular(archive) as file, open_zip(file) as opened:
             yield zipfile.Path(opened, _INNER)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, NpzError, OSError) as error:
         raise DataError(f"{archive} cannot be read ({error}); replace it with a fresh copy.") from error

@@ -20,6 +20,7 @@ from jaxtyping import Int32, UInt8
 
 from jaxmnist.data.dataset import NUM_CLASSES
 from jaxmnist.errors import DataError
+from jaxmnist.runtime.reading import UnsuitableFileError, open_regular
 
 TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -190,11 +191,7 @@ def _read_shape(path: Place, stream: io.BufferedIOBase, num_dims: int) -> tuple[
 def open_file(path: Place) -> Iterator[io.BufferedIOBase]:
     """Opens a plain or gzip file; any fault of it, also while it is read, becomes a `DataError`."""
     try:
-        # Opening a named pipe would wait forever.
-        if path.exists() and not path.is_file():
-            kind = "a folder" if path.is_dir() else "not a regular file"
-            raise _error(path, f"is {kind} where a file was expected")
-        with path.open("rb") as raw:
+        with open_regular(path) if isinstance(path, Path) else path.open("rb") as raw:
             is_gzip = raw.read(2) == _GZIP_MAGIC
             raw.seek(0)
             yield gzip.GzipFile(fileobj=raw) if is_gzip else cast("io.BufferedIOBase", raw)
@@ -204,6 +201,8 @@ def open_file(path: Place) -> Iterator[io.BufferedIOBase]:
         raise _error(path, f"is damaged inside its gzip stream ({error})") from error
     except zipfile.BadZipFile as error:
         raise _error(path, f"is damaged inside its zip archive ({error})") from error
+    except UnsuitableFileError as error:
+        raise _error(path, f"{str(error).removeprefix('it ')} where a file was expected") from error
     except OSError as error:
         raise DataError(
             f"{path} cannot be read ({error.strerror or error}); check that it exists and that you may read "

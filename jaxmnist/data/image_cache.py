@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,7 +16,11 @@ import numpy as np
 import PIL
 
 from jaxmnist.data.dataset import Dataset, Fit
+from jaxmnist.runtime.files import replacing
+from jaxmnist.runtime.npz import read_npz
+from jaxmnist.runtime.reading import parse_json
 
+_MAX_BYTES = 2**31  # twice the arrays of as many images as are read
 _VERSION = 1  # raise it when the arrays of the same files change
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -51,13 +54,13 @@ def files_state(files: Iterable[tuple[str, os.stat_result]]) -> str:
 def read(file: Path, state: str) -> Dataset | None:
     """Reads a dataset; None if there is none, it is damaged or its files were in another state."""
     try:
-        with file.open("rb") as content, np.load(content, allow_pickle=False) as stored:
-            about = json.loads(str(stored["about"]))
-            if about.pop("state") != state:
-                return None
-            arrays = {name: stored[name] for name in _ARRAYS}
-            classes, notes = tuple(about.pop("classes")), tuple(about.pop("notes"))
-            return Dataset(**arrays, **about, classes=classes, notes=notes)
+        about = parse_json(str(read_npz(file, _MAX_BYTES, "about".__eq__)["about"]))
+        if about.pop("state") != state:
+            return None
+        stored = read_npz(file, _MAX_BYTES)
+        arrays = {name: stored[name] for name in _ARRAYS}
+        classes, notes = tuple(about.pop("classes")), tuple(about.pop("notes"))
+        return Dataset(**arrays, **about, classes=classes, notes=notes)
     except Exception:  # of any kind, as the file may hold anything: it is written anew
         return None
 
@@ -72,11 +75,5 @@ def write(file: Path, state: str, dataset: Dataset) -> None:
     arrays = dict(zip(_ARRAYS, dataset.arrays, strict=True))
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npz", delete=False) as partial:
-            try:
-                np.savez(partial, about=np.array(json.dumps(about | {"state": state})), **arrays)
-                partial.close()
-                Path(partial.name).replace(file)
-            except BaseException:
-                Path(partial.name).unlink(missing_ok=True)
-                raise
+        with replacing(file) as stream:
+            np.savez(stream, about=np.array(json.dumps(about | {"state": state})), **arrays)

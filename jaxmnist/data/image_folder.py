@@ -27,6 +27,7 @@ from jaxmnist.data.idx import MAX_ITEMS
 from jaxmnist.data.image_paths import natural_order
 from jaxmnist.data.images import MAX_STREAM_BYTES, decode, is_image_name, pillow_warnings
 from jaxmnist.errors import DataError
+from jaxmnist.runtime.reading import read_bytes
 
 _SPLITS = {
     "train": "train",
@@ -179,7 +180,7 @@ def _decoded(
                 is_file = stat.S_ISREG(file.stat.st_mode) and file.stat.st_size <= MAX_STREAM_BYTES
                 if not is_file or not is_image_name(Path(file.name)):
                     continue
-                content = Path(file.path).read_bytes()
+                content = read_bytes(file.path, MAX_STREAM_BYTES)
                 images[index] = decode(content, file.path, fit)
             except (DataError, OSError):
                 continue

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps
 from jaxmnist.data.dataset import Fit
 from jaxmnist.data.mnist_style import Ink, to_28x28
 from jaxmnist.errors import DataError
+from jaxmnist.runtime.reading import UnsuitableFileError, open_regular
 
 MAX_PIXELS = 64_000_000
 """Most pixels of a file; larger ones are refused unread, as a few kilobytes can unpack to gigabytes. Large photos
@@ -26,6 +28,9 @@ MAX_SIDE = 65_535
 
 MAX_STREAM_BYTES = 2**26
 """Longest image on a pipe, which is read into memory whole; the largest photos have half of that."""
+
+MAX_FILE_BYTES = 2**27
+"""Longest image file, as decoders of some formats read it whole; `MAX_DECODED_PIXELS` without compression."""
 
 # Formats that Pillow itself decodes to pixels. Others start programs (EPS: Ghostscript), hold more than their header
 # promises (icons contain whole files), or are not images (HDF5).
@@ -67,8 +72,14 @@ def read_image(
         DataError: the file does not exist, is a folder, empty, damaged, not an image, or has too many pixels.
     """
     with pillow_warnings(), _reading(str(path)):
-        _require_content(path)
-        return to_28x28(_decode(path, str(path), fit), fit, ink, side)
+        if path.is_dir():
+            raise DataError(f"{path} is a folder; name the image files in it, for example {path / '*.png'}.")
+        if not path.exists():
+            raise DataError(f"{path} does not exist; name an image file.")
+        with open_regular(path, MAX_FILE_BYTES) as file:
+            if not os.fstat(file.fileno()).st_size:
+                raise DataError(f"{path} is empty; name an image file.")
+            return to_28x28(_decode(file, str(path), fit), fit, ink, side)
 
 
 def read_stream(
@@ -167,6 +178,8 @@ def _reading(name: str) -> Iterator[None]:
         yield
     except DataError:
         raise
+    except UnsuitableFileError as error:
+        raise DataError(f"{name} {str(error).removeprefix('it ')}; name an image file.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, MAX_PIXELS) from error
     except Image.UnidentifiedImageError as error:
@@ -177,7 +190,7 @@ def _reading(name: str) -> Iterator[None]:
         raise DataError(f"{name} cannot be read ({reason}); check the file or save it again.") from error
 
 
-def _decode(file: Path | io.BytesIO, name: str, fit: Fit) -> UInt8[np.ndarray, "height width"]:
+def _decode(file: io.BufferedReader | io.BytesIO, name: str, fit: Fit) -> UInt8[np.ndarray, "height width"]:
     with Image.open(file, formats=_known_formats()) as image:
         _require_pixels(name, image, MAX_PIXELS)
         if fit != "mnist":
@@ -203,17 +216,6 @@ def _require_pixels(name: str, image: Image.Image, most: int) -> None:
 
 def _too_large(name: str, most: int) -> DataError:
     return DataError(f"{name} has more than {most:,} pixels; scale it down first.")
-
-
-def _require_content(path: Path) -> None:
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; name the image files in it, for example {path / '*.png'}.")
-    if not path.exists():
-        raise DataError(f"{path} does not exist; name an image file.")
-    if not path.is_file():  # reading a pipe or a device could wait forever
-        raise DataError(f"{path} is not a regular file; name an image file.")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty; name an image file.")
 
 
 def _to_bytes(values: Num[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:

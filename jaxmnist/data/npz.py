@@ -6,7 +6,6 @@ Without test images a share of the training images is held out. Nothing is unpic
 """
 
 import math
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,12 @@ from jaxmnist.data.dataset import Dataset, Fit
 from jaxmnist.data.idx import MAX_ITEMS
 from jaxmnist.data.mnist_style import to_28x28
 from jaxmnist.errors import DataError
+from jaxmnist.runtime.npz import NpzError, read_npz
+from jaxmnist.runtime.reading import UnsuitableFileError
 
 _SPLITS = ("train", "val", "test")
 _MAX_BYTES = 2**34
-"""Most bytes of an array; a few megabytes can unpack to more than any memory."""
+"""Most bytes of all arrays; a few megabytes can unpack to more than any memory."""
 _PIECE = 10_000
 
 
@@ -124,19 +125,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     known = {f"{axis}_{split}" for axis in "xy" for split in _SPLITS} | {"classes"}
     known |= {f"{split}_{content}" for split in _SPLITS for content in ("images", "labels")}
     try:
-        with zipfile.ZipFile(path) as archive:
-            largest = max((member.file_size for member in archive.infolist()), default=0)
-        if largest > _MAX_BYTES:
-            raise DataError(
-                f"{path} has an array of {largest:,} bytes where at most {_MAX_BYTES:,} are read."
-            )
-        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-            return {name: file[name] if name in known else np.array(0) for name in file.files}
-    except DataError:
-        raise
-    # zipfile, zlib and NumPy each raise their own types for damaged files; pickled objects are a ValueError.
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+        return read_npz(path, _MAX_BYTES, known.__contains__)
+    except NpzError as error:
         raise DataError(
-            f"{path} cannot be read as .npz ({reason}); write it afresh with numpy.savez."
+            f"{path} cannot be read as .npz (it {error}); write it afresh with numpy.savez."
+        ) from error
+    except UnsuitableFileError as error:
+        raise DataError(
+            f"{path} cannot be read as .npz ({error}); write it afresh with numpy.savez."
         ) from error

@@ -5,7 +5,6 @@ tensorflow_datasets is imported inside functions, so that a look into the cache 
 
 import contextlib
 import io
-import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -18,6 +17,10 @@ from jaxmnist.data.checksums import VERSION, download_of
 from jaxmnist.data.connectivity import root_cause, why_unreachable
 from jaxmnist.data.dataset import CLASSES, Dataset, DataUnavailableError
 from jaxmnist.errors import DataError
+from jaxmnist.runtime.reading import read_json, require_regular_tree
+
+_MAX_BYTES = 2**30
+"""Most bytes of a prepared dataset; the largest, EMNIST, has half of that."""
 
 
 def cache_root() -> Path:
@@ -58,6 +61,7 @@ def read(name: str, root: Path) -> Dataset:
     """
     folder = prepared_folder(name, root)
     try:
+        require_regular_tree(folder, _MAX_BYTES)  # TFDS opens what is there
         dataset = _read(name, root)
         expected = _expected_fingerprint(name, folder)
     except ImportError as error:
@@ -172,7 +176,7 @@ def _expected_fingerprint(name: str, folder: Path) -> str | None:
     """Fingerprint of what was prepared; None for EMNIST, whose archive has checksums of its own."""
     if name.startswith("emnist/"):
         return None
-    return download_of(name).fingerprint or json.loads((folder / "metadata.json").read_text())["fingerprint"]
+    return download_of(name).fingerprint or read_json(folder / "metadata.json")["fingerprint"]
 
 
 def _damaged(folder: Path, reason: str) -> DataError:

@@ -1,8 +1,6 @@
 """A trained network as files for other programs, each verified against JAX before it is kept."""
 
-import hashlib
 import importlib.metadata
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +26,7 @@ from jaxmnist.models import arch_word
 from jaxmnist.models.structure import layers
 from jaxmnist.runs.folder import write_json
 from jaxmnist.runs.weights import ARCH, DESKEW, config_metadata, read_weights
+from jaxmnist.runtime.reading import read_json, sha256_of
 from jaxmnist.train.network import Network
 
 FORMATS = ("html", "onnx", "stablehlo", "safetensors", "npz")
@@ -86,7 +85,7 @@ def export(
                 given = _run(name, made, network, images)
                 written.append(Exported(name, file, _require_same(file, given, expected)))
             Path(folder, CARD).write_text(model_card(about, written, len(images)))
-            digests = {file.name: _digest(file) for file in sorted(Path(folder).iterdir())}
+            digests = {file.name: sha256_of(file) for file in sorted(Path(folder).iterdir())}
             # The manifest comes first, so that no file of this export is ever taken for somebody else's.
             write_json(out / MANIFEST, sealed({"network": about.as_json(), "files": earlier | digests}))
             for file_name in digests:
@@ -98,11 +97,11 @@ def _require_free(out: Path, names: Sequence[str]) -> dict[str, str]:
     """Refuses to replace files that are not from an earlier export; returns the digests of those that are."""
     manifest, earlier, taken = out / MANIFEST, {}, []
     try:
-        earlier = dict(opened(json.loads(manifest.read_text()))["files"]) if manifest.is_file() else {}
+        earlier = dict(opened(read_json(manifest))["files"]) if manifest.is_file() else {}
     except (ValueError, KeyError, TypeError):
         taken.append(manifest)
     for file in (out / name for name in names):
-        if file.exists() and (not file.is_file() or earlier.get(file.name) != _digest(file)):
+        if file.exists() and (not file.is_file() or earlier.get(file.name) != sha256_of(file)):
             taken.append(file)
     if taken:
         raise UsageError(
@@ -110,10 +109,6 @@ def _require_free(out: Path, names: Sequence[str]) -> dict[str, str]:
             "with --out."
         )
     return earlier
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _require_same(file: Path, given: np.ndarray, expected: np.ndarray) -> float:

@@ -18,7 +18,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from jaxmnist.errors import UsageError, shortened
+from jaxmnist.runtime.reading import read_bytes, sha256_of
 
+_MAX_SOURCE = 2**24  # bytes of a module
 _COLLECTIONS = {"params", "batch_stats"}
 
 
@@ -120,7 +122,7 @@ def fingerprint(arch: str) -> str:
     """Returns the SHA-256 of the file that defines a class; empty if there is none, as in a notebook."""
     try:
         file = inspect.getsourcefile(find_class(arch))
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+        return sha256_of(file, _MAX_SOURCE) if file else ""
     except (OSError, TypeError):
         return ""
 
@@ -170,7 +172,7 @@ def _load_file(file: Path) -> ModuleType:
     if getattr(script, "__file__", None) and Path(str(script.__file__)).resolve() == path:
         return script  # a script that trains its own network must not run again
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, _MAX_SOURCE)
     except OSError as error:
         raise UsageError(
             f"the network's file {file} cannot be read ({error.strerror}); name an existing file."

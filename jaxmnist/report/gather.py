@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmnist.config.parsing import read_json
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset, load_dataset
 from jaxmnist.errors import CheckpointError, DataError, UsageError
@@ -20,6 +19,7 @@ from jaxmnist.runs.folder import CONFIG, read_config, require_data_of_run
 from jaxmnist.runs.record import read_record
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runtime.devices import Device
+from jaxmnist.runtime.reading import read_json
 from jaxmnist.train.network import Network
 
 _SAMPLES, _VERSIONS, _SEED = 10, 3, 1

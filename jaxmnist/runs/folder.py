@@ -12,7 +12,6 @@ import dataclasses
 import datetime
 import functools
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxmnist.config import Recipe
-from jaxmnist.config.parsing import read_json, updated
+from jaxmnist.config.parsing import updated
 from jaxmnist.config.run import RunConfig
 from jaxmnist.config.seal import SEAL, SealError, first_difference, opened, sealed
 from jaxmnist.data import Dataset
@@ -32,6 +31,7 @@ from jaxmnist.runs.about import newest_about, recorded, rows_of
 from jaxmnist.runtime.files import append, write_atomically
 from jaxmnist.runtime.json_text import json_text
 from jaxmnist.runtime.mesh import Where, where_text
+from jaxmnist.runtime.reading import MAX_ROWS_BYTES, parse_json, read_bytes, read_json
 
 CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.json"
 
@@ -148,17 +148,23 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     """Reads `metrics.jsonl` as it is, one dictionary per epoch; a half-written last line is left out.
 
     What counts are the sealed lines, see `jaxmnist.runs.record`.
+
+    Raises:
+        CheckpointError: the file cannot be read.
     """
-    rows = []
-    if (run / METRICS).is_file():
-        for line in (run / METRICS).read_bytes().splitlines():
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                break
-            if not isinstance(row, dict):
-                break
-            rows.append(row)
+    rows: list[dict[str, Any]] = []
+    if not (run / METRICS).exists():
+        return rows
+    with naming_damage(run / METRICS):
+        content = read_bytes(run / METRICS, MAX_ROWS_BYTES)
+    for line in content.splitlines():
+        try:
+            row = parse_json(line, finite=False)
+        except ValueError:
+            break
+        if not isinstance(row, dict):
+            break
+        rows.append(row)
     return rows_of(rows)
 
 
@@ -169,10 +175,11 @@ def write_metrics(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         OSError: the file could not be written; earlier whole lines are intact.
     """
     path, lines = run / METRICS, [(json_text(row) + "\n").encode() for row in rows]
-    present, content = path.read_bytes() if path.is_file() else b"", b"".join(lines)
-    if lines and present + lines[-1] == content:
+    content, size = b"".join(lines), path.stat().st_size if path.is_file() else 0
+    present = path.read_bytes() if 0 < size <= len(content) else b""
+    if lines and size == len(present) and present + lines[-1] == content:
         append(path, lines[-1])
-    elif present != content:
+    elif size != len(content) or present != content:
         write_atomically(path, content)
 
 

@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxmnist.config.parsing import parsed, read_json
+from jaxmnist.config.parsing import parsed
 from jaxmnist.config.seal import SEAL, digest, first_difference, opened, sealed
 from jaxmnist.errors import CheckpointError, JaxmnistWarning, shortened
 from jaxmnist.runs.about import newest_about, rows_of
@@ -26,6 +26,7 @@ from jaxmnist.runs.folder import (
 )
 from jaxmnist.runs.selection import Results, summarise
 from jaxmnist.runtime.json_text import finite
+from jaxmnist.runtime.reading import read_json
 
 METRICS_DIGEST = "metrics_sha256"
 """Key in `results.json`: digest of the lines of metrics that the results are made of."""

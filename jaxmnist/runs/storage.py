@@ -9,7 +9,6 @@ a name is therefore complete, or was damaged later, and then a checksum differs.
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -27,6 +26,7 @@ from jaxmnist.config.seal import SealError, opened, sealed
 from jaxmnist.runs.about import ABOUT
 from jaxmnist.runtime.files import remove_tree, sync, sync_tree
 from jaxmnist.runtime.json_text import json_text
+from jaxmnist.runtime.reading import MAX_ROWS_BYTES, parse_json, read_bytes, sha256_of
 from jaxmnist.train.loss import Metrics
 from jaxmnist.train.state import TrainState
 
@@ -92,15 +92,18 @@ def read_about(folder: Path) -> dict[str, Any]:
         DamagedError: something differs from the state that was saved.
     """
     try:
-        values = opened(json.loads((folder / ABOUT).read_text()))
-        found = _sums_of_files(folder)
-        wrong = sorted(dict(values["files"].items() ^ found.items()))
+        values = opened(parse_json(read_bytes(folder / ABOUT, MAX_ROWS_BYTES)))
+        # Names and sizes first: of a file that does not belong there, nothing is read.
+        files, sizes = values["files"], _sizes_of_files(folder)
+        wrong = {name for name in files.keys() | sizes if sizes.get(name) != files.get(name, {}).get("bytes")}
+        wrong = wrong or {name for name in files if sha256_of(folder / name) != files[name]["sha256"]}
     except SealError as error:
         raise DamagedError(f"{ABOUT} has changed") from error
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DamagedError(_phrase(error)) from error
     if wrong:
-        raise DamagedError(f"{wrong[0]} {'has changed' if wrong[0] in found else 'is missing'}")
+        first = min(wrong)
+        raise DamagedError(f"{first} {'has changed' if first in sizes else 'is missing'}")
     return values
 
 
@@ -159,11 +162,16 @@ def _sum_of_arrays(tree: PyTree) -> str:
     return total.hexdigest()
 
 
-def _sums_of_files(folder: Path) -> dict[str, str]:
-    files = [Path(parent, name) for parent, _, names in os.walk(folder / ARRAYS) for name in names]
+def _sums_of_files(folder: Path) -> dict[str, dict[str, Any]]:
     return {
-        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+        name: {"bytes": size, "sha256": sha256_of(folder / name)}
+        for name, size in _sizes_of_files(folder).items()
     }
+
+
+def _sizes_of_files(folder: Path) -> dict[str, int]:
+    files = [Path(parent, name) for parent, _, names in os.walk(folder / ARRAYS) for name in names]
+    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
 
 
 def _phrase(error: Exception) -> str:

@@ -1,15 +1,12 @@
 """Weights files: the arrays of a PyTorch `state_dict` under their names, in NumPy's `.npz` format."""
 
 import dataclasses
-import json
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
 from jaxmnist.config import Recipe, get_recipe, recipe_of
 from jaxmnist.config.parsing import updated
@@ -24,6 +21,8 @@ from jaxmnist.runs.folder import naming_damage
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.files import write_atomically
 from jaxmnist.runtime.json_text import json_text
+from jaxmnist.runtime.npz import NpzError, read_npz
+from jaxmnist.runtime.reading import parse_json
 from jaxmnist.train.network import Network
 from jaxmnist.train.state import TrainState
 
@@ -39,6 +38,7 @@ ARCH = "arch"
 CONFIG = "config"
 """Key in the metadata: the configuration of the run as JSON, sealed; images are normalised by its recipe."""
 
+_LISTED = 8
 _PATTERN = "*-epoch*-*.npz"
 _REMEDY = "give a .npz file made by numpy.savez from a state_dict, with a float array under each of its names"
 
@@ -69,7 +69,7 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
         arch = _recognise(path, arrays, metadata.get(ARCH))
     elif faults := find_faults(arch, arrays):
         title = arch_title(arch)
-        raise CheckpointError(f"{path} does not hold the weights of arch {title!r}: {'; '.join(faults)}.")
+        raise CheckpointError(f"{path} does not hold the weights of arch {title!r}: {_listed(faults, '; ')}.")
     _require_finite(path, arrays)
     variables = jax.device_put(from_torch(arch, arrays), device)
     own, deskew = recipe_of(arch), metadata.get(DESKEW)
@@ -117,35 +117,23 @@ def config_metadata(config: RunConfig) -> dict[str, str]:
 
 def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Reads the arrays of a file, and its metadata if they are this project's."""
-    arrays = {}
     try:
-        if not path.is_file():
-            reason = "is not a regular file" if path.exists() else "does not exist"
-            raise CheckpointError(f"{path} {reason}; {_REMEDY}.")
-        with path.open("rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise CheckpointError(f"{path} is not a .npz file, or is truncated; {_REMEDY}.")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                # A small file can unpack to gigabytes.
-                if sum(member.file_size for member in archive.zip.infolist()) > MAX_BYTES:
-                    raise CheckpointError(f"{path} holds more than {MAX_BYTES:,} bytes; {_REMEDY}.")
-                for name in archive.files:
-                    arrays[name] = _read_array(path, archive, name)
-    except CheckpointError:
-        raise
-    except Exception as error:  # zipfile, zlib and NumPy raise many kinds
-        reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0] or type(error).__name__
-        raise CheckpointError(f"{path} cannot be read ({reason[:200]}); {_REMEDY}.") from error
+        arrays = read_npz(path, MAX_BYTES)
+    except NpzError as error:
+        raise CheckpointError(f"{path} {error}; {_REMEDY}.") from error
+    except OSError as error:
+        is_missing = isinstance(error, FileNotFoundError)
+        reason = "does not exist" if is_missing else f"cannot be read ({error.strerror})"
+        raise CheckpointError(f"{path} {reason}; {_REMEDY}.") from error
     metadata = _metadata(str(arrays.get(METADATA, "")))
     return {name: array for name, array in arrays.items() if array.dtype.kind not in "US"}, metadata
 
 
 def _metadata(text: str) -> dict[str, str]:
     try:
-        values = json.loads(text)
+        values = parse_json(text)
         found = {key: values[key] for key in (ARCH, DESKEW, CONFIG) if key in values}
-    except (ValueError, TypeError, RecursionError):  # written by another program
+    except (ValueError, TypeError):  # written by another program
         return {}
     return {key: value for key, value in found.items() if value in ("True", "False") or key in (ARCH, CONFIG)}
 
@@ -153,22 +141,8 @@ def _metadata(text: str) -> dict[str, str]:
 def _normalised_as(own: Recipe, path: Path, content: str) -> Recipe:
     """Returns a recipe with the normalisation of the run whose configuration a weights file records."""
     with naming_damage(path, "restore it or export the run anew"):
-        recipe = opened(json.loads(content))["recipe"]
+        recipe = opened(parse_json(content))["recipe"]
         return updated(own, {name: recipe[name] for name in ("mean", "std", DESKEW)}, "recipe")
-
-
-def _read_array(path: Path, archive: NpzFile, name: str) -> np.ndarray:
-    try:
-        array = archive[name]
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise
-        message = f"{path} has Python objects in {name}, which are never unpickled; {_REMEDY}."
-        raise CheckpointError(message) from error
-    # NumPy returns a member that is not an array as bytes; in a file of torch.save none is one.
-    if not isinstance(array, np.ndarray):
-        raise CheckpointError(f"{path} is not a .npz file: its member {name} is not an array; {_REMEDY}.")
-    return array
 
 
 def _recognise(path: Path, arrays: Mapping[str, np.ndarray], custom: str | None) -> str:
@@ -187,17 +161,25 @@ def _recognise(path: Path, arrays: Mapping[str, np.ndarray], custom: str | None)
     nearest = min(ARCHS, key=lambda arch: len(faults[arch]))
     raise CheckpointError(
         f"{path} does not hold the weights of any arch; compared with the nearest, {nearest!r}: "
-        f"{'; '.join(faults[nearest])}."
+        f"{_listed(faults[nearest], '; ')}."
     )
+
+
+def _listed(words: Sequence[str], separator: str) -> str:
+    """Returns the first of them; a file can have any number of arrays."""
+    rest = [f"and {len(words) - _LISTED:,} more"] if len(words) > _LISTED else []
+    return separator.join([*map(shortened, words[:_LISTED]), *rest])
 
 
 def _require_finite(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     weights = {key: array for key, array in arrays.items() if not key.endswith(".num_batches_tracked")}
     if wrong := [key for key, array in weights.items() if array.dtype.kind != "f"]:
-        raise CheckpointError(f"{path} has values that are not floating-point numbers in {', '.join(wrong)}.")
+        raise CheckpointError(
+            f"{path} has values that are not floating-point numbers in {_listed(wrong, ', ')}."
+        )
     # This refuses values that are finite in float64 only, and NaN, which compares as False.
     largest = np.finfo(np.float32).max
     if wrong := [key for key, array in weights.items() if not (np.abs(array) <= largest).all()]:
-        raise CheckpointError(f"{path} has weights that are not finite in float32 in {', '.join(wrong)}.")
+        raise CheckpointError(f"{path} has weights that are not finite in float32 in {_listed(wrong, ', ')}.")
     if wrong := [key for key, array in weights.items() if key.endswith(".running_var") and (array < 0).any()]:
-        raise CheckpointError(f"{path} has variances below zero in {', '.join(wrong)}; {_REMEDY}.")
+        raise CheckpointError(f"{path} has variances below zero in {_listed(wrong, ', ')}; {_REMEDY}.")

@@ -1,15 +1,19 @@
 """Durable files: atomic writes, appends and removals, and the lock of a folder."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import socket
+import stat
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 from jaxmnist.errors import JaxmnistWarning, UsageError, writing
 
@@ -17,21 +21,45 @@ LOCK = "lock.json"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file whole: at any moment, even in a crash, there is either the old file or the new one.
+    """Writes a file whole; errors as for `replacing`."""
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Context manager for writing a file whole: even in a crash there is either the old file or the new one.
+
+    A device, a pipe or a link is not replaced: `/dev/null` would become a file, and a link lose what it leads to.
 
     Raises:
         OSError: the file could not be written; the old one is unchanged.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    _require_replaceable(path)
+    # Nobody can have made a file, or a link to one, of a name that nobody can guess.
+    partial = path.with_name(f".{secrets.token_hex(16)}.partial")
     try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        with os.fdopen(
+            os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb"
+        ) as file:
+            yield file
         sync(partial)
         partial.replace(path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
     sync(path.parent)
+
+
+def _require_replaceable(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = (
+                "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            )
+            raise OSError(errno.EEXIST, f"it is {kind}, which is not replaced", str(path))
 
 
 def append(path: Path, content: bytes) -> None:
@@ -42,6 +70,7 @@ def append(path: Path, content: bytes) -> None:
     """
     size = path.stat().st_size if path.is_file() else 0
     try:
+        _require_replaceable(path)
         with path.open("ab") as file:
             file.write(content)
             file.flush()

@@ -173,7 +173,7 @@ def test_an_unreadable_file_is_refused(tmp_path, monkeypatch):
     def refuse(*_args):  # permissions do not stop root, who runs tests in containers
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(idx, "open_regular", refuse)
     assert "Permission denied" in refusal(idx.read_images, path)
 
 

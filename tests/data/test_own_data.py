@@ -597,7 +597,7 @@ def test_a_damaged_npz_is_refused_or_unharmed(tmp_path):
 
 def test_an_array_that_unpacks_to_more_than_any_memory_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("jaxmnist.data.npz._MAX_BYTES", 10_000)
-    assert "an array of 31,488 bytes where at most 10,000 are read" in refusal(write("npz", tmp_path))
+    assert "more than 10,000 bytes" in refusal(write("npz", tmp_path))
     monkeypatch.undo()
     monkeypatch.setattr("jaxmnist.data.npz.MAX_ITEMS", 20)
     assert "has 40 images where at most 20 are read" in refusal(write("npz", tmp_path))

@@ -392,14 +392,14 @@ def test_a_file_with_the_characters_of_a_pattern_in_its_name_is_itself(tmp_path)
 def test_what_nothing_is_found_for_is_an_error_and_standard_input_is_read_once(tmp_path, photos):
     (tmp_path / "empty").mkdir()
     found = find_image_files(
-        [tmp_path / "empty", "nowhere/*.png", photos / "sub", photos / "*.txt", "x" * 999]
+        [tmp_path / "empty", "nowhere/*.png", photos / "sub", photos / "*.txt", "x" * 300]
     )
     assert named(found, photos) == ["sub/1.png"]
     assert list(map(str, found.errors)) == [
         f"{tmp_path / 'empty'} is a folder without images; name one with images.",
         "no image file matches nowhere/*.png; check the pattern and its folder.",
         f"no image file matches {photos / '*.txt'}; check the pattern and its folder.",
-        f"{'x' * 999} cannot be read (File name too long); check its name and permissions.",
+        f"{'x' * 300} cannot be read (File name too long); check its name and permissions.",
     ]
     assert find_image_files(["-", "./-"]).files == ["-", Path("-")]
     with pytest.raises(UsageError, match="- is standard input, which holds one image"):

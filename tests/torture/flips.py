@@ -40,7 +40,12 @@ def flipped_bits(
 
 
 def _figures(
-    name: str, read: Read, template: Path, place: Path, changes: Mapping[str, bytes] | None = None, said: str = ""
+    name: str,
+    read: Read,
+    template: Path,
+    place: Path,
+    changes: Mapping[str, bytes] | None = None,
+    said: str = "",
 ) -> str | None:
     """Reads a copy of a folder with some files changed."""
     shutil.copytree(template, place)

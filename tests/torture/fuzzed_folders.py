@@ -31,7 +31,9 @@ def fuzzed(kind: str, trials: int, folder: Path, random: np.random.Generator) ->
         shutil.rmtree(place)
     files = sorted(path.relative_to(template) for path in template.rglob("*") if path.is_file())
     # The arrays of checkpoints have attacks of their own.
-    files = [file for file in files if "arrays" not in file.parts] + [f for f in files if "arrays" in f.parts][:4]
+    files = [file for file in files if "arrays" not in file.parts] + [
+        f for f in files if "arrays" in f.parts
+    ][:4]
     for _ in range(trials):
 
         def fuzz() -> None:
@@ -39,7 +41,9 @@ def fuzzed(kind: str, trials: int, folder: Path, random: np.random.Generator) ->
             damages = [(files[at], int(random.integers(2**31))) for at in chosen]
             for name, read in readers.items():
                 shutil.copytree(template, place)
-                said = " and ".join(damage(place / file, np.random.default_rng(seed)) for file, seed in damages)
+                said = " and ".join(
+                    damage(place / file, np.random.default_rng(seed)) for file, seed in damages
+                )
                 try:
                     found, warned = reading.attempt(read, place)
                     wrong = _changed_numbers(json.loads(found or "null"), whole[name])

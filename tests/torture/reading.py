@@ -143,7 +143,9 @@ def attempt(read: Read, place: Path) -> tuple[str | None, list[str]]:
     hidden = DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning
     for warning in caught:
         if not issubclass(warning.category, hidden):
-            assert issubclass(warning.category, JaxmnistWarning), f"{warning.category.__name__}: {warning.message}"
+            assert issubclass(warning.category, JaxmnistWarning), (
+                f"{warning.category.__name__}: {warning.message}"
+            )
             said.append(str(warning.message))
     for text in said:
         assert_sentence(text)

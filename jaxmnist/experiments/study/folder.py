@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxmnist.config.parsing import read_json
 from jaxmnist.config.run import RunConfig
 from jaxmnist.config.seal import first_difference, opened
 from jaxmnist.errors import CheckpointError, StorageError, UsageError, writing
@@ -30,12 +29,15 @@ from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, config_of, naming_dam
 from jaxmnist.runs.record import read_record
 from jaxmnist.runtime.files import write_atomically
 from jaxmnist.runtime.json_text import json_text
+from jaxmnist.runtime.npz import read_npz
+from jaxmnist.runtime.reading import read_json
 
 STUDY, SEEDS, SUMMARY, PREDICTIONS = "study.json", "results.jsonl", "summary.json", "predictions.npz"
 DIVERGED = "diverged.json"
 REMEDY = "restore it or delete the folder"
 """Advice for a damaged file of a study or sweep, as a clause."""
 
+_MAX_PREDICTIONS = 2**24  # a byte for each image and its label, with room for a million images
 _RUN = re.compile(r"s(0|[1-9][0-9]{0,9})")
 
 
@@ -192,11 +194,11 @@ def read_predictions(study: Study, seed: int) -> tuple[UInt8[np.ndarray, " n"], 
     """
     path = study.run(seed) / PREDICTIONS
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            predictions, labels = arrays["predictions"], arrays["labels"]
+        arrays = read_npz(path, _MAX_PREDICTIONS)
+        predictions, labels = arrays["predictions"], arrays["labels"]
         if predictions.shape != labels.shape or predictions.dtype != np.uint8 or predictions.ndim != 1:
             raise ValueError(f"{predictions.dtype} of shape {predictions.shape}")
-    except Exception as error:  # zipfile, zlib and NumPy raise many kinds
+    except (OSError, ValueError, LookupError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it and train the seed again.") from error
     return predictions, labels
 

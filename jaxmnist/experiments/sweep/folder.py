@@ -10,7 +10,6 @@ optuna.jsonl    Optuna's journal, if it chose the members
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -24,6 +23,7 @@ from jaxmnist.experiments.sweep.axes import Axis, parse_axes
 from jaxmnist.experiments.sweep.halving import Rung
 from jaxmnist.experiments.sweep.members import Member, member_config
 from jaxmnist.runs.folder import config_of, naming_damage, write_json
+from jaxmnist.runtime.reading import MAX_ROWS_BYTES, read_json
 
 SWEEP = "sweep.json"
 
@@ -157,7 +157,7 @@ def read_sweep(folder: Path) -> Sweep:
     if not path.is_file():
         raise CheckpointError(f"{folder} is not a sweep: it has no {SWEEP}; give a folder that sweep made.")
     with naming_damage(path, REMEDY):
-        values = opened(json.loads(path.read_text()))
+        values = opened(read_json(path, MAX_ROWS_BYTES))
         plan = Plan(**values["plan"] | {"over": tuple(values["plan"]["over"])})
         bases = {arch: config_of(config) for arch, config in values["bases"].items()}
         members = [Member(int(one["number"]), dict(one["values"])) for one in values["members"]]

@@ -16,6 +16,7 @@ import numpy as np
 from jaxmnist.errors import CheckpointError, UsageError, writing
 from jaxmnist.experiments.sweep.axes import Axis
 from jaxmnist.experiments.sweep.members import Member
+from jaxmnist.runtime.reading import MAX_ROWS_BYTES, read_bytes
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -150,8 +151,8 @@ def _repair(path: Path) -> None:
     """Removes a half-written last line, and a lock whose process is gone."""
     for lock in path.parent.glob(f"{path.name}.lock*"):
         lock.unlink(missing_ok=True)
-    if path.is_file():
-        content = path.read_bytes()
+    if path.exists():
+        content = read_bytes(path, MAX_ROWS_BYTES)
         complete = content.rfind(b"\n") + 1
         if complete < len(content):
             os.truncate(path, complete)
