@@ -69,7 +69,7 @@ def damage(file: Path, random: np.random.Generator) -> str:
     elif name == "json":
         changed = mutation.mutate_json(content, random)
         file.write_bytes(changed)
-        at = len(os.path.commonprefix([mutation.as_lines(content), changed]))
+        at = len(os.path.commonprefix([mutation.as_lines(content), changed]))  # noqa: RUF071, of bytes
         return f"{file.name} changed to ...{changed[max(0, at - 60) : at + 60]!r}"
     else:
         _DAMAGES[name](file, random)
@@ -103,6 +103,9 @@ def _swapped(file: Path, random: np.random.Generator) -> None:
         file.write_bytes(others[random.integers(len(others))].read_bytes())
 
 
+_PARTS = "seeds", "member", "members_begun"
+"""Figures that say what others are made of: a seed without its files counts as unfinished."""
+
 _DAMAGES: Mapping[str, Callable[[Path, np.random.Generator], object]] = {
     "emptied": lambda file, _: file.write_bytes(b""),
     "truncated": lambda file, random: file.write_bytes(mutation.truncate(file.read_bytes(), random)),
@@ -122,7 +125,7 @@ _DAMAGES: Mapping[str, Callable[[Path, np.random.Generator], object]] = {
 def _changed_numbers(found: object, whole: object, place: str = "") -> str:
     """Describes the first number that is in both figures and differs; empty if there is none."""
     if isinstance(found, dict) and isinstance(whole, dict):
-        if found.get("seeds") != whole.get("seeds"):  # a seed without its files counts as unfinished
+        if any(found.get(name) != whole.get(name) for name in _PARTS):
             return ""
         pairs = [(key, found[key], whole[key]) for key in found.keys() & whole.keys()]
     elif isinstance(found, list) and isinstance(whole, list):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 _STATUS, _REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _ROOM = 4 * 2**30
-"""Address space left to the code within `bounded`, so that an endless file gives a MemoryError and not a dead machine."""
+"""Address space left within `bounded`, so that an endless file gives a MemoryError and not a dead machine."""
 
 
 @contextmanager

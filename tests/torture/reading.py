@@ -14,7 +14,7 @@ from unittest import mock
 import jax
 
 from jaxmnist.data import digits, load_dataset
-from jaxmnist.errors import JaxmnistError, JaxmnistWarning
+from jaxmnist.errors import JaxmnistError, JaxmnistWarning, writing
 from jaxmnist.experiments.study.compare import compare_studies
 from jaxmnist.experiments.study.folder import open_study, read_divergences, read_seeds, read_study, summary
 from jaxmnist.experiments.sweep.folder import open_sweep, read_sweep
@@ -69,7 +69,8 @@ def _resume(run: Path) -> Any:
         if progress.kind == "step":
             raise _Begun
 
-    with mock.patch.object(loop, "_compiling_ahead", lambda session: contextlib.nullcontext()):
+    # Nothing is trained, so nothing needs to be compiled.
+    with mock.patch.object(loop, "_compiling_ahead", contextlib.nullcontext):
         try:
             results = repr(loop.fit(config, dataset, run, jax.devices("cpu")[0], [stop]))
         except _Begun:
@@ -85,7 +86,7 @@ def _summarise_study(folder: Path) -> Any:
 
 
 def _compare_studies(folder: Path) -> Any:
-    return compare_studies([read_study(folder), read_study(templates.study())])
+    return compare_studies([read_study(templates.study()), read_study(folder)])
 
 
 def _resume_study(folder: Path) -> Any:
@@ -98,7 +99,8 @@ def _resume_study(folder: Path) -> Any:
 
 def _collect_sweep(folder: Path) -> Any:
     sweep = read_sweep(folder)
-    return write_table(sweep, read_results(sweep))
+    with writing(folder, "make room and give the same command again"):  # as the command does
+        return write_table(sweep, read_results(sweep))
 
 
 def _resume_sweep(folder: Path) -> Any:
@@ -136,7 +138,6 @@ def attempt(read: Read, place: Path) -> tuple[str | None, list[str]]:
         try:
             found = json.dumps(read(place), default=str)
         except JaxmnistError as error:
-            assert error.exit_code in (1, 2, 3, 4, 5), f"exit code {error.exit_code}"
             said.append(str(error))
         except Exception as error:
             raise AssertionError(f"{type(error).__name__}: {str(error)[:300]}") from error
