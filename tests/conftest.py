@@ -1,7 +1,10 @@
 """Shared fixtures, and strict settings for all tests."""
 
 import dataclasses
+import errno
+import fcntl
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +84,16 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = create_run(tmp_path_factory.mktemp("runs"), config, {})
     fit(config, dataset, run, jax.devices()[0])
     return run
+
+
+@pytest.fixture
+def only_files_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system, such as NFS, that locks no folder."""
+    flock = fcntl.flock
+
+    def lock(file: Any, operation: int) -> None:
+        if stat.S_ISDIR(os.fstat(file if isinstance(file, int) else file.fileno()).st_mode):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock)

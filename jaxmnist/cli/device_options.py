@@ -21,6 +21,9 @@ Address = Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior
 DEVICE_OPTIONS = ("devices", "mesh", "coordinator", "num_processes", "process_id", "distributed")
 """Options below, which may change each time that a run is resumed."""
 
+# The content of a configuration file counts, not its place.
+_OWN_TO_A_PROCESS = {"process_id", "coordinator", "data_dir", "config", "no_compile_cache", "json", "debug"}
+
 
 @dataclasses.dataclass(frozen=True)
 class MultiDeviceCommand(TrainingCommand):
@@ -45,6 +48,15 @@ class MultiDeviceCommand(TrainingCommand):
 
         self._shape(1)  # wrong options end this process before others wait for it
         return join(launch_of(self.coordinator, self.num_processes, self.process_id, self.distributed))
+
+    def require_same_options(self, team: "Team") -> None:
+        """Checks that all processes were started with the same options, except those that are a machine's own.
+
+        Raises:
+            UsageError: they were not.
+        """
+        names = (field.name for field in dataclasses.fields(self) if field.name not in _OWN_TO_A_PROCESS)
+        team.require_same({f"--{name.replace('_', '-')}": str(getattr(self, name)) for name in names})
 
     def start_on(self, team: "Team", console: "Console") -> "Where":
         """Selects the device or the mesh of the options; by default several processes use all their devices.

@@ -78,6 +78,7 @@ class Study(MultiDeviceCommand):
                 self._train(team)
 
     def _train(self, team: "Team") -> None:
+        from jaxmnist.config.seal import as_texts
         from jaxmnist.experiments.strays import warn_of_strays
         from jaxmnist.experiments.study import folder as studies
         from jaxmnist.experiments.study.jobs import delete_checkpoints
@@ -88,8 +89,10 @@ class Study(MultiDeviceCommand):
         from jaxmnist.runtime.files import locked
         from jaxmnist.runtime.mesh import where_text
 
+        self.require_same_options(team)
         console = self.console() if team.is_leader else self.no_console()
         config, dataset = self.configure(console, None, self.learning_rate)
+        team.require_same(as_texts(config))
         where = self.start_on(team, console)
         self._check_devices(config, where)
         team.remedy = "what was saved is kept: give the same command again to all processes"

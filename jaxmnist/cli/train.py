@@ -49,6 +49,7 @@ class Train(MultiDeviceCommand):
 
     def _train(self, team: "Team") -> None:
         from jaxmnist.api import agree_on_run, start_run, train_in
+        from jaxmnist.config.seal import as_texts
         from jaxmnist.data import load_dataset
         from jaxmnist.errors import TargetMissedError
         from jaxmnist.models import arch_title
@@ -59,6 +60,7 @@ class Train(MultiDeviceCommand):
         from jaxmnist.runs.restore import with_class
         from jaxmnist.runtime.mesh import parse_mesh, where_text
 
+        self.require_same_options(team)
         console = self.console() if team.is_leader else self.no_console()
         if self.mesh is not None and parse_mesh(self.mesh).seed > 1:
             raise UsageError(
@@ -77,6 +79,7 @@ class Train(MultiDeviceCommand):
             where = self.start_on(team, console)
         else:
             config, dataset = self.configure(console, self.seed, self.learning_rate)
+            team.require_same(as_texts(config))
             where = self.start_on(team, console)
             find_rate = self.learning_rate == "auto"
             run, config = agree_on_run(

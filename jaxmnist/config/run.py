@@ -6,6 +6,7 @@ A configuration file changes the fields it names and leaves the rest. Objects wi
 """
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,10 +18,10 @@ from jaxmnist.config.limits import Limits, check_fields
 from jaxmnist.config.parsing import updated
 from jaxmnist.config.recipe import Recipe
 from jaxmnist.config.recipes import RECIPES, get_recipe, recipe_of
-from jaxmnist.config.seal import SEAL
+from jaxmnist.config.seal import SEAL, is_intact
 from jaxmnist.config.settings import nested
 from jaxmnist.data.splits import LAST_TWELFTH, SelectOn, Split, split_indices
-from jaxmnist.errors import UsageError, unknown_name
+from jaxmnist.errors import JaxmnistWarning, UsageError, unknown_name
 from jaxmnist.models import ARCHS, Model, absolute_arch, create_model, is_custom
 from jaxmnist.runtime.reading import UnsuitableFileError, read_json
 
@@ -84,11 +85,15 @@ def read_file(path: Path) -> dict[str, Any]:
         UsageError: the file cannot be read or does not hold a JSON object.
     """
     try:
-        return read_json(path)
+        values = read_json(path)
     except (ValueError, UnsuitableFileError) as error:
         raise UsageError(f"--config {path} is not a JSON object ({error}); correct the file.") from error
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read ({error.strerror}); name a JSON file.") from error
+    if SEAL in values and not is_intact(values):
+        message = f"--config {path} was changed after a run had written it; its values are used as they are."
+        warnings.warn(message, JaxmnistWarning, stacklevel=2)
+    return values
 
 
 def run_config(values: Mapping[str, Any]) -> RunConfig:

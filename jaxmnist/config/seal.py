@@ -3,9 +3,10 @@
 A seal protects against accidents, not against forgery: it holds no secret.
 """
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jaxmnist.runtime.json_text import json_text
@@ -43,6 +44,15 @@ def opened(values: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
+def is_intact(values: Mapping[str, Any]) -> bool:
+    """Returns True if an object has its seal and is as it was sealed."""
+    try:
+        opened(values)
+    except SealError:
+        return False
+    return True
+
+
 def first_difference(present: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str:
     """Describes the first difference between two configurations; empty if they are equal."""
     for key in dict.fromkeys([*wanted, *present]):
@@ -50,6 +60,19 @@ def first_difference(present: Mapping[str, Any], wanted: Mapping[str, Any], plac
         if isinstance(value, Mapping) and isinstance(now, Mapping):
             if inner := first_difference(now, value, f"{path}."):
                 return inner
-        elif now != value or type(now) is not type(value):
+        elif now != value or isinstance(now, bool) != isinstance(value, bool):
             return f"its {path} is {now!r}, not {value!r}"
     return ""
+
+
+def as_texts(config: object) -> dict[str, str]:
+    """Returns the fields of a configuration as texts by their place, such as `recipe.plateau.patience`."""
+
+    def walk(values: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
+        for name, value in values.items():
+            if isinstance(value, Mapping):
+                yield from walk(value, f"{place}{name}.")
+            else:
+                yield f"{place}{name}", str(value)
+
+    return dict(walk(dataclasses.asdict(config), ""))  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -118,6 +118,7 @@ class Checkpoints:
         return self._restore("best", template, metrics)
 
     def _restore(self, which: Literal["best", "latest"], template: TrainState, metrics: Metrics) -> Snapshot:
+        self._require_utf8()
         # A training process may replace the checkpoints while they are read; then look again.
         for _ in range(_ATTEMPTS):
             intact, damaged = {}, {}
@@ -177,6 +178,16 @@ class Checkpoints:
         )
         if faults:
             warnings.warn(f"{faults}; {used} is used instead.", JaxmnistWarning, stacklevel=5)
+
+    def _require_utf8(self) -> None:
+        """Refuses a path that the libraries which read the arrays cannot be given."""
+        try:
+            str(self.folder.resolve()).encode()
+        except UnicodeEncodeError as error:
+            raise CheckpointError(
+                f"the checkpoints in {str(self.folder)!a} cannot be read, as the path is not UTF-8; rename "
+                "the folder or move it."
+            ) from error
 
     def _require_readable(self, folder: Path, about: dict[str, Any]) -> None:
         if about["schema"] != SCHEMA:

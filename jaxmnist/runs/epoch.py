@@ -124,6 +124,7 @@ def close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
 
 
 def _write(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]], best: bool) -> None:
+    session.check_lock()
     state, row, score = snapshot.state, rows[-1], selection.score(session.config, rows[-1])
     # The checkpoint holds the lines, too. If it is not written, the epoch is repeated, and the weights with it.
     if best:

@@ -82,7 +82,9 @@ def fit(
         )
     seconds = SECONDS_TO_STOP if team is ALONE else TEAM_SECONDS_TO_STOP
     stop_signals = StopSignals(seconds, f"interrupted; resume with --resume {run}")
-    with locked(run) if team.is_leader else contextlib.nullcontext(), stop_signals as stop:
+    with contextlib.ExitStack() as stack:
+        require_lock = stack.enter_context(locked(run)) if team.is_leader else None
+        stop = stack.enter_context(stop_signals)
         data = place(dataset, config, where)
         total_steps = config.recipe.total_steps(len(data.train_split))
         session = Session(
@@ -98,6 +100,7 @@ def fit(
             stop=stop,
             callbacks=callbacks,
             team=team,
+            require_lock=require_lock,
         )
         with _compiling_ahead(session):
             snapshot, rows = begin(session)

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -50,6 +50,8 @@ class Session(NamedTuple):
     stop: StopSignals
     callbacks: Sequence[Callback]
     team: Team = ALONE
+    require_lock: Callable[[], None] | None = None
+    """Check of the leader before every save, see `jaxmnist.runtime.files.locked`."""
 
     @property
     def batches(self) -> int:
@@ -76,12 +78,23 @@ class Session(NamedTuple):
         for callback in self.callbacks:
             callback(progress)
 
+    def check_lock(self) -> None:
+        """Checks that no other process can be in the run folder.
+
+        Raises:
+            UsageError: one can.
+        """
+        if self.require_lock is not None:
+            self.require_lock()
+
     def save(self, snapshot: Snapshot, score: float | None = None, meets_rule: bool = False) -> None:
         """Saves a checkpoint; arguments as for `Checkpoints.save`.
 
         Raises:
             StorageError: it cannot be written.
+            UsageError: another process can be in the run folder.
         """
+        self.check_lock()
         if self.team.is_leader:
             with self.stop.saving(), self.team.writing():
                 self.checkpoints.save(snapshot, len(snapshot.rows), score, meets_rule)

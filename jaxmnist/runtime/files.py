@@ -10,7 +10,7 @@ import shutil
 import socket
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
@@ -109,29 +109,59 @@ def remove_tree(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[Callable[[], None]]:
     """Locks a folder against other processes; the system releases the lock however the process ends.
+
+    The folder itself is locked, as a file in it could be deleted and made anew, and a file with the name of the holder
+    too: a network file system locks files only.
+
+    Yields:
+        A function to call before every write. It raises a UsageError if the lock was deleted where it protects
+        alone.
 
     Raises:
         UsageError: another process holds the lock, or the folder is not writable.
     """
     path = folder / LOCK
-    with writing(f"the run folder {folder}", "make it writable"):
-        file = path.open("ab", buffering=0)
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            message = f"{folder} is in use by {_holder(path)}; wait for that process or end it."
-            raise UsageError(message) from error
-        except OSError as error:  # a network file system without locks
-            message = f"{folder} cannot be locked ({error.strerror}); let no other process use it."
+    with contextlib.ExitStack() as stack:
+        with writing(f"the run folder {folder}", "make it writable"):
+            directory = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, directory)
+            is_certain = _try_lock(directory, folder)
+            file = stack.enter_context(path.open("ab", buffering=0))
+        if _try_lock(file.fileno(), folder) is is_certain is False:
+            message = f"{folder} cannot be locked on this file system; let no other process use it."
             warnings.warn(message, JaxmnistWarning, stacklevel=3)
-        # The holder's name serves the message above only; a full disk must not prevent the lock.
+        # The holder's name serves a message only; a full disk must not prevent the lock.
         with contextlib.suppress(OSError):
             file.truncate(0)
             file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode() + b"\n")
-        yield
+
+        def require_lock() -> None:
+            if is_certain or (path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
+                return
+            raise UsageError(
+                f"{path} was deleted while this process used the folder, so another one may use it too; let one "
+                "process use it and begin again from what is saved."
+            )
+
+        yield require_lock
+
+
+def _try_lock(descriptor: int, folder: Path) -> bool:
+    """Locks an open file or folder; returns False if the file system cannot.
+
+    Raises:
+        UsageError: another process holds the lock.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        message = f"{folder} is in use by {_holder(folder / LOCK)}; wait for that process or end it."
+        raise UsageError(message) from error
+    except OSError:
+        return False
+    return True
 
 
 def _holder(path: Path) -> str:

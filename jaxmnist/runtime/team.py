@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
-from jaxmnist.errors import JaxmnistError, LostProcessError
+from jaxmnist.errors import JaxmnistError, LostProcessError, UsageError, shortened
 from jaxmnist.runtime.connections import receive
 from jaxmnist.runtime.streams import exit_with
 
@@ -25,6 +25,8 @@ no connection."""
 
 SAVE_SECONDS = 5.0
 """Time for the leader to complete a save that is being written when a process ends."""
+
+_MOST_NAMED = 3
 
 _PING, _VALUE, _SIGNAL, _BARRIER, _LOST, _END = b"P", b"V", b"S", b"B", b"L", b"E"
 _HEADER = struct.Struct(">cI")  # kind of message, length of its content
@@ -94,6 +96,35 @@ class Team:
             return self.agree([])
         arrived = [self._arrivals.get() for _ in self._peers]
         return self.agree(sorted(peer for peer, theirs in arrived if theirs != content))
+
+    def require_same(self, values: Mapping[str, str]) -> None:
+        """Checks that all processes pass the same values.
+
+        Args:
+            values: values by name.
+
+        Raises:
+            UsageError: one differs; the message, the same in every process, names the first few.
+        """
+        if not self._peers:
+            return
+        differing = None
+        if self.is_leader:
+            arrived = dict(self._arrivals.get() for _ in self._peers)
+            differing = [
+                f"{name} is {_shown(theirs, name)} in process {rank} and {_shown(values, name)} in process 0"
+                for rank, theirs in ((rank, json.loads(arrived[rank])) for rank in sorted(arrived))
+                for name in dict.fromkeys([*values, *theirs])
+                if theirs.get(name) != values.get(name)
+            ]
+        else:
+            self._send(0, _BARRIER, json.dumps(dict(values)).encode())
+        if differing := self.agree(differing):
+            rest = f" and {len(differing) - _MOST_NAMED} more" if len(differing) > _MOST_NAMED else ""
+            raise UsageError(
+                f"the processes were started with different options: {'; '.join(differing[:_MOST_NAMED])}{rest}; "
+                "start all with the same."
+            )
 
     def agree_on_signal(self, signum: int | None) -> int | None:
         """Returns the number of a signal that any process received, or None; it may take one call more to arrive."""
@@ -200,6 +231,10 @@ class Team:
             if code is None:
                 exit_with(LostProcessError.exit_code, f"process {rank} {reason}; {self.remedy}.")
             exit_with(code, f"process {rank} ended: {reason}")
+
+
+def _shown(values: Mapping[str, str], name: str) -> str:
+    return shortened(values[name]) if name in values else "missing"
 
 
 ALONE = Team(0, 1, {}, leave=lambda: None)

@@ -34,7 +34,7 @@ from jaxmnist.experiments.sweep.members import (
 )
 from jaxmnist.experiments.sweep.optuna_trials import JOURNAL, TpeTrials
 from jaxmnist.experiments.sweep.table import read_results, write_table
-from jaxmnist.runs.folder import read_metrics
+from jaxmnist.runs.folder import open_run, read_metrics
 from jaxmnist.runs.progress import Progress
 from tests.resealed import write_finished
 from tests.small_network import Small
@@ -136,7 +136,7 @@ def invented(score):
         for study, seed, callbacks in jobs:
             tell = partial(tell_all, callbacks, seed)
             run = study.run(seed)
-            run.mkdir()
+            open_run(run, study.seed_config(seed), {})
             tell("step", 1)
             accuracy = score(study.config, seed)
             if accuracy is None:
@@ -380,7 +380,7 @@ def test_optuna_killed_and_resumed_chooses_the_same_members_as_undisturbed_and_f
         file.write(b'{"op_code":4,"wor')
     journal.with_name(f"{JOURNAL}.lock").symlink_to(journal)
     run = next(path for path in journal.parent.glob("012-*/s2"))
-    run.rmdir()
+    shutil.rmtree(run)
     broken = train_optuna(make, "broken", 20, watcher := Watcher())
     assert next(number for _, number, seed in watcher.finished if seed == 2) == 12
     assert broken.members == whole.members

@@ -287,6 +287,22 @@ def test_a_checkpoint_of_another_arch_is_refused_with_both_names(tiny_run, tmp_p
     assert caught.value.exit_code == 4
 
 
+def test_a_run_whose_path_is_not_utf_8_is_said_to_be_in_the_wrong_place(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run\udcff")
+    with pytest.raises(CheckpointError, match=r"cannot be read, as the path is not UTF-8; rename the folder"):
+        restore_run(run, "best", CPU)
+
+
+def test_finite_weights_that_give_other_values_are_refused(tiny_run, digits):
+    network = restore_run(tiny_run, "best", CPU)
+    huge = jax.tree.map(lambda leaf: leaf * 0 + 1e38, network.variables)
+    with pytest.raises(
+        CheckpointError, match=r"give values that are not finite for \d+ of 10 images"
+    ) as error:
+        network._replace(variables=huge).predict(digits.test_images[:10])
+    assert error.value.exit_code == 4
+
+
 def test_weights_that_are_not_finite_are_refused(tiny_run, monkeypatch):
     from jaxmnist.runs.checkpoints import Checkpoints
 

@@ -15,7 +15,7 @@ from jaxmnist.config import Plateau, get_recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.data.splits import SelectOn
-from jaxmnist.errors import CheckpointError, DataError, DivergedError, InterruptedRunError
+from jaxmnist.errors import CheckpointError, DataError, DivergedError, InterruptedRunError, UsageError
 from jaxmnist.runs import epoch as epochs
 from jaxmnist.runs import loop as fit_module
 from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
@@ -23,6 +23,7 @@ from jaxmnist.runs.folder import METRICS, RESULTS, create_run, read_config, read
 from jaxmnist.runs.loop import fit
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.weights import read_weights
+from jaxmnist.runtime.files import LOCK
 from jaxmnist.train.jit import build_programs
 from jaxmnist.train.loss import no_metrics
 from jaxmnist.train.state import Keys
@@ -244,6 +245,18 @@ def _with_rate(first_snapshot, rate):
         return snapshot._replace(state=snapshot.state._replace(opt_state=opt_state))
 
     return changed
+
+
+def test_a_run_whose_lock_is_deleted_ends_where_only_files_are_locked(new_run, digits, only_files_lock):
+    config, run = new_run()
+
+    def delete(progress):
+        if progress.kind == "start":
+            (run / LOCK).unlink()
+
+    with pytest.raises(UsageError, match=r"lock\.json was deleted"):
+        fit(config, digits, run, DEVICE, [delete])
+    assert not list(run.glob("*.npz"))
 
 
 def test_a_run_refuses_other_data(tiny_run, digits):

@@ -1,5 +1,7 @@
 """Durable files, and folders locked for one process."""
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -7,7 +9,7 @@ import sys
 
 import pytest
 
-from jaxmnist.errors import UsageError
+from jaxmnist.errors import JaxmnistWarning, UsageError
 from jaxmnist.runtime import files
 
 HOLD = """
@@ -54,6 +56,40 @@ def test_a_locked_folder_is_refused_and_free_once_its_process_is_killed(tmp_path
     assert json.loads((tmp_path / files.LOCK).read_text())["pid"] == holder.pid
     with files.locked(tmp_path):
         assert json.loads((tmp_path / files.LOCK).read_text())["pid"] == os.getpid()
+
+
+def test_a_lock_file_that_is_deleted_lets_no_other_process_in(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        (tmp_path / files.LOCK).unlink()
+        with pytest.raises(UsageError, match="in use by another process"), files.locked(tmp_path):
+            pass
+        holder.kill()
+    with files.locked(tmp_path) as require_lock:
+        (tmp_path / files.LOCK).unlink()
+        require_lock()
+
+
+def test_where_folders_cannot_be_locked_a_deleted_lock_file_ends_the_work(tmp_path, only_files_lock):
+    with files.locked(tmp_path) as require_lock:
+        require_lock()
+        with pytest.raises(UsageError, match="in use by process"), files.locked(tmp_path):
+            pass
+        (tmp_path / files.LOCK).unlink()
+        for _ in range(2):
+            with pytest.raises(UsageError, match=r"lock\.json was deleted .* another one may use it too"):
+                require_lock()
+            (tmp_path / files.LOCK).touch()
+
+
+def test_where_nothing_can_be_locked_that_is_said(tmp_path, monkeypatch):
+    def lock(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    with pytest.warns(JaxmnistWarning, match="cannot be locked on this file system"), files.locked(tmp_path):
+        pass
 
 
 def test_a_folder_that_is_not_writable_is_refused(tmp_path):

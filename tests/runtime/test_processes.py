@@ -210,6 +210,19 @@ def test_a_barrier_tells_all_processes_which_of_them_differ(team):
     assert everywhere(processes, lambda process: process.barrier(b"%d" % (process.rank // 2))) == [[2]] * 3
 
 
+def test_processes_started_with_other_options_are_told_which_differ(team):
+    processes, _ = team
+    same = {"--epochs": "2", "seed": "1"}
+    assert everywhere(processes, lambda process: process.require_same(same)) == [None] * 3
+    given = [same, same | {"seed": "7"}, {"--epochs": "3"}]
+    errors = everywhere(processes, lambda process: process.require_same(given[process.rank]))
+    assert {str(error) for error in errors} == {
+        "the processes were started with different options: seed is 7 in process 1 and 1 in process 0; --epochs is 3 "
+        "in process 2 and 2 in process 0; seed is missing in process 2 and 1 in process 0; start all with the same."
+    }
+    assert all(isinstance(error, UsageError) for error in errors)
+
+
 def test_a_signal_to_one_process_reaches_all_within_two_calls(team):
     processes, _ = team
 
@@ -287,6 +300,26 @@ def test_the_error_of_another_process_is_repeated_with_its_exit_code():
     message = b"L" + len(reason).to_bytes(4, "big") + reason
     code, errors, _ = end_of_a_follower(lambda connection: connection.sendall(message))
     assert (code, errors) == (4, "error: process 0 ended: the checkpoint is damaged.\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        (("--seed", "7"), "--seed is 7 in process 1 and None in process 0"),
+        (("--config", "FILE"), "recipe.momentum is 0.7 in process 1 and 0.9 in process 0"),
+    ],
+)
+def test_processes_started_with_other_options_end_with_code_2_and_leave_no_run(tmp_path, other, difference):
+    (tmp_path / "other.json").write_text('{"recipe": {"momentum": 0.7}}')
+    other = [str(tmp_path / "other.json") if word == "FILE" else word for word in other]
+    options = [*processes.NEW, "--runs", tmp_path / "runs"]
+    members = processes.start(tmp_path, 2, *options, of_the_last=other)
+    assert [member.wait(timeout=300) for member in members] == [2, 2]
+    for rank in (0, 1):
+        (line,) = processes.error_lines(tmp_path, rank)
+        assert difference in line
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow

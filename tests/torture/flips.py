@@ -1,4 +1,4 @@
-"""Single flipped bits in the files of a run or study that are not checkpoints: refused, or without effect on any figure."""
+"""Single flipped bits in the files of a run or study, except checkpoints: refused, or without effect on any figure."""
 
 import shutil
 from collections.abc import Iterator, Mapping

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +78,17 @@ def _kill(trials: int, folder: Path, random: np.random.Generator, in_a_save: boo
         print(f"the others ended within {max(seconds):.1f} s", file=sys.stderr, flush=True)
 
 
-def start(place: Path, count: int, *options: str | Path) -> list[subprocess.Popen[bytes]]:
-    """Starts the processes of a run; the output of process n goes to `n.out` and `n.err`."""
+def start(
+    place: Path, count: int, *options: str | Path, of_the_last: Sequence[str] = ()
+) -> list[subprocess.Popen[bytes]]:
+    """Starts the processes of a run; the output of process n goes to `n.out` and `n.err`.
+
+    Args:
+        place: folder for the output.
+        count: number of processes.
+        options: options of all processes.
+        of_the_last: further options of the last one.
+    """
     place.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
@@ -87,7 +96,8 @@ def start(place: Path, count: int, *options: str | Path) -> list[subprocess.Pope
     for rank in range(count):
         team = ("--coordinator", address, "--num-processes", count, "--process-id", rank) if count > 1 else ()
         with (place / f"{rank}.out").open("wb") as out, (place / f"{rank}.err").open("wb") as errors:
-            command = [*map(str, (*program.TRAIN, *options, *team))]
+            own = of_the_last if rank == count - 1 else ()
+            command = [*map(str, (*program.TRAIN, *options, *own, *team))]
             members.append(subprocess.Popen(command, stdout=out, stderr=errors, env=dict(os.environ)))
     return members
 

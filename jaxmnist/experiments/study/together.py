@@ -109,10 +109,10 @@ def train_together(
             stop = stack.enter_context(StopSignals(seconds, f"interrupted; {RESUME}"))
             members = []
             for seed in group:
-                config, run = study.seed_config(seed), study.run(seed)
+                config, run, require_lock = study.seed_config(seed), study.run(seed), None
                 if team.is_leader:
                     open_run(run, config, environment)
-                    stack.enter_context(locked(run))
+                    require_lock = stack.enter_context(locked(run))
                 session = Session(
                     config=config,
                     run=run,
@@ -124,6 +124,7 @@ def train_together(
                     stop=stop,
                     callbacks=callbacks,
                     team=team,
+                    require_lock=require_lock,
                 )
                 members.append(_Member(session))
             try:
