@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jaxmnist.errors import JaxmnistWarning, UsageError, writing
+from jaxmnist.runtime.reading import read_json
 
 LOCK = "lock.json"
 
@@ -128,7 +129,10 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
             directory = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, directory)
             is_certain = _try_lock(directory, folder)
-            file = stack.enter_context(path.open("ab", buffering=0))
+            # Without waiting, should a pipe be there under its name.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
+            descriptor = os.open(path, flags, 0o666)
+            file = stack.enter_context(os.fdopen(descriptor, "ab", buffering=0))
         if _try_lock(file.fileno(), folder) is is_certain is False:
             message = f"{folder} cannot be locked on this file system; let no other process use it."
             warnings.warn(message, JaxmnistWarning, stacklevel=3)
@@ -166,7 +170,7 @@ def _try_lock(descriptor: int, folder: Path) -> bool:
 
 def _holder(path: Path) -> str:
     try:
-        holder = json.loads(path.read_text())
+        holder = read_json(path)
         return f"process {holder['pid']} on {holder['host']}"
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError):
         return "another process"

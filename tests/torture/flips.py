@@ -69,11 +69,11 @@ def _difference(found: str, whole: str) -> str:
 
 
 ATTACKS = (
-    Attack("flipped-config", 1_500, 4, partial(flipped_bits, CONFIG, False)),
-    Attack("flipped-metrics", 1_000, 4, partial(flipped_bits, METRICS, False)),
-    Attack("flipped-results", 1_000, 4, partial(flipped_bits, RESULTS, False)),
-    Attack("flipped-study", 1_500, 4, partial(flipped_bits, STUDY_FILE, True)),
-    Attack("flipped-seed-config", 500, 4, partial(flipped_bits, f"s1/{CONFIG}", True)),
-    Attack("flipped-seed-metrics", 500, 4, partial(flipped_bits, f"s1/{METRICS}", True)),
-    Attack("flipped-seed-results", 500, 4, partial(flipped_bits, f"s1/{RESULTS}", True)),
+    Attack("flipped-config", 2_000, 4, partial(flipped_bits, CONFIG, False)),
+    Attack("flipped-metrics", 500, 4, partial(flipped_bits, METRICS, False)),
+    Attack("flipped-results", 500, 4, partial(flipped_bits, RESULTS, False)),
+    Attack("flipped-study", 2_000, 4, partial(flipped_bits, STUDY_FILE, True)),
+    Attack("flipped-seed-config", 200, 4, partial(flipped_bits, f"s1/{CONFIG}", True)),
+    Attack("flipped-seed-metrics", 200, 4, partial(flipped_bits, f"s1/{METRICS}", True)),
+    Attack("flipped-seed-results", 200, 4, partial(flipped_bits, f"s1/{RESULTS}", True)),
 )
