@@ -16,6 +16,9 @@ _MODULES = (
     "processes",
     "flips",
     "fuzzed_folders",
+    "hostile_weights",
+    "names",
+    "servers",
 )
 
 ATTACKS: tuple[Attack, ...] = tuple(
