@@ -16,7 +16,7 @@ from jaxmnist.config.run import RunConfig
 from jaxmnist.config.seal import opened
 from jaxmnist.models import arch_word
 from jaxmnist.runtime.json_text import json_text
-from jaxmnist.runtime.reading import MAX_ROWS_BYTES, parse_json, read_bytes
+from jaxmnist.runtime.reading import MAX_ROWS_BYTES, read_json
 
 FOLDER, ABOUT = "checkpoints", "about.json"
 
@@ -44,7 +44,7 @@ def newest_about(run: Path) -> dict[str, Any] | None:
     """Reads the newest description in a run folder that is intact and of this version; None if there is none."""
     for name in checkpoint_names(run / FOLDER):
         try:
-            about = opened(parse_json(read_bytes(run / FOLDER / name / ABOUT, MAX_ROWS_BYTES)))
+            about = opened(read_json(run / FOLDER / name / ABOUT, MAX_ROWS_BYTES))
         except (OSError, ValueError, TypeError, AttributeError):
             continue
         if about.get("schema") == SCHEMA and about.get("config") is not None:

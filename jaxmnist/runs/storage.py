@@ -26,7 +26,7 @@ from jaxmnist.config.seal import SealError, opened, sealed
 from jaxmnist.runs.about import ABOUT
 from jaxmnist.runtime.files import remove_tree, sync, sync_tree
 from jaxmnist.runtime.json_text import json_text
-from jaxmnist.runtime.reading import MAX_ROWS_BYTES, parse_json, read_bytes, sha256_of
+from jaxmnist.runtime.reading import MAX_ROWS_BYTES, read_json, sha256_of
 from jaxmnist.train.loss import Metrics
 from jaxmnist.train.state import TrainState
 
@@ -92,7 +92,7 @@ def read_about(folder: Path) -> dict[str, Any]:
         DamagedError: something differs from the state that was saved.
     """
     try:
-        values = opened(parse_json(read_bytes(folder / ABOUT, MAX_ROWS_BYTES)))
+        values = opened(read_json(folder / ABOUT, MAX_ROWS_BYTES))
         # Names and sizes first: of a file that does not belong there, nothing is read.
         files, sizes = values["files"], _sizes_of_files(folder)
         wrong = {name for name in files.keys() | sizes if sizes.get(name) != files.get(name, {}).get("bytes")}
