@@ -104,3 +104,9 @@ def test_a_folder_is_removed_with_what_an_earlier_removal_left(tmp_path):
         (tmp_path / name / "file").touch()
     files.remove_tree(tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_in_place_of_the_lock_file_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / files.LOCK)
+    with pytest.raises(UsageError, match="cannot be written"), files.locked(tmp_path):
+        pass

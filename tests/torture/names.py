@@ -31,7 +31,7 @@ _PARTS = (
         "\u200f",
         "\u061c",
     ),
-    *("\udcff\udcfe", "[bold red]", "[/]", "x" * 200, "<script><b>", "'\"`$(id)", "🙂", "%s%n{0}", " "),
+    *("\udcff\udcfe", "[bold red]", "[b]", "x" * 200, "<script><b>", "'\"`$(id)", "🙂", "%s%n{0}", " "),
 )
 
 
