@@ -111,8 +111,10 @@ def _changed(value: Any, random: np.random.Generator) -> Any:
         if isinstance(value, int | float) and random.random() < 0.3:
             return value * random.choice([-1, 0, 2, 1e300]).item()
         return _ODD_VALUES[random.integers(len(_ODD_VALUES))]
-    copy = value.copy()
-    key = list(value)[random.integers(len(value))] if isinstance(value, dict) else random.integers(len(value))
+    copy: Any = value.copy()
+    key: Any = (
+        list(value)[random.integers(len(value))] if isinstance(value, dict) else random.integers(len(value))
+    )
     kind = random.random()
     if kind < 0.2:
         del copy[key]

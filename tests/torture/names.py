@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -86,9 +87,12 @@ def _run(place: Path, name: str) -> list[list[str]]:
 
 
 def _array(place: Path, name: str) -> list[list[str]]:
-    arrays = {key: np.full(shape, 0.5, np.float32) for key, shape in shapes_of("third").items()}
+    arrays: dict[str, Any] = {
+        key: np.full(shape, 0.5, np.float32) for key, shape in shapes_of("third").items()
+    }
     harmless = name.encode(errors="replace").decode()  # a zip archive holds UTF-8
-    np.savez(place / "weights.npz", **arrays, **{harmless: np.zeros(3)})
+    arrays |= {harmless: np.zeros(3)}
+    np.savez(place / "weights.npz", **arrays)
     return [["evaluate", str(place / "weights.npz"), "--dataset", "digits"]]
 
 

@@ -19,6 +19,7 @@ from jaxmnist.experiments.sweep.loop import train_sweep
 from jaxmnist.experiments.sweep.members import grid_members
 from jaxmnist.experiments.sweep.table import read_results, write_table
 from jaxmnist.runs.folder import environment, read_config
+from jaxmnist.runtime.devices import Device
 from tests.torture import steps
 
 SEEDS = 1, 2
@@ -68,5 +69,5 @@ def open_like(folder: Path, open_folder: Callable[..., Sweep]) -> Sweep:
     return open_folder(folder, plan, {base.arch: base}, members, [], environment(_device()))
 
 
-def _device() -> jax.Device:
+def _device() -> Device:
     return jax.devices("cpu")[0]
