@@ -140,7 +140,8 @@ def _changed_numbers(found: object, whole: object, place: str = "") -> str:
         return f"{place} is {found} instead of {whole}"
     else:
         return ""
-    return next((said for key, *pair in pairs if (said := _changed_numbers(*pair, f"{place}/{key}"))), "")
+    differing = (_changed_numbers(one, other, f"{place}/{key}") for key, one, other in pairs)
+    return next(filter(None, differing), "")
 
 
 ATTACKS = (
