@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxmnist.config import Recipe
-from jaxmnist.config.parsing import updated
+from jaxmnist.config.parsing import shown, updated
 from jaxmnist.config.run import RunConfig
 from jaxmnist.config.seal import SEAL, SealError, first_difference, opened, sealed
 from jaxmnist.data import Dataset, is_path, load_dataset
@@ -129,6 +129,8 @@ def config_of(values: Mapping[str, Any]) -> RunConfig:
         KeyError, TypeError, AttributeError, UsageError: the content is damaged.
     """
     values = {key: value for key, value in values.items() if key not in ("environment", SEAL)}
+    if not isinstance(values["recipe"], Mapping):
+        raise UsageError(f"recipe is {shown(values['recipe'])}, which must be a JSON object.")
     recipe = updated(Recipe(values["recipe"]["name"]), values["recipe"], "recipe")
     needed = {key: values[key] for key in ("arch", "dataset", "seed", "select_on", "data_fingerprint")}
     return updated(RunConfig(recipe=recipe, **needed), {**values, "recipe": {}})
@@ -223,7 +225,8 @@ def naming_damage(path: Path, remedy: str = "restore it or train again") -> Iter
     try:
         yield
     except (OSError, ValueError, LookupError, TypeError, AttributeError, UsageError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        reason = f"it has no {error}" if isinstance(error, KeyError) else reason
         raise CheckpointError(f"{path} is damaged ({shortened(reason)}); {remedy}.") from error
 
 

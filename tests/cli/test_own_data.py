@@ -17,6 +17,7 @@ import jaxmnist
 from jaxmnist.cli import main as cli
 from jaxmnist.config import get_recipe
 from jaxmnist.config.run import RunConfig, run_config, with_data
+from jaxmnist.config.seal import opened, sealed
 from jaxmnist.data import CLOTHING, load_dataset
 from jaxmnist.data.checksums import MNIST_FINGERPRINT
 from jaxmnist.data.dataset import DatasetInfo
@@ -235,7 +236,8 @@ def test_metadata_that_cannot_be_are_refused(run, tmp_path, changes, message):
     (file,) = run.glob("*.npz")
     with np.load(file) as archive:
         arrays = dict(archive)
-    arrays[METADATA] = np.array(json.dumps(json.loads(str(arrays[METADATA])) | changes))
+    metadata = opened(json.loads(str(arrays[METADATA])))
+    arrays[METADATA] = np.array(json.dumps(sealed(metadata | changes)))
     np.savez(tmp_path / "w.npz", **arrays)
     with pytest.raises(CheckpointError, match=message):
         read_weights(tmp_path / "w.npz", select_device("cpu"))

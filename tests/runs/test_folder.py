@@ -15,6 +15,7 @@ from jaxmnist.runs.folder import (
     METRICS,
     create_run,
     environment,
+    naming_damage,
     read_config,
     read_metrics,
     write_metrics,
@@ -132,3 +133,18 @@ def test_the_environment_names_the_revision_of_the_checkout(tmp_path, monkeypatc
     monkeypatch.setattr("jaxmnist.runs.folder.__file__", str(file))
     revision = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
     assert environment(jax.devices()[0])["git_revision"] == revision[:12]
+
+
+@pytest.mark.parametrize("recipe", ["first", ["first"], None])
+def test_a_configuration_whose_recipe_is_no_object_is_named_without_words_of_python(tmp_path, recipe):
+    (tmp_path / "config.json").write_text(json.dumps({"arch": "first", "recipe": recipe}))
+    with pytest.raises(CheckpointError, match=r"recipe is .*, which must be a JSON object"):
+        read_config(tmp_path)
+
+
+def test_a_link_to_itself_is_named_without_the_number_of_the_error(tmp_path):
+    path = tmp_path / "x"
+    path.symlink_to("x")
+    message = r"x is damaged \(Too many levels of symbolic links\)"
+    with pytest.raises(CheckpointError, match=message), naming_damage(path):
+        path.read_text()

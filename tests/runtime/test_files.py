@@ -184,3 +184,9 @@ def test_a_moved_folder_is_found_and_a_deleted_one_is_known_to_be_gone(tmp_path)
         assert now() == tmp_path / "b"
         (tmp_path / "b").rmdir()
         assert now() is None
+
+
+def test_a_pipe_in_place_of_the_lock_file_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / files.LOCK)
+    with pytest.raises(UsageError, match="cannot be written"), files.locked(tmp_path):
+        pass

@@ -14,6 +14,11 @@ _MODULES = (
     "inputs",
     "surroundings",
     "processes",
+    "flips",
+    "fuzzed_folders",
+    "hostile_weights",
+    "names",
+    "servers",
 )
 
 ATTACKS: tuple[Attack, ...] = tuple(

@@ -1,6 +1,8 @@
 """Attacks, and a battery that runs, counts and prints them."""
 
 import dataclasses
+import functools
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -79,6 +81,27 @@ def table(outcomes: Sequence[Outcome]) -> str:
     ]
     lines += [f"FAILED {outcome.name}, {failure}" for outcome in outcomes for failure in outcome.failures]
     return "\n".join(lines)
+
+
+def markdown(outcomes: Sequence[Outcome], attacks: Sequence[Attack]) -> str:
+    """Returns a table for docs/reliability.md, in the order of the attacks; outcomes of other attacks are left out."""
+    made = {outcome.name: outcome for outcome in outcomes}
+    lines = ["| attack | done | trials | lost or silently wrong |", "|---|---|---|---|"]
+    for attack in attacks:
+        if (outcome := made.get(attack.name)) is not None:
+            function = attack.run.func if isinstance(attack.run, functools.partial) else attack.run
+            done = " ".join((function.__doc__ or "").split("\n\n")[0].split())
+            failed = outcome.trials - outcome.passed
+            lines.append(f"| {attack.name} | {done} | {outcome.trials:,} | {failed:,} |")
+    return "\n".join(lines)
+
+
+def read_outcomes(path: Path) -> list[Outcome]:
+    """Reads the file of outcomes that a battery wrote; none if there is no file."""
+    if not path.is_file():
+        return []
+    found = json.loads(path.read_text())["outcomes"]
+    return [Outcome(**values | {"failures": tuple(values["failures"])}) for values in found]
 
 
 def error_of(kind: type[_Error], function: Callable[[], object]) -> _Error | None:

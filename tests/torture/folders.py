@@ -1,5 +1,6 @@
 """Several processes on one folder."""
 
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -69,6 +70,34 @@ def evaluated_while_it_trains(trials: int, folder: Path, random: np.random.Gener
         yield evaluate
 
 
+def deleted_lock(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
+    """Deletes the lock of a live run: a second session is refused; the first is killed, and the run resumed."""
+    whole = steps.trained(folder / "whole")
+    for trial in range(trials):
+
+        def delete(trial: int = trial) -> None:
+            run = steps.stopped(folder / f"{trial}", 1)
+            first = _start(("--resume", run))
+            lock = run / "lock.json"
+            while not (lock.is_file() and str(first.pid) in lock.read_text()) and first.poll() is None:
+                time.sleep(0.001)
+            lock.unlink()
+            # Stopped while the second session begins, or it might be over before.
+            first.send_signal(signal.SIGSTOP)
+            try:
+                _, said = _start(("--resume", run)).communicate(timeout=120)
+                assert "is in use by" in said, f"a second session began: {said[-300:]}"
+            finally:
+                first.send_signal(signal.SIGCONT)
+            time.sleep(random.uniform(0, 0.5))
+            first.kill()
+            first.communicate()
+            program.call(*program.TRAIN, "--resume", run)
+            states.assert_equal_runs(run, whole)
+
+        yield delete
+
+
 def _at_once(options: list[tuple[str | Path, ...]]) -> list[tuple[int, str]]:
     """Returns exit code and standard error of several training processes that start together."""
     processes = [_start(each) for each in options]
@@ -83,5 +112,6 @@ def _start(options: tuple[str | Path, ...]) -> subprocess.Popen[str]:
 
 ATTACKS = (
     Attack("runs-on-one-folder", 20, 0, many_runs_on_one_folder),
+    Attack("deleted-lock", 20, 0, deleted_lock),
     Attack("evaluated-live", 4, 0, evaluated_while_it_trains),
 )

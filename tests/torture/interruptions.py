@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +57,22 @@ def kill_at_random_times(trials: int, folder: Path, random: np.random.Generator)
 
 def signals_at_random_times(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
     """Sends SIGTERM and SIGINT at random times, start-up included; then the run is resumed to its end."""
+    yield from _signals(trials, folder, random, (signal.SIGTERM, signal.SIGINT))
+
+
+def hang_ups_at_random_times(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
+    """Sends SIGHUP, as a closed terminal does, at random times; then the run is resumed to its end."""
+    yield from _signals(trials, folder, random, (signal.SIGHUP,))
+
+
+def _signals(
+    trials: int, folder: Path, random: np.random.Generator, signals: Sequence[signal.Signals]
+) -> Iterator[Trial]:
     whole = program.train(folder / "whole")
     for trial in range(trials):
 
         def interrupt(trial: int = trial) -> None:
-            runs, signum = folder / f"{trial}", (signal.SIGTERM, signal.SIGINT)[trial % 2]
+            runs, signum = folder / f"{trial}", signals[trial % len(signals)]
             process = _start(runs, [])
             if trial % 5:
                 run: list[Path] = []
@@ -145,5 +156,6 @@ def _wait_for_save(process: subprocess.Popen[str], run: Path) -> None:
 ATTACKS = (
     Attack("kill", 100, 1, kill_at_random_times),
     Attack("signals", 50, 1, signals_at_random_times),
+    Attack("hang-ups", 20, 1, hang_ups_at_random_times),
     Attack("second-signal", 10, 1, second_signal),
 )

@@ -14,10 +14,13 @@ import numpy as np
 from tests.torture import program, states
 from tests.torture.battery import Attack, Trial
 from tests.torture.interruptions import assert_loads
+from tests.torture.reading import assert_sentence
 
 EPOCHS = 3
 NEW = ("--arch", "second", "--dataset", "digits", "--device", "cpu", "--epochs", str(EPOCHS))
 SECONDS_TO_END = 30.0
+SECONDS_TO_START = 60.0
+"""Time in which processes that cannot find each other have ended: 30 s, and a start on a busy machine."""
 LOST = 7
 
 
@@ -29,6 +32,56 @@ def kill_in_training(trials: int, folder: Path, random: np.random.Generator) -> 
 def kill_in_saving(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
     """Sends SIGKILL while a checkpoint is being written."""
     yield from _kill(trials, folder, random, in_a_save=True)
+
+
+def wrong_start(trials: int, folder: Path, random: np.random.Generator) -> Iterator[Trial]:
+    """Starts two processes with other options, a wrong coordinator, a stranger on its port, or one too few."""
+    del random
+    others: tuple[tuple[str, ...], ...] = (
+        ("--epochs", "2"),
+        ("--seed", "9"),
+        ("--batch-size", "32"),
+        ("--select-on", "test"),
+        ("--coordinator", "127.0.0.1:9"),
+        ("--coordinator", "192.0.2.1:4321"),  # an address that belongs to nobody
+        ("--coordinator", "nowhere.invalid:4321"),
+        ("--num-processes", "3"),
+        ("--process-id", "0"),
+    )
+    for trial in range(trials):
+
+        def start_wrong(trial: int = trial) -> None:
+            place = folder / f"{trial}"
+            if trial % 10 == 9:
+                with socket.create_server(("127.0.0.1", 0)) as stranger:  # which accepts and says nothing
+                    address = f"127.0.0.1:{stranger.getsockname()[1]}"
+                    options = ("--coordinator", address, "--num-processes", "2", "--process-id", "1")
+                    members = start(place, 1, *NEW, "--runs", place / "runs", *options)
+                    codes = _codes(members)
+            else:
+                members = start(place, 2, *NEW, "--runs", place / "runs", of_the_last=others[trial % 10])
+                codes = _codes(members)
+            assert set(codes) <= {2, LOST}, f"exit codes {codes}: {error_lines(place)}"
+            for rank in range(len(members)):
+                lines = error_lines(place, rank)
+                assert len(lines) == 1, f"process {rank} says {lines}"
+                assert lines[0].startswith("error: "), lines[0]
+                assert_sentence(lines[0])
+            assert not list(place.glob("runs/*")), "there is a run folder"
+
+        yield start_wrong
+
+
+def _codes(members: list[subprocess.Popen[bytes]]) -> list[int]:
+    """Waits for processes that cannot find each other and returns their exit codes."""
+    deadline = time.monotonic() + SECONDS_TO_START
+    try:
+        waited = [member.wait(timeout=max(0.1, deadline - time.monotonic())) for member in members]
+        return [program.exit_code(code) for code in waited]
+    finally:
+        for member in members:
+            member.kill()
+            member.wait()
 
 
 def _kill(trials: int, folder: Path, random: np.random.Generator, in_a_save: bool) -> Iterator[Trial]:
@@ -87,7 +140,7 @@ def start(
         place: folder for the output.
         count: number of processes.
         options: options of all processes.
-        of_the_last: further options of the last one.
+        of_the_last: further options of the last one, which overrule the others.
     """
     place.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -97,7 +150,7 @@ def start(
         team = ("--coordinator", address, "--num-processes", count, "--process-id", rank) if count > 1 else ()
         with (place / f"{rank}.out").open("wb") as out, (place / f"{rank}.err").open("wb") as errors:
             own = of_the_last if rank == count - 1 else ()
-            command = [*map(str, (*program.TRAIN, *options, *own, *team))]
+            command = [*map(str, (*program.TRAIN, *options, *team, *own))]
             members.append(subprocess.Popen(command, stdout=out, stderr=errors, env=dict(os.environ)))
     return members
 
@@ -144,4 +197,5 @@ def _epochs_saved(run: Path) -> int:
 ATTACKS = (
     Attack("kill-a-process", 10, 1, kill_in_training),
     Attack("kill-a-process-in-a-save", 10, 0, kill_in_saving),
+    Attack("wrong-start", 10, 0, wrong_start),
 )

@@ -1,11 +1,13 @@
 """The short battery: a few trials of each attack."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.torture.attacks import ATTACKS
-from tests.torture.battery import Attack, run_attack, table
+from tests.torture.battery import Attack, markdown, read_outcomes, run_attack, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -13,6 +15,9 @@ SLOW = {
     "kill",
     "signals",
     "second-signal",
+    "hang-ups",
+    "fuzzed-sweeps",
+    "hostile-names",
     "kill-a-process",
     "not-finite",
     "not-finite-resumed",
@@ -52,3 +57,17 @@ def test_a_trial_that_fails_is_counted_and_the_others_go_on(tmp_path):
         "only 4 of 5 trials were made",
     )
     assert "FAILED mixed, trial 2: it broke" in table([outcome])
+
+
+def test_the_table_of_attacks_in_the_documentation_is_that_of_the_battery_s_file():
+    table_of_file = markdown(read_outcomes(ROOT / "docs" / "results" / "reliability.json"), ATTACKS)
+    assert table_of_file in (ROOT / "docs" / "reliability.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_part_of_the_battery_keeps_the_outcomes_of_other_parts(tmp_path):
+    file = tmp_path / "outcomes.json"
+    for name in ("flipped-seed-results", "other-schema"):
+        command = [sys.executable, "-m", "tests.torture", "--short", "--only", name, "--json", str(file)]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert [outcome.name for outcome in read_outcomes(file)] == ["other-schema", "flipped-seed-results"]

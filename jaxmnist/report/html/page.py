@@ -1,6 +1,7 @@
 """The page of a report: one HTML file that loads nothing and runs no script."""
 
 import base64
+import functools
 import io
 import itertools
 from collections.abc import Sequence
@@ -103,6 +104,11 @@ def _lead(found: Sequence[RunFacts], names: Sequence[str]) -> str:
 
 
 def _render(template: str, **context: object) -> str:
+    return _environment().get_template(template).render(contents=[], shown=evaluation.SHOWN, **context)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__ or "", ""),
         autoescape=True,
@@ -123,7 +129,7 @@ def _render(template: str, **context: object) -> str:
         "most_confused": evaluation.most_confused,
         "commonest_mistakes": evaluation.commonest_mistakes,
     }
-    return environment.get_template(template).render(contents=[], shown=evaluation.SHOWN, **context)
+    return environment
 
 
 def _percent(share: float | None) -> str:
