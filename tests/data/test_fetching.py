@@ -88,6 +88,13 @@ def trickle(connection, over):
     drip(connection, CONTENT[60_000:], over)
 
 
+def trickle_of_blocks(connection, over):
+    connection.sendall(HEAD)
+    for start in range(0, len(CONTENT), 2**12):
+        connection.sendall(CONTENT[start : start + 2**12])
+        over.wait(0.4)
+
+
 def trickle_of_headers(connection, over):
     drip(connection, HEAD[:17] + b"X-Long: " + b"x" * 10_000, over)
 
@@ -153,7 +160,8 @@ def slow_but_going_on(connection, over):
 
 
 @pytest.mark.parametrize(
-    "answer", [silent, silent_after_the_header, silent_in_the_middle, trickle, trickle_of_headers]
+    "answer",
+    [silent, silent_after_the_header, silent_in_the_middle, trickle, trickle_of_blocks, trickle_of_headers],
 )
 def test_a_download_that_does_not_go_on_is_given_up(serve, tmp_path, answer):
     began = time.monotonic()

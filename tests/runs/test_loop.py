@@ -208,6 +208,20 @@ def test_a_run_folder_that_is_moved_in_training_is_said_to_be_elsewhere(new_run,
     assert len(read_metrics(moved)) == 2
 
 
+def test_an_interrupted_run_saves_nothing_in_another_folder_of_its_name(new_run, digits):
+    config, run = new_run()
+
+    def move_and_interrupt(epoch, done):
+        if (epoch, done) == (1, 1):
+            run.rename(run.with_name("moved"))
+            run.mkdir()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(StorageError, match="is gone: it is now"):
+        fit(config, digits, run, DEVICE, [Watcher(move_and_interrupt)])
+    assert list(run.iterdir()) == []
+
+
 def test_a_run_folder_that_is_deleted_in_training_is_said_to_be_gone(new_run, digits):
     config, run = new_run()
 
