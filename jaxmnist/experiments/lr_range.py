@@ -210,7 +210,7 @@ def _range_recipe(recipe: Recipe) -> Recipe:
     """Resets the fields that the test ignores, so that recipes that differ in them share a program."""
     return dataclasses.replace(
         recipe,
-        name="range test",
+        name="range-test",
         optimizer="sgd",
         learning_rate=1.0,
         weight_decay=0.0,

@@ -145,11 +145,12 @@ def fuzzed_idx(trials: int, folder: Path, random: np.random.Generator) -> Iterat
 
 
 def _bombs() -> list[bytes]:
-    """Returns small .gz files that unpack to up to 400 MB; two of them are as long as their headers say."""
-    zeros = {size: _gzip_of_zeros(size) for size in (784 * idx.MAX_ITEMS, 400_000_000)}
+    """Returns small .gz files that unpack to up to 400 MB; one of them is as long as its header says."""
+    honest = 100_000
+    zeros = {size: _gzip_of_zeros(size) for size in (784 * honest, 400_000_000)}
     headers = [
         struct.pack(">BBBB3I", 0, 0, 8, 3, count, 28, 28)
-        for count in (1, 60_000, idx.MAX_ITEMS, idx.MAX_ITEMS + 1, 2**32 - 1)
+        for count in (1, 60_000, honest, idx.MAX_ITEMS + 1, 2**32 - 1)
     ]
     headers.append(struct.pack(">BBBBI", 0, 0, 8, 1, idx.MAX_ITEMS))
     # A gzip file may have several members, whose contents follow each other.
@@ -205,7 +206,7 @@ def foreign_weights(trials: int, folder: Path, random: np.random.Generator) -> I
         (
             arrays("third"),
             "first",
-            ("'first'", "conv1.weight has shape (10, 1, 3, 3) instead of (16, 1, 3, 3)"),
+            ("'first'", "skip1.weight is not part of it", "and 26 more"),
         ),
         (changed("third", conv2__weight=None), None, ("'third'", "conv2.weight is missing")),
         (changed("third", conv2__weight=None), "third", ("'third'", "conv2.weight is missing")),
