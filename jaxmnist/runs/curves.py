@@ -7,10 +7,12 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data.dataset import dataset_title
+from jaxmnist.errors import escaped
 from jaxmnist.models import arch_title
 from jaxmnist.runs.folder import read_config
 from jaxmnist.runs.record import read_record
@@ -62,6 +64,7 @@ def run_title(config: RunConfig) -> str:
 
 def plain(text: str, longest: int = 24) -> str:
     """Returns a text that Matplotlib draws as it is, and cut: a dollar sign would begin a formula."""
+    text = escaped(text)
     text = text if len(text) <= longest else f"{text[: longest - 3]}..."
     return text.replace("$", r"\$")
 
@@ -82,6 +85,12 @@ def save_figure(figure: Figure, path: Path) -> Path:
 
 
 def _save(figure: Figure, file: io.BufferedIOBase) -> None:
+    # Titles name data of the user's own: Matplotlib fails on bytes that are not UTF-8, and on formulas with faults.
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_text(escaped(text.get_text(), but="\n"))
+        if "$" in text.get_text() and r"\$" not in text.get_text():
+            text.set_parse_math(False)
     with warnings.catch_warnings():
         # The name of a class may be in any script; tables and pages show it where the font here draws a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
