@@ -10,6 +10,7 @@ import io
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -526,3 +527,10 @@ def run_command(monkeypatch, *arguments):
     with pytest.raises(SystemExit) as end:
         cli.main("benchmark")
     return end.value.code
+
+
+def test_the_memory_of_the_process_that_starts_a_measurement_does_not_count():
+    measured = "from jaxmnist.diagnostics.benchmark.turns import peak_memory; print(peak_memory())"
+    parent = f"import subprocess, sys; x = b'1' * 10**9; subprocess.run([sys.executable, '-c', {measured!r}], check=True)"
+    done = subprocess.run([sys.executable, "-c", parent], check=True, capture_output=True, text=True)
+    assert 50e6 < int(done.stdout) < 800e6

@@ -15,14 +15,21 @@ import numpy as np
 
 from jaxmnist.config import Recipe
 from jaxmnist.diagnostics.benchmark.torch_process import last_line
-from jaxmnist.diagnostics.benchmark.turns import MAXRSS_BYTES, summary
+from jaxmnist.diagnostics.benchmark.turns import summary
 from jaxmnist.errors import UsageError
 
 IMAGES = {"train": 60_000, "t10k": 10_000}
 """Number of training and test images, as many as MNIST has."""
 
-_TRAIN = "from jaxmnist.cli.main import main; main('train')"
-_PROGRESS = "Epoch 1/1 "
+_PROGRESS, _PEAK = "Epoch 1/1 ", "peak memory "
+_TRAIN = f"""
+from jaxmnist.cli.main import main
+try:
+    main("train")
+finally:
+    from jaxmnist.diagnostics.benchmark.turns import peak_memory
+    print("{_PEAK}", peak_memory())
+"""
 
 
 def starts(
@@ -86,19 +93,18 @@ def _measure(command: list[str], place: Path) -> tuple[float, int]:
             text=True,
         ) as process,
     ):
-        seconds = None
+        seconds = peak = None
         assert process.stdout is not None
         for line in process.stdout:
             if seconds is None and line.startswith(_PROGRESS):
                 seconds = time.perf_counter() - began
-        # Not Popen.wait, which does not report the memory of the process.
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode or seconds is None:
+            if line.startswith(_PEAK):
+                peak = int(line.removeprefix(_PEAK))
+        if process.wait() or seconds is None or peak is None:
             raise UsageError(
                 f"the training to be measured failed ({last_line(errors)}); run it by itself with jaxmnist train."
             )
-        return seconds, usage.ru_maxrss * MAXRSS_BYTES
+        return seconds, peak
 
 
 def _write_images(folder: Path) -> None:

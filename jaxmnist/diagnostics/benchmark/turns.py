@@ -8,13 +8,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
-
-MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
-"""Unit in which the system counts the resident memory of a process."""
 
 RUN_IN_SECONDS = 0.5
 """Time of untimed work before each measurement. Cores that have been idle, during the turn of another process or for a
@@ -43,9 +41,19 @@ def timed(work: Callable[[int], object]) -> Variant:
         began = time.perf_counter()
         jax.block_until_ready(work(count))
         seconds = time.perf_counter() - began
-        return Measurement(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES)
+        return Measurement(seconds, peak_memory())
 
     return measure
+
+
+def peak_memory() -> int:
+    """Returns the largest resident size of this process so far, in bytes."""
+    # On Linux `ru_maxrss` begins with that of the process that started this one.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 @dataclasses.dataclass(frozen=True)
