@@ -531,6 +531,7 @@ def run_command(monkeypatch, *arguments):
 
 def test_the_memory_of_the_process_that_starts_a_measurement_does_not_count():
     measured = "from jaxmnist.diagnostics.benchmark.turns import peak_memory; print(peak_memory())"
-    parent = f"import subprocess, sys; x = b'1' * 10**9; subprocess.run([sys.executable, '-c', {measured!r}], check=True)"
+    start = f"subprocess.run([sys.executable, '-c', {measured!r}], check=True)"
+    parent = f"import subprocess, sys; large = b'1' * 10**9; {start}"
     done = subprocess.run([sys.executable, "-c", parent], check=True, capture_output=True, text=True)
     assert 50e6 < int(done.stdout) < 800e6
