@@ -20,7 +20,8 @@ from jaxmnist.models import is_custom
 from jaxmnist.optim import make_optimizer
 from jaxmnist.report.terminal.console import SafeConsole
 from jaxmnist.report.terminal.training import TrainingDisplay, print_setup
-from jaxmnist.runs.folder import config_of, create_run, environment
+from jaxmnist.runs.environment import environment
+from jaxmnist.runs.folder import config_of, create_run
 from jaxmnist.runs.loop import fit
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.selection import Results

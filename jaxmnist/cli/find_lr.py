@@ -70,7 +70,8 @@ class FindLr(Command):
         from jaxmnist.report.plots.lr_range import save_range
         from jaxmnist.report.terminal.lr_range import print_range, print_range_setup, range_progress
         from jaxmnist.runs.curves import run_title
-        from jaxmnist.runs.folder import environment, write_json
+        from jaxmnist.runs.environment import environment
+        from jaxmnist.runs.folder import write_json
 
         console = self.console()
         settings = RangeTest(start=self.start_rate, end=self.end_rate, steps=self.steps)

@@ -85,7 +85,7 @@ class Study(MultiDeviceCommand):
         from jaxmnist.experiments.study.jobs import delete_checkpoints
         from jaxmnist.report.plots.study import save_study_pictures
         from jaxmnist.report.terminal import study as report
-        from jaxmnist.runs.folder import environment
+        from jaxmnist.runs.environment import environment
         from jaxmnist.runs.teacher import open_teacher
         from jaxmnist.runtime.files import locked
         from jaxmnist.runtime.mesh import where_text

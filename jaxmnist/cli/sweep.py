@@ -117,7 +117,7 @@ class Sweep(TrainingCommand):
         from jaxmnist.experiments.sweep.members import corner_members, member_config
         from jaxmnist.report.terminal.study import progress_bars
         from jaxmnist.report.terminal.sweep import SweepDisplay, print_sweep_setup
-        from jaxmnist.runs.folder import environment
+        from jaxmnist.runs.environment import environment
         from jaxmnist.runtime.files import locked
 
         console, shard = self.console(), self._shard()

@@ -13,7 +13,8 @@ from jaxmnist.config.seal import first_difference
 from jaxmnist.errors import CheckpointError, JaxmnistWarning, StorageError
 from jaxmnist.runs import storage
 from jaxmnist.runs.about import FOLDER, SCHEMA, checkpoint_names, order, recorded, rows_of
-from jaxmnist.runs.folder import CONFIG, changed_config, versions
+from jaxmnist.runs.environment import versions
+from jaxmnist.runs.folder import CONFIG, changed_config
 from jaxmnist.runtime.files import remove_tree
 from jaxmnist.runtime.mesh import Where, everywhere
 from jaxmnist.train.loss import Metrics

@@ -10,12 +10,6 @@ plots/         see `jaxmnist.runs.curves`
 import contextlib
 import dataclasses
 import datetime
-import functools
-import importlib.metadata
-import os
-import platform
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,12 +25,10 @@ from jaxmnist.models import arch_word
 from jaxmnist.runs.about import newest_about, recorded, rows_of
 from jaxmnist.runtime.files import append, write_atomically
 from jaxmnist.runtime.json_text import json_text
-from jaxmnist.runtime.mesh import Where, where_text
 from jaxmnist.runtime.reading import MAX_ROWS_BYTES, parse_json, read_bytes, read_json
 
 CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.json"
 
-_PACKAGES = ("jaxmnist", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _LONGEST_PATH = 4096 - 256  # limit of Linux, less the names within a checkpoint
 _REMEDY = "choose another --runs folder"
 
@@ -230,30 +222,6 @@ def naming_damage(path: Path, remedy: str = "restore it or train again") -> Iter
         raise CheckpointError(f"{path} is damaged ({shortened(reason)}); {remedy}.") from error
 
 
-def environment(where: Where) -> dict[str, Any]:
-    """Returns everything besides the configuration that numbers depend on: versions, machine, devices, git revision."""
-    return {
-        "python": platform.python_version(),
-        "packages": versions(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cpu_count": os.cpu_count(),
-        "device": where_text(where),
-        "git_revision": _git_revision(),
-        "command": sys.argv,
-    }
-
-
-@functools.cache
-def versions() -> dict[str, str | None]:
-    """Returns the versions of the packages that decide numbers and files; None for a package that is not installed."""
-    found: dict[str, str | None] = dict.fromkeys(_PACKAGES)
-    for name in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
-
-
 def _require_usable(run: Path) -> None:
     """Refuses a path that would make the checkpoint libraries fail in the middle of a run."""
     try:
@@ -271,22 +239,3 @@ def _first_free(root: Path, name: str) -> Path:
             (root / f"{name}{suffix}").mkdir()
             return root / f"{name}{suffix}"
     raise UsageError(f"there are already 999 runs named {root / name}; {_REMEDY}.")
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
-def _git_revision() -> str | None:
-    source = Path(__file__).parents[1]
-    if not (source.parent / ".git").exists():
-        return None
-    command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

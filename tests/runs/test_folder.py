@@ -10,11 +10,11 @@ import pytest
 from jaxmnist.config import RECIPES, Recipe, get_recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.errors import CheckpointError, UsageError
+from jaxmnist.runs.environment import environment
 from jaxmnist.runs.folder import (
     CONFIG,
     METRICS,
     create_run,
-    environment,
     naming_damage,
     read_config,
     read_metrics,

@@ -18,7 +18,8 @@ from jaxmnist.experiments.sweep.folder import Plan, Sweep, open_sweep
 from jaxmnist.experiments.sweep.loop import train_sweep
 from jaxmnist.experiments.sweep.members import grid_members
 from jaxmnist.experiments.sweep.table import read_results, write_table
-from jaxmnist.runs.folder import environment, read_config
+from jaxmnist.runs.environment import environment
+from jaxmnist.runs.folder import read_config
 from jaxmnist.runtime.devices import Device
 from tests.torture import steps
 

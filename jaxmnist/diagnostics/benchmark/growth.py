@@ -16,7 +16,7 @@ from jaxmnist.diagnostics.benchmark.turns import Turn, Variant, measure_in_turn,
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS, create_model
 from jaxmnist.models.structure import layers, totals
-from jaxmnist.runs.folder import environment
+from jaxmnist.runs.environment import environment
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.mesh import SEED, MeshShape, along, everywhere, put, select_mesh
 from jaxmnist.train import vmapped

@@ -33,7 +33,7 @@ from jaxmnist.diagnostics.benchmark.turns import (
 from jaxmnist.errors import UsageError
 from jaxmnist.models import create_model
 from jaxmnist.models.structure import layers, totals
-from jaxmnist.runs.folder import environment
+from jaxmnist.runs.environment import environment
 from jaxmnist.runtime.devices import Device
 
 Task = Literal["start", "train", "evaluate", "predict"]

@@ -141,7 +141,8 @@ def _shared_cores(processes: int) -> Iterator[set[int] | None]:
 
 def work() -> None:
     """Trains the seeds that the parent asks for, then ends the process."""
-    from jaxmnist.runs.folder import environment, load_data_of_run, require_data_of_run
+    from jaxmnist.runs.environment import environment
+    from jaxmnist.runs.folder import load_data_of_run, require_data_of_run
     from jaxmnist.runtime.devices import select_device, use_compile_cache
 
     logging.getLogger("absl").setLevel(logging.ERROR)
