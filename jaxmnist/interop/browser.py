@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from jaxmnist.errors import escaped
 from jaxmnist.interop.program import Program, Step
 from jaxmnist.models.structure import Layer
 from jaxmnist.runtime.json_text import json_text
@@ -42,7 +43,7 @@ def to_html(
         samples: test images.
     """
     data = program._asdict() | {
-        "about": about,
+        "about": {**about, "classes": list(map(escaped, about["classes"]))},
         "samples": [
             {
                 "label": sample.label,

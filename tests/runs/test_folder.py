@@ -130,7 +130,7 @@ def test_the_environment_names_the_revision_of_the_checkout(tmp_path, monkeypatc
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
         subprocess.run([*git, *words], check=True)
-    monkeypatch.setattr("jaxmnist.runs.folder.__file__", str(file))
+    monkeypatch.setattr("jaxmnist.runs.environment.__file__", str(file))
     revision = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
     assert environment(jax.devices()[0])["git_revision"] == revision[:12]
 

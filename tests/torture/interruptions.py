@@ -135,6 +135,7 @@ def finish(run: Path) -> None:
 def _start(runs: Path, run: list[Path]) -> subprocess.Popen[str]:
     which = ("--resume", run[0]) if run else (*program.NEW, "--runs", runs)
     command = [*map(str, (*program.TRAIN, *which))]
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a battery under nohup would hand its own deafness down
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 

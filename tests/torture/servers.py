@@ -128,7 +128,9 @@ _ANSWERS: Mapping[str, Serve] = {
     "closed in the body": _answer("Content-Length: 99999999"),
     "no HTTP": lambda connection, _, __: connection.sendall(b"\x16\x03\x01" * 100),
     "a length too small": _answer("Content-Length: 99"),
-    "a length that is no number": _answer("Content-Length: \x1b[31m"),
+    "a length that is no number": _answer(
+        "Content-Length: \x1b[31m", change=lambda content: content[:-1] + b"?"
+    ),
     "another content": _answer(change=lambda content: content[:-9] + bytes(9)),
     "a web page": _answer(change=lambda _: PAGE),
 }

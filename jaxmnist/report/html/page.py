@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from jaxmnist.errors import escaped
 from jaxmnist.report.facts import Pair, RunFacts
 from jaxmnist.report.html import charts, evaluation, settings
 from jaxmnist.report.plots.preview import changes_in_words
@@ -114,7 +115,7 @@ def _environment() -> jinja2.Environment:
         autoescape=True,
         # A number stays on the line of its percent sign.
         finalize=lambda value: (
-            value.replace(" %", "\N{NO-BREAK SPACE}%") if isinstance(value, str) else value
+            _printable(value).replace(" %", "\N{NO-BREAK SPACE}%") if isinstance(value, str) else value
         ),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -134,6 +135,11 @@ def _environment() -> jinja2.Environment:
 
 def _percent(share: float | None) -> str:
     return MISSING if share is None else f"{share:.2f} %"
+
+
+def _printable(text: str) -> str:
+    # Markup is made of texts that went through here.
+    return escaped(text, "\n") if type(text) is str else text
 
 
 def _plural(count: int, noun: str) -> str:
