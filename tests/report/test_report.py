@@ -166,6 +166,15 @@ def test_the_page_asks_for_nothing_and_its_contents_lead_to_its_sections(page):
     assert len(page.text) < 1_500_000
 
 
+def test_marks_of_direction_in_a_name_are_shown_escaped(call, tiny_run, tmp_path):
+    run = tmp_path / "a\u202eb"
+    shutil.copytree(tiny_run, run)
+    assert call(run)[0] == 0
+    page = (run / "report.html").read_text()
+    assert "\u202e" not in page
+    assert r"a\u202eb" in page
+
+
 def test_a_path_that_is_markup_is_text_on_the_page(page, hostile_run):
     assert "<script>alert" not in page.text
     assert f"Made by jaxmnist from {hostile_run}." in page.said
