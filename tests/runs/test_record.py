@@ -107,7 +107,7 @@ def test_a_flipped_bit_of_the_configuration_is_refused_or_without_effect(of, req
 
 @pytest.mark.parametrize("of", ["run", "bare"])
 @pytest.mark.parametrize("name", [METRICS, RESULTS])
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore:.*differs from the checkpoint")
 def test_a_flipped_bit_of_metrics_or_results_changes_no_figure(of, name, request):
     run = request.getfixturevalue(of)
     (whole,), record = compare([run]), digest(read_record(run).rows)
