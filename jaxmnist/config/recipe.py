@@ -1,13 +1,13 @@
 """A recipe as a frozen dataclass, and the combinations that it refuses."""
 
 import dataclasses
-import json
 import re
 from typing import Annotated, Literal
 
 from jaxmnist.config.limits import Limits, check_fields
+from jaxmnist.config.parsing import shown
 from jaxmnist.config.recipe_parts import Augmentation, Averaging, Distillation, Plateau, Schedule
-from jaxmnist.errors import UsageError, shortened
+from jaxmnist.errors import UsageError
 
 _NAME = re.compile(r"[\w.+-]{1,100}")  # becomes part of the run folder's name
 
@@ -70,9 +70,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            name = shortened(json.dumps(self.name))
             raise UsageError(
-                f"recipe.name is {name}, which must be up to 100 letters, digits and characters of ._+-."
+                f"recipe.name is {shown(self.name)}, which must be up to 100 letters, digits and characters of ._+-."
             )
         title = f"recipe {self.name!r}"
         check_fields(self, title)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jaxmnist.runtime.json_text import json_text
+from jaxmnist.runtime.json_text import finite
 
 SEAL = "seal"
 """Key of the digest over all other values."""
@@ -21,8 +21,7 @@ class SealError(ValueError):
 
 def digest(values: object) -> str:
     """SHA-256 (hex) of values as JSON; the order of keys does not matter."""
-    plain = json.loads(json_text(values))
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(finite(values), sort_keys=True).encode()).hexdigest()
 
 
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ checked.
 """
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 from jaxmnist.config.run import RunConfig
 from jaxmnist.config.seal import opened
 from jaxmnist.models import arch_word
-from jaxmnist.runtime.json_text import json_text
+from jaxmnist.runtime.json_text import finite
 from jaxmnist.runtime.reading import MAX_ROWS_BYTES, read_json
 
 FOLDER, ABOUT = "checkpoints", "about.json"
@@ -57,7 +56,7 @@ def recorded(config: RunConfig) -> dict[str, Any]:
 
     Without the place of the class of a network of one's own, which may move.
     """
-    return json.loads(json_text(dataclasses.asdict(config) | {"arch": arch_word(config.arch)}))
+    return finite(dataclasses.asdict(config) | {"arch": arch_word(config.arch)})
 
 
 def rows_of(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

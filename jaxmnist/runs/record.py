@@ -5,7 +5,6 @@ The newest checkpoint holds the lines of all epochs. A run without checkpoints, 
 """
 
 import dataclasses
-import json
 import math
 import warnings
 from pathlib import Path
@@ -26,7 +25,7 @@ from jaxmnist.runs.folder import (
     write_metrics,
 )
 from jaxmnist.runs.selection import Results, summarise
-from jaxmnist.runtime.json_text import json_text
+from jaxmnist.runtime.json_text import finite
 from jaxmnist.runtime.reading import read_json
 
 METRICS_DIGEST = "metrics_sha256"
@@ -85,8 +84,8 @@ def read_record(run: Path) -> Record:
         sealed_results = summarise(read_config(run), rows, _parameters(about))
         if digest(written) != digest(rows):
             _warn(run / METRICS, about)
-        # As JSON, in which no figure differs from itself.
-        pair = [json.loads(json_text(dataclasses.asdict(of))) for of in (results, sealed_results)]
+        # NaN would differ from itself.
+        pair = [finite(dataclasses.asdict(of)) for of in (results, sealed_results)]
         if difference := first_difference(*pair):
             _warn(run / RESULTS, about, f" ({shortened(difference)})")
         return Record(rows, sealed_results)

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from typing import Any
 
 
 def json_text(values: object, indent: int | None = None) -> str:
@@ -10,8 +11,8 @@ def json_text(values: object, indent: int | None = None) -> str:
     return json.dumps(finite(values), indent=indent, allow_nan=False)
 
 
-def finite(values: object) -> object:
-    """Returns values with None in place of every number that is not finite."""
+def finite(values: Any) -> Any:  # noqa: ANN401, whatever JSON can hold
+    """Returns values as they come back from JSON: lists for tuples, None for every number that is not finite."""
     if isinstance(values, Mapping):
         return {name: finite(value) for name, value in values.items()}
     if isinstance(values, list | tuple):

@@ -26,14 +26,13 @@ from jaxmnist.experiments.study.folder import (
     is_closed,
     open_study,
     own_folders,
-    read_predictions,
     read_seeds,
     read_study,
     summary,
-    write_predictions,
     write_results,
 )
 from jaxmnist.experiments.study.jobs import Job, train_jobs
+from jaxmnist.experiments.study.predictions import read_predictions, write_predictions
 from jaxmnist.experiments.study.together import train_together
 from jaxmnist.report.plots.study import save_study_pictures
 from jaxmnist.report.terminal import study as report

@@ -20,8 +20,9 @@ from jaxmnist.config import Recipe, Schedule, get_recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError, UsageError
-from jaxmnist.experiments.study.folder import STUDY, write_divergence, write_predictions
+from jaxmnist.experiments.study.folder import STUDY, write_divergence
 from jaxmnist.experiments.study.jobs import train_jobs
+from jaxmnist.experiments.study.predictions import write_predictions
 from jaxmnist.experiments.sweep.axes import parse_axes, swept_types
 from jaxmnist.experiments.sweep.folder import Plan, open_sweep, read_sweep
 from jaxmnist.experiments.sweep.halving import Rung, plan_rungs, promoted

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_a_file_of_gigabytes_is_refused_by_its_size(tmp_path):
 
 def test_a_file_without_a_known_size_is_read_up_to_the_limit():
     # Files of /proc say that they are empty.
-    assert os.stat("/proc/self/maps").st_size == 0  # noqa: PTH116
+    assert Path("/proc/self/maps").stat().st_size == 0
     assert str(within_seconds(read_bytes, "/proc/self/maps", 1_000)) == "it has more than 1,000 bytes"
 
 

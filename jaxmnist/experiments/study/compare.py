@@ -11,13 +11,8 @@ from jaxmnist.data.dataset import dataset_title
 from jaxmnist.errors import UsageError
 from jaxmnist.experiments.statistics import Difference, between_seeds, by_seed, over_images, summarise
 from jaxmnist.experiments.strays import warn_of_strays
-from jaxmnist.experiments.study.folder import (
-    SeedResult,
-    Study,
-    own_folders,
-    read_predictions,
-    read_seeds,
-)
+from jaxmnist.experiments.study.folder import SeedResult, Study, own_folders, read_seeds
+from jaxmnist.experiments.study.predictions import read_predictions
 
 
 def compare_studies(studies: Sequence[Study]) -> dict[str, Any]:

@@ -9,17 +9,12 @@ plots/          pictures of them
 """
 
 import dataclasses
-import io
-import json
 import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
-from jaxtyping import UInt
 
 from jaxmnist.config.run import RunConfig
 from jaxmnist.config.seal import first_difference, opened
@@ -29,8 +24,7 @@ from jaxmnist.experiments.statistics import share_settled, summarise
 from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, config_of, naming_damage, write_config, write_json
 from jaxmnist.runs.record import read_record
 from jaxmnist.runtime.files import write_atomically
-from jaxmnist.runtime.json_text import json_text
-from jaxmnist.runtime.npz import read_npz
+from jaxmnist.runtime.json_text import finite, json_text
 from jaxmnist.runtime.reading import read_json
 
 STUDY, SEEDS, SUMMARY, PREDICTIONS = "study.json", "results.jsonl", "summary.json", "predictions.npz"
@@ -38,7 +32,6 @@ DIVERGED = "diverged.json"
 REMEDY = "restore it or delete the folder"
 """Advice for a damaged file of a study or sweep, as a clause."""
 
-_MAX_PREDICTIONS = 2**24  # two bytes for each image and its label, with room for a million images
 _RUN = re.compile(r"s(0|[1-9][0-9]{0,9})")
 
 
@@ -174,37 +167,6 @@ def read_seeds(study: Study) -> list[SeedResult]:
     return [_read_seed(study, seed) for seed in _seeds_begun(study) if is_finished(study, seed)]
 
 
-def write_predictions(study: Study, seed: int, predictions: np.ndarray, labels: np.ndarray) -> None:
-    """Writes the last epoch's predictions for each image of the study's split, and the labels.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
-    path, content = study.run(seed) / PREDICTIONS, io.BytesIO()
-    dtype = np.min_scalar_type(len(study.config.classes) - 1)
-    arrays = {"predictions": predictions.astype(dtype), "labels": labels.astype(dtype)}
-    np.savez_compressed(content, allow_pickle=False, **arrays)
-    with writing(path, "give the same command again", StorageError, mend=True):
-        write_atomically(path, content.getvalue())
-
-
-def read_predictions(study: Study, seed: int) -> tuple[UInt[np.ndarray, " n"], UInt[np.ndarray, " n"]]:
-    """Reads predictions and labels of a finished seed, image by image.
-
-    Raises:
-        CheckpointError: the file is damaged.
-    """
-    path = study.run(seed) / PREDICTIONS
-    try:
-        arrays = read_npz(path, _MAX_PREDICTIONS)
-        predictions, labels = arrays["predictions"], arrays["labels"]
-        if predictions.shape != labels.shape or predictions.dtype.kind != "u" or predictions.ndim != 1:
-            raise ValueError(f"{predictions.dtype} of shape {predictions.shape}")
-    except (OSError, ValueError, LookupError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); delete it and train the seed again.") from error
-    return predictions, labels
-
-
 def summary(study: Study, results: Sequence[SeedResult], threshold: float) -> dict[str, Any]:
     """Computes the contents of `summary.json`; with `select_on="val"` they hold no figure of the test images.
 
@@ -261,11 +223,8 @@ def _is_own(study: Study, seed: int) -> bool:
     path = study.run(seed) / CONFIG
     with naming_damage(path, REMEDY):
         values = opened(read_json(path))
-    wanted = dataclasses.asdict(study.seed_config(seed))
-    # As JSON, which has no tuples.
-    return not first_difference(
-        values, json.loads(json_text(wanted | {"environment": values.get("environment")}))
-    )
+    wanted = dataclasses.asdict(study.seed_config(seed)) | {"environment": values.get("environment")}
+    return not first_difference(values, finite(wanted))
 
 
 def _read_seed(study: Study, seed: int) -> SeedResult:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from jaxmnist.data import Dataset
 from jaxmnist.errors import DivergedError, InterruptedRunError, UsageError
-from jaxmnist.experiments.study.folder import Study, is_finished, write_divergence, write_predictions
+from jaxmnist.experiments.study.folder import Study, is_finished, write_divergence
+from jaxmnist.experiments.study.predictions import write_predictions
 from jaxmnist.runs.about import FOLDER
 from jaxmnist.runs.folder import open_run
 from jaxmnist.runs.loop import fit
