@@ -20,6 +20,7 @@ from jaxmnist.models import is_custom
 from jaxmnist.optim import make_optimizer
 from jaxmnist.report.terminal.console import SafeConsole
 from jaxmnist.report.terminal.training import TrainingDisplay, print_setup
+from jaxmnist.runs.devices import training_devices
 from jaxmnist.runs.environment import environment
 from jaxmnist.runs.folder import config_of, create_run
 from jaxmnist.runs.loop import fit
@@ -116,7 +117,7 @@ def train_run(
     chosen = dataclasses.asdict(recipe) if isinstance(recipe, Recipe) else recipe
     config = checked_config({"recipe": {} if chosen is None else chosen}, options)
     data = load_dataset(dataset, data_dir, fit=fit)
-    where = select_device(device)
+    where = training_devices(config, select_device(device))
     use_compile_cache()
     # Not a terminal if nothing is shown: an invisible display would still capture the output of others.
     console = SafeConsole(stderr=True) if progress else SafeConsole(quiet=True, force_terminal=False)

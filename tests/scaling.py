@@ -14,8 +14,8 @@ from jaxmnist import train
 from jaxmnist.config import get_recipe
 from jaxmnist.data import load_dataset
 from jaxmnist.models import create_model
-from jaxmnist.runtime.devices import select_device, simulate_cpu_devices, use_compile_cache
-from jaxmnist.runtime.mesh import Where, everywhere, parse_mesh, put, put_divided, select_mesh
+from jaxmnist.runtime.devices import select_device, set_cpu_devices, use_compile_cache
+from jaxmnist.runtime.mesh import Where, everywhere, parse_mesh, put, select_mesh
 from jaxmnist.train.jit import build_programs
 from tests.on_meshes import collectives
 
@@ -25,7 +25,7 @@ STEPS, REPEATS = 10, 5
 def main() -> None:
     """Prints a line for each number of devices."""
     arch, *counts = sys.argv[1:]
-    simulate_cpu_devices(8)
+    set_cpu_devices(8)
     device = select_device("cpu")
     use_compile_cache()
     print(
@@ -50,7 +50,7 @@ def measured(arch: str, where: Where) -> tuple[float, str, int]:
     programs = build_programs(create_model(arch), recipe, where, recipe.total_steps(len(split)))
     keys = put(train.Keys.from_seed(1), everywhere(where))
     state, metrics = programs.create_state(keys.init), put(train.no_metrics(), everywhere(where))
-    data = put_divided(digits.train_images, where), put(digits.train_labels, everywhere(where))
+    data = put((digits.train_images, digits.train_labels), everywhere(where))
     order = programs.epoch_order(keys.order, np.int32(0), split)
     chunk = train.EpochData(*data, order), np.int32(0), np.int32(STEPS), keys.step
     compiled = programs.train_chunk.lower(state, metrics, *chunk).compile()

@@ -17,6 +17,7 @@ from jaxmnist.augment import bilinear, nearest
 from jaxmnist.augment.deskew import deskew
 from jaxmnist.augment.nearest import SIDE
 from jaxmnist.config import Augmentation, Recipe
+from jaxmnist.runtime.parts import first_row
 
 # The uniform draws of an image, in order: angle, shift to the right, shift down, scale, shear, the choice of a
 # perspective, and eight moves of corners. Each field needs the number of draws given here. A shorter row of draws
@@ -189,7 +190,7 @@ def _uniform(key: PRNGKeyArray, batch: int, count: int) -> Float32[Array, "batch
     def draw(position):
         return jax.random.uniform(jax.random.fold_in(key, position), (count,), minval=-1.0, maxval=1.0)
 
-    return jax.vmap(draw)(jnp.arange(batch, dtype=jnp.int32))
+    return jax.vmap(draw)(first_row(batch) + jnp.arange(batch, dtype=jnp.int32))
 
 
 def _inward(
@@ -205,6 +206,6 @@ def _inward(
 
 def _noise(key: PRNGKeyArray, batch: int) -> Float32[Array, "batch 2 28 28"]:
     # The batch is the leading axis, so the words of an image depend only on its position.
-    words = ops.random_words(key, (batch, 2, SIDE, SIDE))
+    words = ops.random_words(key, (batch, 2, SIDE, SIDE), batch_axis=0)
     # As signed numbers: their conversion to float32 is a vector instruction. 24 bits convert without rounding.
     return (lax.bitcast_convert_type(words, jnp.int32) >> 8).astype(jnp.float32) * 2**-23

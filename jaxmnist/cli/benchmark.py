@@ -107,11 +107,11 @@ class Benchmark(Command):
         from jaxmnist.diagnostics.benchmark.growth import growth
         from jaxmnist.report.plots.benchmark import save_growth_picture
         from jaxmnist.report.terminal.benchmark import print_growth
-        from jaxmnist.runtime.devices import simulate_cpu_devices
+        from jaxmnist.runtime.devices import set_cpu_devices
 
         if len(self.batch_size) > 1 or self.arch == "all":
             raise UsageError("--growth starts from one network and one --batch-size; name one of each.")
-        simulate_cpu_devices(8)
+        set_cpu_devices(8)
         device = self.start()
         devices = [device, *(other for other in jax.devices(device.platform) if other != device)]
         [(arch, recipe)] = self._cases()

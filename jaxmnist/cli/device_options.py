@@ -10,8 +10,11 @@ from jaxmnist.cli.train_options import TrainingCommand
 from jaxmnist.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
+    from jaxmnist.config.run import RunConfig
     from jaxmnist.runtime.mesh import MeshShape, Where
     from jaxmnist.runtime.team import Team
 
@@ -39,7 +42,8 @@ class MultiDeviceCommand(TrainingCommand):
     """Options of the commands that can train on several devices and in several processes."""
 
     devices: OptionalInt = None
-    """Divide every batch among this many devices, counted over all processes. On a CPU they are simulated."""
+    """Divide every batch among this many devices, counted over all processes; by default on a CPU one for each core that
+    gets 16 images or more of a batch."""
     mesh: Mesh = None
     """Use a grid of devices: batches are divided along data, the seeds of a study along seed."""
     coordinator: Address = None
@@ -77,36 +81,43 @@ class MultiDeviceCommand(TrainingCommand):
         names = (field.name for field in dataclasses.fields(self) if field.name not in _OWN_TO_A_PROCESS)
         team.require_same({f"--{name.replace('_', '-')}": str(getattr(self, name)) for name in names})
 
-    def start_on(self, team: "Team", console: "Console") -> "Where":
+    def start_on(
+        self, team: "Team", console: "Console", config: "RunConfig | None" = None, run: "Path | None" = None
+    ) -> "Where":
         """Selects the device or the mesh of the options; by default several processes use all their devices.
 
         Args:
             team: the processes that train together.
-            console: gets a line if devices are simulated.
+            console: gets a line if devices share cores.
+            config: configuration of the run that decides the default on a CPU; None for one device.
+            run: folder of the run, if it is resumed.
 
         Raises:
             UsageError: there are fewer devices, or they cannot be divided among the processes.
         """
         import jax
 
-        from jaxmnist.runtime.devices import simulate_cpu_devices
+        from jaxmnist.runs.devices import devices_of_run, training_devices
+        from jaxmnist.runtime.devices import count_cores, set_cpu_devices
         from jaxmnist.runtime.mesh import MeshShape, select_mesh
 
         team.barrier()  # some may have to download their data first
         shape = self._shape(team.size)
-        if shape is not None and shape.devices > team.size:
-            simulate_cpu_devices(shape.devices // team.size)
+        if shape is not None or team.size > 1:  # processes of one machine share its cores
+            set_cpu_devices(1 if shape is None else max(1, shape.devices // team.size))
         device = self.start()
         if shape is None and team.size == 1:
-            return device
+            if config is None:
+                return device
+            return training_devices(config, device) if run is None else devices_of_run(run, config, device)
         devices = jax.devices(device.platform)
         shape = shape or MeshShape(data=len(devices))
         if shape.devices == 1:
             return device
         mesh = select_mesh(devices, shape, team.size)
-        if device.platform == "cpu" and shape.devices > team.size:
+        if device.platform == "cpu" and shape.devices // team.size > count_cores():
             console.print(
-                f"{shape.devices // team.size} devices are simulated; they share the processor's cores.",
+                f"{shape.devices // team.size} devices share {count_cores()} cores; more devices than cores gain no time.",
                 highlight=False,
             )
         return mesh

@@ -1,7 +1,6 @@
 """The `study` command."""
 
 import dataclasses
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -170,6 +169,7 @@ class Study(MultiDeviceCommand):
         from jaxmnist.experiments.study.jobs import Job, train_jobs
         from jaxmnist.experiments.study.processes import Settings, train_in_processes
         from jaxmnist.experiments.study.together import train_together
+        from jaxmnist.runtime.devices import count_cores
         from jaxmnist.runtime.mesh import first_device, mesh_shape
 
         device = first_device(where)
@@ -184,7 +184,7 @@ class Study(MultiDeviceCommand):
             train_together(study, seeds, dataset, where, callbacks, place, together, team)
             return
         jobs = [Job(study, seed, callbacks) for seed in seeds]
-        default = _cores() if is_cpu and self.together != 1 else 1
+        default = count_cores() if is_cpu and self.together != 1 else 1
         processes = min(self.processes or default, len(seeds))
         if processes > 1:
             train_in_processes(jobs, processes, Settings(self.data_dir, not self.no_compile_cache))
@@ -230,8 +230,3 @@ def require_seeds(first_seed: int, seeds: int) -> None:
 def _default_name(config: "RunConfig") -> str:
     name = f"{arch_word(config.arch)}-{config.recipe.name}-{dataset_word(config.dataset)}-{config.select_on}"
     return f"{name}-folds{config.folds}" if config.folds else name
-
-
-def _cores() -> int:
-    """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -75,11 +75,11 @@ class Train(MultiDeviceCommand):
             run, config = agree_on_run(team, lambda: (resumed, read_config(resumed)))
             config = with_class(config, self.arch, run)
             dataset = load_data_of_run(config, self.data_dir)
-            where = self.start_on(team, console)
+            where = self.start_on(team, console, config, run)
         else:
             config, dataset = self.configure(console, self.seed, self.learning_rate)
             team.require_same(as_texts(config))
-            where = self.start_on(team, console)
+            where = self.start_on(team, console, config)
             find_rate = self.learning_rate == "auto"
             run, config = agree_on_run(
                 team, lambda: start_run(config, dataset, where, self.runs, console, find_rate)

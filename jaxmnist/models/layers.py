@@ -125,7 +125,7 @@ class Dropout(nn.Module):
             threshold = (self.rate * 2.0**32).astype(jnp.uint32)
         else:
             threshold = np.uint32(round(self.rate * 2**32))
-        kept = ops.random_words(self.make_rng("dropout"), x.shape) >= threshold
+        kept = ops.random_words(self.make_rng("dropout"), x.shape, batch_axis=3) >= threshold
         return jnp.where(kept, x * (1 / (1 - self.rate)), 0.0)
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Key, UInt32
 from jaxmnist.ops.convolution import conv2d
 from jaxmnist.ops.norm import batch_norm
 from jaxmnist.runtime.devices import Device
-from jaxmnist.runtime.mesh import is_on_mesh
+from jaxmnist.runtime.parts import count_parts, first_row
 
 __all__ = [
     "batch_norm",
@@ -134,7 +134,7 @@ def _take_rows(x, size, axis):
 
 
 def random_words(
-    key: Key[Array, ""] | UInt32[Array, " words"], shape: tuple[int, ...]
+    key: Key[Array, ""] | UInt32[Array, " words"], shape: tuple[int, ...], batch_axis: int | None = None
 ) -> UInt32[Array, "..."]:
     """Draws uniform random 32-bit words: a counter-based integer hash of the key and each element's index.
 
@@ -145,10 +145,10 @@ def random_words(
     Args:
         key: equal keys give equal words; only the first two words of the key are used.
         shape: shape of the result.
+        batch_axis: axis of the images; where a batch is divided among devices, the words are this part's.
     """
     first, second = jax.random.key_data(key)[:2]
-    # A flat index cannot be sharded along the last axis; a sum of iotas can, and gives the same words.
-    index = _index(shape) if is_on_mesh() else lax.iota(jnp.uint32, int(np.prod(shape)))
+    index = _index(shape, batch_axis)
     words = (index ^ first) * np.uint32(0x9E3779B1)
     # Two rounds follow the second word: with one, draws whose keys differ only in that word are correlated.
     words = (words ^ (words >> 16)) + second
@@ -157,10 +157,11 @@ def random_words(
     return (words ^ (words >> 16)).reshape(shape)
 
 
-def _index(shape: tuple[int, ...]) -> UInt32[Array, "..."]:
-    """Index of each element in the flat order."""
-    strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
-    parts = [
-        lax.broadcasted_iota(jnp.uint32, shape, axis) * np.uint32(strides[axis]) for axis in range(len(shape))
-    ]
-    return functools.reduce(jnp.add, parts)
+def _index(shape: tuple[int, ...], batch_axis: int | None) -> UInt32[Array, " words"]:
+    """Index of each element in the flat order of the whole batch, of which this device may have a part."""
+    index = lax.iota(jnp.uint32, int(np.prod(shape)))
+    if batch_axis is None or count_parts() == 1:
+        return index
+    inner, part = int(np.prod(shape[batch_axis + 1 :])), shape[batch_axis]
+    skipped = index // np.uint32(inner * part) * np.uint32(inner * part * (count_parts() - 1))
+    return index + skipped + (first_row(part) * inner).astype(jnp.uint32)

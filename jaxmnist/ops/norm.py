@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxmnist.runtime.parts import count_parts, gather_parts, total
+
 
 class Moments(NamedTuple):
     """Statistics of each channel over the images whose mask is 1."""
@@ -69,7 +71,9 @@ def _backward(epsilon, residuals, gradients):
     d_bias = dy.sum((1, 2)).sum(1)
     d_scale = (dy * centred).sum((1, 2)).sum(1) * rate
     weight = _ones_unless(mask, x) / moments.values
-    shared = _per_channel(d_bias) + centred * _per_channel(rate * d_scale)
+    # The map depends on the whole batch; the gradients returned are this part's share.
+    whole_bias, whole_scale = total((d_bias, d_scale))
+    shared = _per_channel(whole_bias) + centred * _per_channel(rate * whole_scale)
     dx = _per_channel(scale * rate) * (dy - shared * weight[None, None, None, :])
     return dx, d_scale, d_bias, None if mask is None else jnp.zeros_like(mask)
 
@@ -82,9 +86,23 @@ def _moments(x, mask):
     weight = _ones_unless(mask, x)
     values = weight.sum() * (height * width)
     # Sums over the map first and over the batch last: the mask then costs a tiny product instead of a pass.
-    mean = x.sum((1, 2)) @ weight / values
+    mean = x.sum((1, 2)) @ weight / jnp.maximum(values, 1)
     centred = x - _per_channel(mean)
-    return Moments(mean, (centred * centred).sum((1, 2)) @ weight / values, values)
+    squares = (centred * centred).sum((1, 2)) @ weight
+    if count_parts() == 1:
+        return Moments(mean, squares / values, values)
+    return _merged(mean, squares, values)
+
+
+def _merged(mean, squares, values):
+    """Statistics of the whole batch from those of its parts, by one collective.
+
+    Source: Chan, Golub and LeVeque, Algorithms for computing the sample variance, 1983, equation 2.1.
+    """
+    means, squares, values = gather_parts((mean, squares, values))
+    whole = values.sum()
+    mean = values @ means / whole
+    return Moments(mean, (squares.sum(0) + values @ (means - mean) ** 2) / whole, whole)
 
 
 def _ones_unless(mask, x):

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jaxmnist.runtime.mesh import Where, where_text
+from jaxmnist.runtime.mesh import Where, mesh_shape, where_text
 
 _PACKAGES = ("jaxmnist", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -23,10 +23,15 @@ def environment(where: Where) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cpu_count": os.cpu_count(),
-        "device": where_text(where),
+        **device_facts(where),
         "git_revision": _git_revision(),
         "command": sys.argv,
     }
+
+
+def device_facts(where: Where) -> dict[str, Any]:
+    """Returns the devices part of `environment`."""
+    return {"device": where_text(where), "devices": mesh_shape(where).devices}
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from jaxmnist.data import Dataset
 from jaxmnist.errors import InterruptedRunError, JaxmnistWarning, StorageError, mending
 from jaxmnist.runs.checkpoints import Checkpoints, Snapshot
 from jaxmnist.runs.progress import Callback, Progress
-from jaxmnist.runtime.mesh import Where, everywhere, put, put_divided
+from jaxmnist.runtime.mesh import Where, everywhere, put
 from jaxmnist.runtime.signals import StopSignals
 from jaxmnist.runtime.team import ALONE, Team
 from jaxmnist.train.jit import EVAL_BATCH, Programs
@@ -169,14 +169,14 @@ class Session(NamedTuple):
 
 
 def place(dataset: Dataset, config: RunConfig, where: Where) -> Data:
-    """Puts the images and splits of a run on a device; on a mesh, each device gets a share of the images."""
+    """Puts the images and splits of a run on every device."""
     put_everywhere = partial(put, sharding=everywhere(where))
     splits = config.splits(len(dataset.train_labels), len(dataset.test_labels))
     train_split = splits.pop("train")
     longest = max(map(len, splits.values()))
     longest += -longest % EVAL_BATCH
     return Data(
-        images=put_divided(np.concatenate([dataset.train_images, dataset.test_images]), where),
+        images=put_everywhere(np.concatenate([dataset.train_images, dataset.test_images])),
         labels=put_everywhere(np.concatenate([dataset.train_labels, dataset.test_labels])),
         train_split=put_everywhere(train_split),
         eval_splits={

@@ -28,10 +28,14 @@ _INSTALL = {
 }
 
 
+_MOST_CPU_DEVICES = 16
+
+
 def select_device(choice: DeviceChoice = "auto") -> Device:
     """Makes a device the default of this process and returns it.
 
-    Call it before anything else uses JAX, so that "cpu" keeps other platforms from starting at all.
+    Call it before anything else uses JAX, so that "cpu" keeps other platforms from starting at all, and the CPU is
+    shown as one device for each core.
 
     Args:
         choice: kind of device; "auto" is the platform that JAX prefers, an accelerator if there is one.
@@ -40,6 +44,7 @@ def select_device(choice: DeviceChoice = "auto") -> Device:
         UsageError: there is no such device; the message says which there are and what to install.
     """
     _keep_freed_memory()  # before JAX starts threads, which choose where they allocate
+    _show_cores()
     if choice == "cpu":
         jax.config.update("jax_platforms", "cpu")
     if choice == "auto":
@@ -56,12 +61,24 @@ def select_device(choice: DeviceChoice = "auto") -> Device:
     return device
 
 
-def simulate_cpu_devices(count: int) -> None:
+def set_cpu_devices(count: int) -> None:
     """Makes JAX show the CPU as several devices; call it before anything else uses JAX.
 
-    They share the processor's cores, so times on them say little about real devices.
+    More devices than cores share the cores, so times on them say little about real devices.
     """
     jax.config.update("jax_num_cpu_devices", count)
+
+
+def count_cores() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _show_cores() -> None:
+    """Makes JAX show a CPU device for each core, unless it has started or the user has set their number."""
+    if jax.config.values["jax_num_cpu_devices"] < 1 and "device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):  # JAX has started
+            set_cpu_devices(min(count_cores(), _MOST_CPU_DEVICES))
 
 
 def _devices(platform: str) -> list[Device]:

@@ -1,11 +1,9 @@
 """Device meshes: selection, shardings, running a function on one.
 
-A jitted function is written as for one device; the compiler partitions it. While it is traced it knows of the mesh
-(`on_mesh`) and uses that in three places only: a batch is sharded over the axis `data` (`over_data`), runs over the
-axis `seed` (`over_seeds`), and `jaxmnist.ops` chooses operations that can be partitioned.
+A function is written as for one device. `divide` maps it: every device runs it on its part of the batch (axis `data`)
+or on its share of the runs (axis `seed`), and `jaxmnist.runtime.parts` tells it, while it is traced, which part it has.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -16,9 +14,13 @@ from jaxtyping import PyTree
 
 from jaxmnist.errors import UsageError
 from jaxmnist.runtime.devices import Device
+from jaxmnist.runtime.parts import DATA
 
-SEED, DATA = "seed", "data"
-"""Axes of a mesh: independent runs, and the parts of a batch."""
+SEED = "seed"
+"""Axis of a mesh along which independent runs are divided; `DATA` is the other."""
+
+LEAST_IMAGES = 16
+"""Images of a batch that are worth a device: with fewer, waiting for each other costs more than dividing gains."""
 
 Where = Device | Mesh
 
@@ -83,12 +85,45 @@ def select_mesh(devices: Sequence[Device], shape: MeshShape, processes: int = 1)
     return Mesh(np.array(taken, dtype=object).reshape(shape), (SEED, DATA))
 
 
+def every_core(device: Device, batch_size: int | None = None) -> Where:
+    """Returns the devices among which a process divides its work unless told otherwise: on a CPU one for each core.
+
+    Args:
+        device: the selected device.
+        batch_size: images of a training batch, whose parts have equal sizes of at least `LEAST_IMAGES`; None for work
+            that can be divided anyhow.
+    """
+    count = len(_alike(device)) if device.platform == "cpu" else 1
+    if batch_size is not None:
+        most = min(count, batch_size // LEAST_IMAGES)
+        count = max((parts for parts in range(1, most + 1) if batch_size % parts == 0), default=1)
+    return first_devices(device, count) or device
+
+
+def first_devices(device: Device, count: int) -> Where | None:
+    """Returns some devices of this process of one kind, all along the axis `data`; None if there are fewer."""
+    if count == 1:
+        return device
+    devices = _alike(device)
+    return select_mesh(devices, MeshShape(data=count)) if count <= len(devices) else None
+
+
+def _alike(device: Device) -> list[Device]:
+    return [
+        other for other in jax.local_devices(backend=device.platform) if other.platform == device.platform
+    ]
+
+
 def where_text(where: Where, processes: int = 1) -> str:
-    """Describes the hardware in a few words: `cpu: cpu, a mesh of seed=1,data=4 in 2 processes`."""
-    device = first_device(where)
-    text = f"{device.platform}: {device.device_kind}"
-    if isinstance(where, Mesh):
-        text += f", a mesh of {mesh_shape(where)}"
+    """Describes the hardware in a few words: `cpu, 2 devices`, `gpu: NVIDIA H200, a mesh of seed=2,data=4`."""
+    device, shape = first_device(where), mesh_shape(where)
+    text = device.platform
+    if device.device_kind.lower() != text:
+        text += f": {device.device_kind}"
+    if shape.seed > 1:
+        text += f", a mesh of {shape}"
+    elif shape.data > 1:
+        text += f", {shape.data} devices"
     return text if processes == 1 else f"{text} in {processes} processes"
 
 
@@ -132,53 +167,36 @@ def put(tree: PyTree, sharding: Sharding) -> PyTree:
     return jax.tree.map(place, tree)
 
 
-def put_divided(rows: np.ndarray, where: Where) -> jax.Array:
-    """Puts rows on devices, divided in order over the axis `data`; rows of zeros fill up the last part."""
-    if isinstance(where, Mesh):
-        missing = -len(rows) % mesh_shape(where).data
-        rows = np.pad(rows, ((0, missing), *((0, 0),) * (rows.ndim - 1)))
-    return put(rows, along(where, DATA))
+def divide(
+    function: Callable[..., Result],
+    where: Where,
+    in_specs: PyTree = PartitionSpec(),
+    out_specs: PyTree = PartitionSpec(),
+    axes: Sequence[str] = (SEED, DATA),
+) -> Callable[..., Result]:
+    """Maps a function over the devices of a mesh; for one device returns the function itself.
 
-
-def on_mesh(function: Callable[..., Result], where: Where) -> Callable[..., Result]:
-    """Makes the mesh known to a function while it is traced; on one device returns the function itself."""
+    Args:
+        function: function of positional arguments.
+        where: a device, or a mesh.
+        in_specs: the axis over which each argument is divided; by default every device gets the whole.
+        out_specs: the same of the results, which are equal on all devices of an axis that is not named.
+        axes: axes over which the function is mapped. Along the others XLA divides its operations, where
+            `over_data` says so.
+    """
     if not isinstance(where, Mesh):
         return function
-
-    @functools.wraps(function)
-    def traced(*args: object, **kwargs: object) -> Result:
-        with jax.sharding.use_abstract_mesh(where.abstract_mesh):
-            return function(*args, **kwargs)
-
-    return traced
-
-
-def is_on_mesh() -> bool:
-    """True while a function is traced for several devices of a mesh of `select_mesh`."""
-    return DATA in jax.sharding.get_abstract_mesh().axis_names
+    return jax.shard_map(
+        function, mesh=where, in_specs=in_specs, out_specs=out_specs, axis_names=set(axes), check_vma=False
+    )
 
 
 def over_data(tree: PyTree) -> PyTree:
-    """Shards arrays along their first axis over the axis `data`; without a mesh leaves them alone.
+    """Lets XLA divide arrays along their first axis over the axis `data`, if the function is not mapped over it.
 
     XLA pads sizes that do not divide, and masks the padding.
     """
-    if not is_on_mesh():
+    mesh = jax.sharding.get_abstract_mesh()
+    if DATA not in mesh.axis_names or DATA in mesh.manual_axes:
         return tree
     return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, PartitionSpec(DATA)), tree)
-
-
-def over_seeds(loop: Callable[..., PyTree]) -> Callable[..., PyTree]:
-    """Divides a loop over runs (`jaxmnist.train.vmapped.Loop`) over the axis `seed`."""
-
-    def divided(function: Callable[..., PyTree], runs: PyTree, *shared: PyTree) -> PyTree:
-        part = jax.shard_map(
-            functools.partial(loop, function),
-            in_specs=(PartitionSpec(SEED), *(PartitionSpec() for _ in shared)),
-            out_specs=PartitionSpec(SEED),
-            axis_names={SEED},
-            check_vma=False,
-        )
-        return part(runs, *shared)
-
-    return divided

@@ -48,9 +48,9 @@ def epoch_order(
     return jnp.pad(order, (0, -len(split) % recipe.batch_size), constant_values=PADDING)
 
 
-def gather(data: EpochData, number: Int32[Array, ""], size: int) -> Batch:
-    """Collects batch `number` of an epoch, counted from 0."""
-    index = lax.dynamic_slice_in_dim(data.order, number * size, size)
+def gather(data: EpochData, first: Int32[Array, ""], size: int) -> Batch:
+    """Collects the images of an epoch from position `first` on."""
+    index = lax.dynamic_slice_in_dim(data.order, first, size)
     mask = (index != PADDING).astype(jnp.float32)
     # Without the barrier XLA looks the mask up again for every element of every map that batch norm sees.
     mask, index = lax.optimization_barrier((mask, jnp.maximum(index, 0)))

@@ -11,8 +11,9 @@ from jaxtyping import Array, Float, Float32, Int32, Key, PyTree, UInt8
 from jaxmnist.augment import normalise
 from jaxmnist.config import Recipe
 from jaxmnist.models import Model
+from jaxmnist.runtime.parts import count_parts, first_row, total
 from jaxmnist.train.batch import EpochData, gather
-from jaxmnist.train.loss import Metrics, Teacher, add
+from jaxmnist.train.loss import Metrics, Teacher, add, no_metrics
 from jaxmnist.train.state import TrainState
 from jaxmnist.train.step import eval_step, train_step
 
@@ -31,7 +32,8 @@ def epoch_step(
     teacher: Teacher | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Takes the step of batch `index` of an epoch; arguments and results as for `train_chunk`."""
-    batch = gather(data, index, recipe.batch_size)
+    size = recipe.batch_size // count_parts()
+    batch = gather(data, index * recipe.batch_size + first_row(size), size)
     draw = index if recipe.repeat_epochs else state.step
     setup = {"model": model, "optimizer": optimizer, "recipe": recipe, "total_steps": total_steps}
     state, sums = train_step(state, batch, key=key, draw=draw, teacher=teacher, **setup)
@@ -83,12 +85,17 @@ def evaluate_chunk(
     recipe: Recipe,
 ) -> Metrics:
     """Adds consecutive batches of a split to the sums, in evaluation mode; arguments as for `train_chunk`."""
+    # Each device takes whole batches in turn with the others.
+    parts, first = count_parts(), first_row(1)
 
     def body(i: Array, metrics: Metrics) -> Metrics:
-        batch = gather(data, start + i, batch_size)
+        batch = gather(data, (start + first + i * parts) * batch_size, batch_size)
         return add(metrics, eval_step(state, batch, model=model, recipe=recipe)[0])
 
-    return lax.fori_loop(0, batches, body, metrics)
+    if parts == 1:
+        return lax.fori_loop(0, batches, body, metrics)
+    own = lax.fori_loop(0, (batches - first + parts - 1) // parts, body, no_metrics())
+    return add(metrics, Metrics(*total(own[:3]), *own[3:]))
 
 
 def predict_chunk(

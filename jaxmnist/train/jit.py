@@ -6,13 +6,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
 from jaxmnist import ops, train
 from jaxmnist.config import Recipe
 from jaxmnist.models import Model
+from jaxmnist.models.custom import CustomNetwork
 from jaxmnist.optim import make_optimizer
-from jaxmnist.runtime.mesh import Where, everywhere, first_device, on_mesh
+from jaxmnist.runtime.mesh import DATA, SEED, Where, along, divide, everywhere, first_device, mesh_shape
 from jaxmnist.train.loss import Teacher
 
 EVAL_BATCH = 64
@@ -31,7 +32,7 @@ class Programs(NamedTuple):
     evaluate_chunk: Any
     """(state, metrics, data, start, batches) -> metrics"""
     predict_chunk: Any
-    """(variables, images) -> (predictions, log_probs)"""
+    """(variables, images) -> (predictions, log_probs); on a mesh the images are whole batches for each device"""
     epoch_order: Any
     """(key, epoch, split) -> order"""
 
@@ -60,19 +61,40 @@ def build_programs(
     }
     evaluation = {"batch_size": EVAL_BATCH, "model": model, "recipe": recipe}
 
+    axes = mapped_axes(model, recipe, where)
+
     def fast(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         return jitted(function, where, compiler_options=ops.compiler_options(first_device(where)), **options)
 
+    def training_on(function: Callable[..., Any]) -> Callable[..., Any]:
+        return fast(divide(partial(function, **training), where, axes=axes), donate_argnums=(0, 1))
+
+    by_data = PartitionSpec(DATA)
+    predict = divide(
+        partial(train.predict_chunk, **evaluation),
+        where,
+        in_specs=(PartitionSpec(), by_data),
+        out_specs=by_data,
+    )
     return Programs(
         create_state=jitted(
             partial(train.create_state, model=model, optimizer=optimizer, recipe=recipe), where
         ),
-        train_chunk=fast(partial(train.train_chunk, **training), donate_argnums=(0, 1)),
-        epoch_step=fast(partial(train.epoch_step, **training), donate_argnums=(0, 1)),
-        evaluate_chunk=fast(partial(train.evaluate_chunk, **evaluation), donate_argnums=1),
-        predict_chunk=fast(partial(train.predict_chunk, **evaluation)),
+        train_chunk=training_on(train.train_chunk),
+        epoch_step=training_on(train.epoch_step),
+        evaluate_chunk=fast(divide(partial(train.evaluate_chunk, **evaluation), where), donate_argnums=1),
+        predict_chunk=fast(predict, out_shardings=along(where, DATA)),
         epoch_order=fast(partial(train.epoch_order, recipe=recipe)),
     )
+
+
+def mapped_axes(model: Model, recipe: Recipe, where: Where) -> tuple[str, ...]:
+    """Returns the axes of a mesh over which a training step is mapped; along the others XLA divides it.
+
+    A class of the user's own may normalise by the batch it sees, and parts of a batch must have one size.
+    """
+    even = recipe.batch_size % mesh_shape(where).data == 0
+    return (SEED, DATA) if even and not isinstance(model, CustomNetwork) else (SEED,)
 
 
 def jitted(function: Callable[..., Any], where: Where, **options: Any) -> Callable[..., Any]:
@@ -85,4 +107,4 @@ def jitted(function: Callable[..., Any], where: Where, **options: Any) -> Callab
     """
     if isinstance(where, Mesh):
         options = {"out_shardings": everywhere(where), **options}
-    return jax.jit(on_mesh(function, where), **options)
+    return jax.jit(function, **options)

@@ -12,6 +12,7 @@ from jaxmnist.data.dataset import DatasetInfo
 from jaxmnist.errors import CheckpointError
 from jaxmnist.models import Model
 from jaxmnist.runtime.devices import Device
+from jaxmnist.runtime.mesh import DATA, along, every_core, everywhere, mesh_shape, put
 from jaxmnist.train.jit import EVAL_BATCH, build_programs
 
 
@@ -57,11 +58,13 @@ class Network(NamedTuple):
             CheckpointError: the weights, although finite, give values that are not.
         """
         count = len(images)
+        where = self.device if count <= EVAL_BATCH else every_core(self.device)
         # A single image does not wait for a whole batch; powers of two keep the programs few.
-        batch = min(EVAL_BATCH, 1 << (count - 1).bit_length())
+        batch = min(EVAL_BATCH, 1 << (count - 1).bit_length()) * mesh_shape(where).devices
         padded = np.pad(images, ((0, -count % batch), (0, 0), (0, 0)))
-        programs = build_programs(self.model, self.recipe, self.device)
-        predictions, log_probs = jax.device_get(programs.predict_chunk(self.variables, padded))
+        programs = build_programs(self.model, self.recipe, where)
+        arguments = put(self.variables, everywhere(where)), put(padded, along(where, DATA))
+        predictions, log_probs = jax.device_get(programs.predict_chunk(*arguments))
         predictions, log_probs = predictions[:count], log_probs[:count]
         if wrong := int((~np.isfinite(log_probs)).any(axis=1).sum()):
             raise CheckpointError(

@@ -4,19 +4,21 @@ Pure functions, each the counterpart of one in `jaxmnist.train` for several runs
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import optax
 from jax import lax
-from jax.sharding import Mesh
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float32, Int32, PyTree
 
 from jaxmnist import train
 from jaxmnist.config import Recipe
 from jaxmnist.models import Model, create_model
 from jaxmnist.optim import make_optimizer
-from jaxmnist.runtime.mesh import Where, first_device, over_seeds
+from jaxmnist.runtime.mesh import SEED, Where, divide, first_device
+from jaxmnist.train.jit import mapped_axes
 from jaxmnist.train.loss import Teacher
 
 
@@ -45,14 +47,13 @@ def in_a_row(function: Callable[..., PyTree], runs: PyTree, *shared: PyTree) -> 
 
 
 def loop_for(where: Where) -> Loop:
-    """Returns the faster loop for a device; on a mesh each part of the axis `seed` loops over its own runs.
+    """Returns the faster loop for a device, or for each device of a mesh over its own runs.
 
     On a CPU both take the same time, since one run keeps its cores busy (4 seeds of `third`: 2,991 images/s in a row,
     3,105 at once, 3,028 for one alone; `python scripts/benchmark.py --seeds 4`), and in a row takes a fraction of the
     memory. On other devices one run leaves most of the device idle.
     """
-    loop = in_a_row if first_device(where).platform == "cpu" else at_once
-    return over_seeds(loop) if isinstance(where, Mesh) else loop
+    return in_a_row if first_device(where).platform == "cpu" else at_once
 
 
 def create_states(
@@ -64,7 +65,7 @@ def create_states(
         varied: values that differ.
         arch: name of the network; or the network itself, if dropout does not differ.
         recipe: the recipe that all runs share.
-        loop: `at_once`, `in_a_row`, or the result of `loop_for`.
+        loop: `at_once` or `in_a_row`; see `loop_for`.
     """
 
     def create(one: Varied) -> tuple[train.TrainState, train.Metrics]:
@@ -142,6 +143,24 @@ def train_runs(
         )
 
     return loop(train_one, (states, metrics, data.order, varied), data.images, data.labels, start, steps)
+
+
+def train_runs_on(where: Where, **setup: Any) -> Callable[..., Any]:
+    """Returns `train_runs` with its setup, mapped over a mesh: (states, metrics, data, start, steps, varied).
+
+    Args:
+        where: a device, or a mesh.
+        **setup: `arch`, `recipe` and the further keywords of `train_runs`.
+    """
+    all_of_it, by_seed = PartitionSpec(), PartitionSpec(SEED)
+    data = train.EpochData(all_of_it, all_of_it, by_seed)
+    return divide(
+        partial(train_runs, loop=loop_for(where), **setup),
+        where,
+        in_specs=(by_seed, by_seed, data, all_of_it, all_of_it, by_seed),
+        out_specs=by_seed,
+        axes=mapped_axes(setup["arch"], setup["recipe"], where),
+    )
 
 
 def _model(arch: str | Model, one: Varied) -> Model:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
 from jaxmnist import ops, train
 from jaxmnist.config import Recipe
@@ -18,7 +19,7 @@ from jaxmnist.models import ARCHS, create_model
 from jaxmnist.models.structure import layers, totals
 from jaxmnist.runs.environment import environment
 from jaxmnist.runtime.devices import Device
-from jaxmnist.runtime.mesh import SEED, MeshShape, along, everywhere, put, select_mesh
+from jaxmnist.runtime.mesh import SEED, MeshShape, along, divide, everywhere, put, select_mesh
 from jaxmnist.train import vmapped
 from jaxmnist.train.jit import jitted
 
@@ -129,7 +130,9 @@ def _runs(arch: str, recipe: Recipe, devices: Sequence[Device], seeds: int) -> V
         )
 
     options = ops.compiler_options(devices[0])
-    program = jitted(train_epoch, where, out_shardings=along(where, SEED), compiler_options=options)
+    all_of_it, by_seed = PartitionSpec(), PartitionSpec(SEED)
+    divided = divide(train_epoch, where, (by_seed, all_of_it, all_of_it, all_of_it), by_seed)
+    program = jitted(divided, where, out_shardings=along(where, SEED), compiler_options=options)
     varied = put(vmapped.Varied(jnp.arange(seeds, dtype=jnp.int32)), along(where, SEED))
     images, labels = (np.asarray(values) for values in random_dataset(devices[0], EPOCH))
     shared = put((images, labels, np.arange(EPOCH, dtype=np.int32)), everywhere(where))

@@ -13,7 +13,7 @@ import jax
 
 from jaxmnist.data import DataUnavailableError, load_dataset, tfds
 from jaxmnist.errors import DataError
-from jaxmnist.runtime.devices import Device, compile_cache_folder
+from jaxmnist.runtime.devices import Device, compile_cache_folder, count_cores
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy", "pillow")
 
@@ -55,7 +55,7 @@ def machine(device: Device) -> dict[str, Any]:
         memory = None
     return {
         "platform": platform.platform(),
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpus": count_cores(),
         "memory": memory,
         "devices": [f"{each.platform}: {each.device_kind}" for each in jax.devices()],
         "device": f"{device.platform}: {device.device_kind}",

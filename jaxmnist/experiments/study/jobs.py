@@ -11,6 +11,8 @@ from jaxmnist.errors import DivergedError, InterruptedRunError, UsageError
 from jaxmnist.experiments.study.folder import Study, is_finished, write_divergence
 from jaxmnist.experiments.study.predictions import write_predictions
 from jaxmnist.runs.about import FOLDER
+from jaxmnist.runs.devices import devices_of_run, training_devices
+from jaxmnist.runs.environment import device_facts
 from jaxmnist.runs.folder import open_run
 from jaxmnist.runs.loop import fit
 from jaxmnist.runs.progress import Callback, Progress
@@ -44,7 +46,7 @@ def train_jobs(
     Args:
         jobs: the seeds; the next one is requested when the one before it is finished.
         dataset: the data of all studies.
-        device: the device to train on.
+        device: the device to train on; on a CPU each run takes as many as `training_devices` says.
         environment: as for `jaxmnist.runs.folder.open_run`.
         note_divergence: if True, a seed that diverges is recorded as diverged, and the others go on.
 
@@ -54,12 +56,12 @@ def train_jobs(
     """
     for job in jobs:
         study, seed, callbacks = job
-        run = study.run(seed)
+        run, config = study.run(seed), study.seed_config(seed)
         _wait_for_orphans(run)
         try:
             if not is_finished(study, seed):
-                open_run(run, study.seed_config(seed), environment)
-                fit(study.seed_config(seed), dataset, run, device, callbacks)
+                open_run(run, config, {**environment, **device_facts(training_devices(config, device))})
+                fit(config, dataset, run, devices_of_run(run, config, device), callbacks)
             finish_job(job, dataset, device)
         except InterruptedRunError as error:
             raise InterruptedRunError(error.signum, run, RESUME) from error

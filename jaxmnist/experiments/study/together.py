@@ -202,14 +202,7 @@ def _build_programs(
 ) -> _Programs:
     divided = {"out_shardings": along(where, SEED)} if isinstance(where, Mesh) else {}
     train_runs = jitted(
-        partial(
-            vmapped.train_runs,
-            arch=model,
-            recipe=recipe,
-            loop=vmapped.loop_for(where),
-            total_steps=total_steps,
-            teacher=teacher,
-        ),
+        vmapped.train_runs_on(where, arch=model, recipe=recipe, total_steps=total_steps, teacher=teacher),
         where,
         donate_argnums=(0, 1),
         compiler_options=ops.compiler_options(first_device(where)),
