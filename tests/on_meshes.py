@@ -188,7 +188,9 @@ def collectives(program: str) -> dict[str, int]:
 def difference(one: PyTree, other: PyTree) -> float:
     """Returns the largest difference between two trees of arrays."""
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return max(float(np.where(a == b, 0, np.abs(np.subtract(a, b, dtype=np.float64))).max()) for a, b in pairs)
+    return max(
+        float(np.where(a == b, 0, np.abs(np.subtract(a, b, dtype=np.float64))).max()) for a, b in pairs
+    )
 
 
 def _as_float64(leaf: np.ndarray) -> np.ndarray:

@@ -42,8 +42,8 @@ class MultiDeviceCommand(TrainingCommand):
     """Options of the commands that can train on several devices and in several processes."""
 
     devices: OptionalInt = None
-    """Divide every batch among this many devices, counted over all processes; by default on a CPU one for each core that
-    gets 16 images or more of a batch."""
+    """Divide every batch among this many devices, counted over all processes. By default, on a CPU, one for each core
+    that gets 16 images or more."""
     mesh: Mesh = None
     """Use a grid of devices: batches are divided along data, the seeds of a study along seed."""
     coordinator: Address = None
@@ -116,10 +116,8 @@ class MultiDeviceCommand(TrainingCommand):
             return device
         mesh = select_mesh(devices, shape, team.size)
         if device.platform == "cpu" and shape.devices // team.size > count_cores():
-            console.print(
-                f"{shape.devices // team.size} devices share {count_cores()} cores; more devices than cores gain no time.",
-                highlight=False,
-            )
+            line = f"{shape.devices // team.size} devices share {count_cores()} cores, which gains no time."
+            console.print(line, highlight=False)
         return mesh
 
     def _shape(self, processes: int) -> "MeshShape | None":

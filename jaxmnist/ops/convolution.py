@@ -126,8 +126,8 @@ def _patches(x, kernel, padding, dilation):
     x = _pad_map(x, padding)
     kh, kw = kernel.shape[:2]
     height, width = x.shape[1] - (kh - 1) * dilation, x.shape[2] - (kw - 1) * dilation
-    corners = [(i * dilation, j * dilation) for i in range(kh) for j in range(kw)]
-    return jnp.concatenate([x[:, top : top + height, left : left + width] for top, left in corners])
+    columns = lax.optimization_barrier(_stack_column_shifts(x, kw, dilation))
+    return jnp.concatenate([columns[:, i * dilation : i * dilation + height] for i in range(kh)])
 
 
 def _matmul_conv(x, kernel, padding, dilation):

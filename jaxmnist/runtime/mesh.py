@@ -19,6 +19,9 @@ from jaxmnist.runtime.parts import DATA
 SEED = "seed"
 """Axis of a mesh along which independent runs are divided; `DATA` is the other."""
 
+WHOLE = PartitionSpec()
+"""Specification of an array of which every device has the whole."""
+
 LEAST_IMAGES = 16
 """Images of a batch that are worth a device: with fewer, waiting for each other costs more than dividing gains."""
 
@@ -144,7 +147,7 @@ def first_device(where: Where) -> Device:
 
 def everywhere(where: Where) -> Sharding:
     """Sharding that gives every device the whole array."""
-    return NamedSharding(where, PartitionSpec()) if isinstance(where, Mesh) else SingleDeviceSharding(where)
+    return NamedSharding(where, WHOLE) if isinstance(where, Mesh) else SingleDeviceSharding(where)
 
 
 def along(where: Where, axis: str) -> Sharding:
@@ -170,8 +173,8 @@ def put(tree: PyTree, sharding: Sharding) -> PyTree:
 def divide(
     function: Callable[..., Result],
     where: Where,
-    in_specs: PyTree = PartitionSpec(),
-    out_specs: PyTree = PartitionSpec(),
+    in_specs: PyTree = WHOLE,
+    out_specs: PyTree = WHOLE,
     axes: Sequence[str] = (SEED, DATA),
 ) -> Callable[..., Result]:
     """Maps a function over the devices of a mesh; for one device returns the function itself.

@@ -13,7 +13,17 @@ from jaxmnist.config import Recipe
 from jaxmnist.models import Model
 from jaxmnist.models.custom import CustomNetwork
 from jaxmnist.optim import make_optimizer
-from jaxmnist.runtime.mesh import DATA, SEED, Where, along, divide, everywhere, first_device, mesh_shape
+from jaxmnist.runtime.mesh import (
+    DATA,
+    SEED,
+    WHOLE,
+    Where,
+    along,
+    divide,
+    everywhere,
+    first_device,
+    mesh_shape,
+)
 from jaxmnist.train.loss import Teacher
 
 EVAL_BATCH = 64
@@ -73,7 +83,7 @@ def build_programs(
     predict = divide(
         partial(train.predict_chunk, **evaluation),
         where,
-        in_specs=(PartitionSpec(), by_data),
+        in_specs=(WHOLE, by_data),
         out_specs=by_data,
     )
     return Programs(

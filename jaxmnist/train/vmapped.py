@@ -17,7 +17,7 @@ from jaxmnist import train
 from jaxmnist.config import Recipe
 from jaxmnist.models import Model, create_model
 from jaxmnist.optim import make_optimizer
-from jaxmnist.runtime.mesh import SEED, Where, divide, first_device
+from jaxmnist.runtime.mesh import SEED, WHOLE, Where, divide, first_device
 from jaxmnist.train.jit import mapped_axes
 from jaxmnist.train.loss import Teacher
 
@@ -152,12 +152,12 @@ def train_runs_on(where: Where, **setup: Any) -> Callable[..., Any]:
         where: a device, or a mesh.
         **setup: `arch`, `recipe` and the further keywords of `train_runs`.
     """
-    all_of_it, by_seed = PartitionSpec(), PartitionSpec(SEED)
-    data = train.EpochData(all_of_it, all_of_it, by_seed)
+    by_seed = PartitionSpec(SEED)
+    data = train.EpochData(WHOLE, WHOLE, by_seed)
     return divide(
         partial(train_runs, loop=loop_for(where), **setup),
         where,
-        in_specs=(by_seed, by_seed, data, all_of_it, all_of_it, by_seed),
+        in_specs=(by_seed, by_seed, data, WHOLE, WHOLE, by_seed),
         out_specs=by_seed,
         axes=mapped_axes(setup["arch"], setup["recipe"], where),
     )

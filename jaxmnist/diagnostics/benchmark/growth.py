@@ -19,7 +19,7 @@ from jaxmnist.models import ARCHS, create_model
 from jaxmnist.models.structure import layers, totals
 from jaxmnist.runs.environment import environment
 from jaxmnist.runtime.devices import Device
-from jaxmnist.runtime.mesh import SEED, MeshShape, along, divide, everywhere, put, select_mesh
+from jaxmnist.runtime.mesh import SEED, WHOLE, MeshShape, along, divide, everywhere, put, select_mesh
 from jaxmnist.train import vmapped
 from jaxmnist.train.jit import jitted
 
@@ -130,10 +130,10 @@ def _runs(arch: str, recipe: Recipe, devices: Sequence[Device], seeds: int) -> V
         )
 
     options = ops.compiler_options(devices[0])
-    all_of_it, by_seed = PartitionSpec(), PartitionSpec(SEED)
-    divided = divide(train_epoch, where, (by_seed, all_of_it, all_of_it, all_of_it), by_seed)
+    by_seed = PartitionSpec(SEED)
+    divided = divide(train_epoch, where, (by_seed, WHOLE, WHOLE, WHOLE), by_seed)
     program = jitted(divided, where, out_shardings=along(where, SEED), compiler_options=options)
     varied = put(vmapped.Varied(jnp.arange(seeds, dtype=jnp.int32)), along(where, SEED))
-    images, labels = (np.asarray(values) for values in random_dataset(devices[0], EPOCH))
+    images, labels = random_dataset(EPOCH)
     shared = put((images, labels, np.arange(EPOCH, dtype=np.int32)), everywhere(where))
     return timed(lambda _: program(varied, *shared))

@@ -9,6 +9,7 @@ from jaxmnist.diagnostics.benchmark.training import IMAGES, prepare, shuffled
 from jaxmnist.diagnostics.benchmark.turns import Variant, timed
 from jaxmnist.models import create_model
 from jaxmnist.runtime.devices import Device
+from jaxmnist.runtime.mesh import every_core, everywhere, put
 from jaxmnist.train.jit import EVAL_BATCH
 from jaxmnist.train.network import Network
 
@@ -20,11 +21,12 @@ def evaluation(arch: str, recipe: Recipe, device: Device) -> Variant:
     """Returns the sums of loss and hits over images in evaluation mode, in one device call."""
     order = np.resize(np.arange(IMAGES, dtype=np.int32), EVALUATED)
     order = np.pad(order, (0, -EVALUATED % EVAL_BATCH), constant_values=train.PADDING)
-    programs, keys, data = prepare(arch, recipe, device, order)
-    state = jax.device_put(programs.create_state(keys.init), device)
+    where = every_core(device)
+    programs, keys, data = prepare(arch, recipe, where, order)
+    state = programs.create_state(keys.init)
 
     def evaluate(count: int) -> train.Metrics:
-        metrics = jax.device_put(train.no_metrics(), device)
+        metrics = put(train.no_metrics(), everywhere(where))
         return programs.evaluate_chunk(state, metrics, data, np.int32(0), np.int32(-(-count // EVAL_BATCH)))
 
     return timed(evaluate)

@@ -86,11 +86,12 @@ def benchmark(
         `measure_in_turn`.
 
         The variants of `train` are `unjitted`, `jitted`, `chunked`, `unaugmented` (in chunks, if the recipe
-        augments), `at_once` and `in_a_row` (several seeds), `torch` (data in memory, not augmented) and `pipeline`
-        (PyTorch with a DataLoader that augments with Pillow). Rows have `trace_seconds` and `compile_seconds` if
-        the whole step is one program; `gflops`, the rate of the arithmetic of convolutions and linear layers; and
-        `of_peak`, its share of `peak_gflops`, the rate of large matrix products. `chunked` has
-        `augmentation_share`, the share of its time that `unaugmented` saves.
+        augments), `at_once` and `in_a_row` (several seeds), `torch` (data in memory, not augmented), the same with
+        `torch.compile` as `torch_compiled`, `torch_channels_last`, `torch_processes` (one a core), and `pipeline`
+        (PyTorch with a DataLoader that augments with Pillow). All but `unjitted` and the seeds use all cores. Rows
+        have `trace_seconds` and `compile_seconds` if the whole step is one program; `gflops`, the rate of the
+        arithmetic of convolutions and linear layers; and `of_peak`, its share of `peak_gflops`, the rate of large
+        matrix products. `chunked` has `augmentation_share`, the share of its time that `unaugmented` saves.
 
         `start` is the result of `jaxmnist.diagnostics.benchmark.start.starts`.
 
@@ -98,7 +99,8 @@ def benchmark(
         them were measured, `epoch` has the seconds of training on `EPOCH_IMAGES` and evaluating `EVALUATED` for
         `jax` (in chunks), `torch` and `pipeline`.
 
-        Ratios of speed, `over_unjitted`, `over_torch` and so on, are taken repeat by repeat. `load_average` is
+        Ratios of speed, `over_unjitted`, `over_torch` and so on, are taken repeat by repeat; `over_best_torch` is that
+        over the variant of PyTorch with the lowest median, `best_torch`. `load_average` is
         that of the minute before. On a busy machine no figure holds, least of all PyTorch's, whose threads wait
         actively.
 
@@ -133,6 +135,9 @@ def benchmark(
             report(f"PyTorch {torch.facts['version']} is ready")
             if fault := torch.facts["pipeline_fault"]:
                 report(f"the sources' pipeline is left out, as torchvision cannot be used ({fault})")
+            for name, fault in torch.facts["peers"].items():
+                if fault is not None:
+                    report(f"PyTorch {name} is left out ({fault})")
         stack.enter_context(no_compile_cache())
         if "train" in tasks:
             turns = _training_turns(arch, recipe, device, steps, unjitted, seeds, torch, report)
@@ -180,7 +185,9 @@ def _training_turns(
         report(f"the programs of {seeds} seeds are compiled")
         turns |= {name: Turn(training, share, seeds * batch_size) for name, training in together.items()}
     if torch is not None:
-        turns["torch"] = Turn(torch.task("train"), steps, batch_size)
+        usable = [name for name, fault in torch.facts["peers"].items() if fault is None]
+        tasks = {"torch": "train"} | {f"torch_{name}": name for name in usable}
+        turns |= {name: Turn(torch.task(task), steps, batch_size) for name, task in tasks.items()}
         if torch.facts["pipeline_fault"] is None:
             turns["pipeline"] = Turn(torch.task("pipeline"), steps, batch_size)
     return turns
@@ -195,7 +202,8 @@ def _train(
 ) -> dict[str, Any]:
     rows = measure_in_turn(turns | {"peak": Turn(_matrix_products(device), PRODUCTS)}, repeats, report)
     peaks = [PRODUCTS * _PRODUCT_FLOP / seconds for seconds in rows.pop("peak")["seconds"]]
-    others = [name for name in ("unjitted", "torch", "pipeline") if name in rows]
+    torches = [name for name in rows if name.startswith("torch")]
+    others = [name for name in ("unjitted", *torches, "pipeline") if name in rows]
     if "at_once" in rows:
         others.append("chunked")
     for name, row in rows.items():
@@ -203,6 +211,9 @@ def _train(
         if isinstance(training, Training):
             row |= {"trace_seconds": training.trace_seconds, "compile_seconds": training.compile_seconds}
             row |= {f"over_{other}": speed_ratio(row, rows[other]) for other in others}
+            if torches:
+                best = min(torches, key=lambda other: rows[other]["milliseconds"]["median"])
+                row |= {"best_torch": best, "over_best_torch": row[f"over_{best}"]}
         # Each product of the forward pass has two in the backward pass.
         flop = 3 * 2.0 * multiply_adds * row["images"] * row["count"]
         rates = [flop / seconds for seconds in row["seconds"]]

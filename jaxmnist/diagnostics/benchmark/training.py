@@ -16,6 +16,7 @@ from jaxmnist.config import Augmentation, Recipe
 from jaxmnist.diagnostics.benchmark.turns import Measurement, timed
 from jaxmnist.models import create_model
 from jaxmnist.runtime.devices import Device
+from jaxmnist.runtime.mesh import Where, every_core, everywhere, put
 from jaxmnist.train import vmapped
 from jaxmnist.train.jit import Programs, build_programs
 
@@ -51,21 +52,20 @@ class Training:
 
 
 def random_dataset(
-    device: Device, images: int = IMAGES
-) -> tuple[UInt8[jax.Array, "images 28 28"], Int32[jax.Array, " images"]]:
-    """Puts random images and labels on a device; the content of images does not affect the time of a step."""
+    images: int = IMAGES,
+) -> tuple[UInt8[np.ndarray, "images 28 28"], Int32[np.ndarray, " images"]]:
+    """Returns random images and labels; the content of images does not affect the time of a step."""
     random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (images, 28, 28), np.uint8)
-    return jax.device_put((pixels, random.integers(0, 10, images, np.int32)), device)
+    return random.integers(0, 256, (images, 28, 28), np.uint8), random.integers(0, 10, images, np.int32)
 
 
 def prepare(
-    arch: str, recipe: Recipe, device: Device, order: Int32[np.ndarray, " order"], images: int = IMAGES
+    arch: str, recipe: Recipe, where: Where, order: Int32[np.ndarray, " order"], images: int = IMAGES
 ) -> tuple[Programs, train.Keys, train.EpochData]:
-    """Returns the programs of a network, the keys of a seed, and random images in an order, on a device."""
-    programs = build_programs(create_model(arch), recipe, device, recipe.total_steps(images))
-    keys, placed = jax.device_put((train.Keys.from_seed(0), jnp.asarray(order)), device)
-    return programs, keys, train.EpochData(*random_dataset(device, images), placed)
+    """Returns the programs of a network, the keys of a seed, and random images in an order, on a device or a mesh."""
+    programs = build_programs(create_model(arch), recipe, where, recipe.total_steps(images))
+    data = train.EpochData(*random_dataset(images), order)
+    return programs, *put((train.Keys.from_seed(0), data), everywhere(where))
 
 
 def shuffled(count: int) -> Int32[np.ndarray, " count"]:
@@ -78,8 +78,9 @@ def trainings(
 ) -> dict[str, Training]:
     """Compiles trainings with equal initial states.
 
-    `unjitted` runs primitive after primitive, `jitted` a program for each step, `chunked` one for all steps, as `train`
-    does. `unaugmented` is `chunked` without the augmentation of the recipe, if it has one.
+    `unjitted` runs primitive after primitive on one device. The others use all cores: `jitted` runs a program for each
+    step, `chunked` one for all steps, as `train` does, and `unaugmented` is `chunked` without the augmentation of the
+    recipe, if it has one.
 
     Args:
         arch: name of the network.
@@ -91,12 +92,14 @@ def trainings(
     Raises:
         UsageError: no network has that name.
     """
-    programs, keys, data = prepare(arch, recipe, device, shuffled(steps * recipe.batch_size))
-    indices = list(jax.device_put(np.arange(steps, dtype=np.int32), device))
+    where = every_core(device, recipe.batch_size)
+    order = shuffled(steps * recipe.batch_size)
+    programs, keys, data = prepare(arch, recipe, where, order)
+    indices = [put(np.int32(index), everywhere(where)) for index in range(steps)]
     first, chunk = np.int32(0), (np.int32(0), np.int32(steps))
 
     def start() -> tuple[train.TrainState, train.Metrics]:
-        return jax.device_put((programs.create_state(keys.init), train.no_metrics()), device)
+        return put((programs.create_state(keys.init), train.no_metrics()), everywhere(where))
 
     def one_by_one(function, state, metrics, steps):
         for index in indices[:steps]:
@@ -116,10 +119,19 @@ def trainings(
     made["jitted"] = compiled(programs.epoch_step, one_by_one, first)
     if unjitted:
         # Not `jax.disable_jit()`: it drops the compile cache of single primitives and is 100 times slower.
-        made["unjitted"] = Training(partial(one_by_one, programs.epoch_step.__wrapped__), *start())
+        alone, keys_alone, data_alone = prepare(arch, recipe, device, order)
+
+        def by_primitive(state, metrics, steps):
+            for index in range(steps):
+                arguments = data_alone, np.int32(index), keys_alone.step
+                state, metrics = alone.epoch_step.__wrapped__(state, metrics, *arguments)
+            return state, metrics
+
+        state = alone.create_state(keys_alone.init)
+        made["unjitted"] = Training(by_primitive, *jax.device_put((state, train.no_metrics()), device))
     if recipe.augmentation != Augmentation():
         plain = dataclasses.replace(recipe, augmentation=Augmentation())
-        plain_programs, *_ = prepare(arch, plain, device, shuffled(1))
+        plain_programs, *_ = prepare(arch, plain, where, shuffled(1))
         made["unaugmented"] = compiled(plain_programs.train_chunk, at_once, *chunk)
     return {name: made[name] for name in _VARIANTS if name in made}
 
@@ -130,8 +142,8 @@ def seeds_together(arch: str, recipe: Recipe, device: Device, steps: int, seeds:
     A step is one of each seed; for the other arguments see `trainings`.
     """
     varied = jax.device_put(vmapped.Varied(jnp.arange(seeds, dtype=jnp.int32)), device)
-    orders = jax.device_put(np.tile(shuffled(steps * recipe.batch_size), (seeds, 1)), device)
-    data = train.EpochData(*random_dataset(device), orders)
+    orders = np.tile(shuffled(steps * recipe.batch_size), (seeds, 1))
+    data = jax.device_put(train.EpochData(*random_dataset(), orders), device)
     first, made = np.int32(0), {}
     for name, loop in (("at_once", vmapped.at_once), ("in_a_row", vmapped.in_a_row)):
         setup = {"arch": arch, "recipe": recipe, "loop": loop}

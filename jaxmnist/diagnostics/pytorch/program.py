@@ -6,25 +6,31 @@ before the timed one, such as `["train", 100, 1]`. Each answer is a JSON object 
 tasks run a network on random images:
 
 - `train`: steps on batches gathered from normalised images in memory, without augmentation;
+- `compiled`, `channels_last`, `processes`: the same steps with `torch.compile`, with maps in the order that its
+  convolutions prefer, and with one process a core;
 - `pipeline`: the same steps on batches of a DataLoader that augments image by image, as the sources do;
 - `evaluate`: images in evaluation mode, with the sums of loss and hits;
 - `pipeline_evaluate`: the same with such a DataLoader, in batches of the training size;
 - `predict`: images classified one at a time.
 """
 
+import copy
+import functools
 import itertools
 import json
 import os
 import resource
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 
 from jaxmnist.diagnostics.pytorch.networks import NETWORKS
+from jaxmnist.diagnostics.pytorch.processes import Processes, count_cores
 
 try:
     from jaxmnist.diagnostics.pytorch.pipeline import loader
@@ -36,10 +42,14 @@ else:
 EVALUATION_BATCH = 250
 """Images at once in evaluation: of 64, 250 and 1,000 the fastest for `third` and `dilated` on 2 cores."""
 
+PEERS = ("channels_last", "compiled", "processes")
+"""Tasks that train otherwise than PyTorch does by default."""
+
 WORKERS = (0, os.cpu_count() or 1)
 """Numbers of DataLoader processes tried."""
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+Train = Callable[[int], None]
 
 
 class Benchmark:
@@ -67,8 +77,34 @@ class Benchmark:
 
     def train(self, steps: int) -> None:
         """Takes steps on images in memory."""
-        batches = ((self.images[index], self.labels[index]) for index in self.indices)
-        self._train(batches, steps)
+        self._train(self._in_memory(), steps)
+
+    def training(self, network: torch.nn.Module, batches: Iterator[Batch]) -> Train:
+        """Returns a function that takes steps with another network, by an optimizer of its own."""
+        optimizer = _optimizer(network.parameters(), self.setup)
+        return lambda steps: self._train(batches, steps, network, optimizer)
+
+    def _in_memory(self) -> Iterator[Batch]:
+        return ((self.images[index], self.labels[index]) for index in self.indices)
+
+    @functools.cached_property
+    def compiled(self) -> Train:
+        """Takes steps with a compiled network."""
+        return self.training(torch.compile(copy.deepcopy(self.network)), self._in_memory())
+
+    @functools.cached_property
+    def channels_last(self) -> Train:
+        """Takes steps with the channels of a pixel side by side."""
+        network = copy.deepcopy(self.network).to(memory_format=torch.channels_last)
+        batches = (
+            (images.to(memory_format=torch.channels_last), labels) for images, labels in self._in_memory()
+        )
+        return self.training(network, batches)
+
+    @functools.cached_property
+    def processes(self) -> Train:
+        """Takes steps with one process a core."""
+        return Processes(self.setup, count_cores()).train
 
     def pipeline(self, steps: int) -> None:
         """Takes steps on augmented batches of a DataLoader."""
@@ -91,15 +127,23 @@ class Benchmark:
             for number in range(images):
                 self.network(self.images[number : number + 1]).argmax(1).item()
 
-    def _train(self, batches: Iterable[Batch], steps: int) -> None:
+    def _train(
+        self,
+        batches: Iterable[Batch],
+        steps: int,
+        network: torch.nn.Module | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
         """Forward, backward, update, and the sums that jaxmnist computes in training as well."""
-        self.network.train()
+        if network is None or optimizer is None:  # no `or`: a compiled network has no truth value
+            network, optimizer = self.network, self.optimizer
+        network.train()
         for images, labels in itertools.islice(batches, steps):
-            self.optimizer.zero_grad()
-            log_probs = self.network(images)
+            optimizer.zero_grad()
+            log_probs = network(images)
             loss = F.nll_loss(log_probs, labels)
             loss.backward()
-            self.optimizer.step()
+            optimizer.step()
             self._count(loss.detach() * len(labels), log_probs, labels)
 
     def _evaluate(self, batches: Iterable[Batch], count: int) -> None:
@@ -142,6 +186,23 @@ def _optimizer(parameters: Iterator[torch.nn.Parameter], setup: dict[str, Any]) 
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[setup["optimizer"]](parameters, **options)
 
 
+def _peers(benchmark: Benchmark) -> dict[str, str | None]:
+    """Tries the other ways to train, and returns why each cannot be used; None if it can."""
+    faults: dict[str, str | None] = {}
+    for name in PEERS:
+        try:
+            if name == "processes" and count_cores() == 1:
+                raise ValueError("there is one core")
+            if name == "compiled" and shutil.which(os.environ.get("CXX", "g++")) is None:
+                raise ValueError("there is no C++ compiler")
+            getattr(benchmark, name)(1)
+        except Exception as error:
+            faults[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+        else:
+            faults[name] = None
+    return faults
+
+
 def main() -> None:
     """Prints the facts about this process, then answers tasks until standard input ends."""
     benchmark = Benchmark(json.loads(sys.argv[1]))
@@ -149,6 +210,7 @@ def main() -> None:
         "version": torch.__version__,
         "threads": torch.get_num_threads(),
         "pipeline_fault": PIPELINE_FAULT,
+        "peers": _peers(benchmark),
         "parameters": sum(parameter.numel() for parameter in benchmark.network.parameters()),
     }
     print(json.dumps(facts), flush=True)

@@ -17,6 +17,9 @@ LABELS = {
     "at_once": "{seeds} seeds at once\none program, vmap",
     "in_a_row": "{seeds} seeds in a row\none program, map",
     "torch": "PyTorch, eager\nin memory, plain",
+    "torch_channels_last": "PyTorch, eager\nchannels last",
+    "torch_compiled": "PyTorch, compiled\ntorch.compile",
+    "torch_processes": "PyTorch, eager\na process a core",
     "pipeline": "PyTorch, eager\nPillow, DataLoader",
 }
 """Name of each variant of training, with a remark on a second line."""
@@ -177,6 +180,9 @@ def _remarks_on_training(result: dict[str, Any]) -> list[str]:
     for name, data in (("over_torch", "in memory, plain"), ("over_pipeline", "Pillow in a DataLoader")):
         if name in chunked:
             lines.append(f"Chunked against PyTorch, {data}: {_with_range(chunked[name], '.2f', 'x')}.")
+    if "best_torch" in chunked:
+        best = LABELS[chunked["best_torch"]].replace("\n", ", ")
+        lines.append(f"Against the fastest ({best}): {_with_range(chunked['over_best_torch'], '.2f', 'x')}.")
     memory = [f"{name} {row['peak_memory_bytes'] / 1e6:,.0f}" for name, row in rows.items()]
     return [*lines, f"Peak memory of the process when warm, MB: {', '.join(memory)}."]
 
