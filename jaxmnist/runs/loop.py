@@ -26,7 +26,7 @@ from jaxmnist.runs.session import Session, place
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.devices import return_freed_memory
 from jaxmnist.runtime.files import locked, whereabouts
-from jaxmnist.runtime.mesh import Where, everywhere, put
+from jaxmnist.runtime.mesh import Where, everywhere, finished, put
 from jaxmnist.runtime.signals import StopSignals
 from jaxmnist.runtime.team import ALONE, Team
 from jaxmnist.train.jit import build_programs
@@ -162,7 +162,7 @@ def train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
         state, metrics = session.programs.train_chunk(
             state, metrics, data.visit(order), np.int32(done), np.int32(steps), keys.step
         )
-        sums = jax.device_get(metrics)
+        sums = finished(metrics)
         done += steps
         now = time.perf_counter()
         steps = max(1, round(CHUNK_SECONDS * steps / (now - chunk_began)))

@@ -170,6 +170,15 @@ def put(tree: PyTree, sharding: Sharding) -> PyTree:
     return jax.tree.map(place, tree)
 
 
+def finished(tree: PyTree) -> PyTree:
+    """Waits until every device has computed its arrays, and returns them on the host.
+
+    Call it after each program in which devices of a CPU exchange values: programs that overlap can wait for each other
+    forever, since their threads come from one pool.
+    """
+    return jax.device_get(jax.block_until_ready(tree))
+
+
 def divide(
     function: Callable[..., Result],
     where: Where,

@@ -37,6 +37,7 @@ from jaxmnist.runtime.mesh import (
     all_on_data,
     along,
     everywhere,
+    finished,
     first_device,
     mesh_shape,
     put,
@@ -217,7 +218,7 @@ def _fetch(tree: PyTree, where: Where) -> PyTree:
     """Returns arrays, which may be divided over processes, on the host of each process."""
     if isinstance(where, Mesh):
         tree = _build_gathering(where)(tree)
-    return jax.device_get(tree)
+    return finished(tree)
 
 
 @functools.lru_cache(maxsize=8)
