@@ -52,7 +52,8 @@ def measured(arch: str, where: Where) -> tuple[float, str, int]:
     state, metrics = programs.create_state(keys.init), put(train.no_metrics(), everywhere(where))
     data = put((digits.train_images, digits.train_labels), everywhere(where))
     order = programs.epoch_order(keys.order, np.int32(0), split)
-    chunk = train.EpochData(*data, order), np.int32(0), np.int32(STEPS), keys.step
+    images, labels = data
+    chunk = train.EpochData(images, labels, order), np.int32(0), np.int32(STEPS), keys.step
     compiled = programs.train_chunk.lower(state, metrics, *chunk).compile()
     times = []
     for _ in range(REPEATS):

@@ -164,4 +164,4 @@ def _index(shape: tuple[int, ...], batch_axis: int | None) -> UInt32[Array, " wo
         return index
     inner, part = int(np.prod(shape[batch_axis + 1 :])), shape[batch_axis]
     skipped = index // np.uint32(inner * part) * np.uint32(inner * part * (count_parts() - 1))
-    return index + skipped + (first_row(part) * inner).astype(jnp.uint32)
+    return index + skipped + jnp.uint32(first_row(part) * inner)

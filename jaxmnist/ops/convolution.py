@@ -125,7 +125,7 @@ def _patches(x, kernel, padding, dilation):
     """Shifted copies of the map, one for each tap of the kernel, in row order."""
     x = _pad_map(x, padding)
     kh, kw = kernel.shape[:2]
-    height, width = x.shape[1] - (kh - 1) * dilation, x.shape[2] - (kw - 1) * dilation
+    height = x.shape[1] - (kh - 1) * dilation
     columns = lax.optimization_barrier(_stack_column_shifts(x, kw, dilation))
     return jnp.concatenate([columns[:, i * dilation : i * dilation + height] for i in range(kh)])
 

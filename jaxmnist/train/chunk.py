@@ -13,7 +13,7 @@ from jaxmnist.config import Recipe
 from jaxmnist.models import Model
 from jaxmnist.runtime.parts import count_parts, first_row, total
 from jaxmnist.train.batch import EpochData, gather
-from jaxmnist.train.loss import Metrics, Teacher, add, no_metrics
+from jaxmnist.train.loss import Metrics, Teacher, add
 from jaxmnist.train.state import TrainState
 from jaxmnist.train.step import eval_step, train_step
 
@@ -94,7 +94,8 @@ def evaluate_chunk(
 
     if parts == 1:
         return lax.fori_loop(0, batches, body, metrics)
-    own = lax.fori_loop(0, (batches - first + parts - 1) // parts, body, no_metrics())
+    none = jax.tree.map(jnp.zeros_like, metrics)._replace(bad_step=metrics.bad_step)
+    own = lax.fori_loop(0, (batches - first + parts - 1) // parts, body, none)
     return add(metrics, Metrics(*total(own[:3]), *own[3:]))
 
 

@@ -153,7 +153,7 @@ def train_runs_on(where: Where, **setup: Any) -> Callable[..., Any]:
         **setup: `arch`, `recipe` and the further keywords of `train_runs`.
     """
     by_seed = PartitionSpec(SEED)
-    data = train.EpochData(WHOLE, WHOLE, by_seed)
+    data: Any = train.EpochData._make((WHOLE, WHOLE, by_seed))
     return divide(
         partial(train_runs, loop=loop_for(where), **setup),
         where,

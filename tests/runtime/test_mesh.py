@@ -85,13 +85,14 @@ def on_meshes(network, steps, *meshes):
 
 
 def test_a_mesh_trains_as_one_device_and_each_seed_on_it_as_by_itself():
-    # 3 devices do not divide a batch of 64, and every other batch has 36 images. "saved": a state saved on 2x2
-    # devices is loaded on one and on four.
-    meshes = ["seed=2,data=3"]
+    # 3 devices do not divide a batch of 64, and every other batch has 36 images, none of which the last two of four
+    # devices get. "saved": a state saved on 2x2 devices is loaded on one and on four.
+    meshes = ["data=4", "seed=2,data=3"]
     results = on_meshes("small", 50, *meshes)
     assert list(results) == [*meshes, "saved"]
     for mesh, result in results.items():
-        assert result["difference"] < 1e-9, mesh
+        assert result["difference"] < 1e-11, mesh
+    assert results["data=4"]["repeated"] == 0
 
 
 @pytest.mark.battery
@@ -102,7 +103,7 @@ def test_a_published_network_trains_on_a_mesh_as_on_one_device(arch):
     assert list(results) == [*meshes, "saved"]
     for mesh, result in results.items():
         assert result["difference"] < 1e-9, mesh
-        if "carried" in result:
-            # Gradients, statistics, the images of a batch and their indices; feature maps would be megabytes.
-            assert result["carried"]["all-reduce"] < 64 * 28 * 28 + 2 * 8 * 10_000, mesh
-            assert result["carried"].get("all-gather", 0) < 2_000, mesh
+        if "carried" in result and mesh != "data=3":
+            # Gradients and statistics; an image of the batch would be more.
+            assert result["carried"]["all-reduce"] < 8 * 10_000, mesh
+            assert list(result["carried"]) == ["all-reduce"], mesh

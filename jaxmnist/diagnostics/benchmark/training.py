@@ -64,8 +64,9 @@ def prepare(
 ) -> tuple[Programs, train.Keys, train.EpochData]:
     """Returns the programs of a network, the keys of a seed, and random images in an order, on a device or a mesh."""
     programs = build_programs(create_model(arch), recipe, where, recipe.total_steps(images))
-    data = train.EpochData(*random_dataset(images), order)
-    return programs, *put((train.Keys.from_seed(0), data), everywhere(where))
+    arrays = *random_dataset(images), order
+    keys, placed = put((train.Keys.from_seed(0), arrays), everywhere(where))
+    return programs, keys, train.EpochData(*placed)
 
 
 def shuffled(count: int) -> Int32[np.ndarray, " count"]:
@@ -145,7 +146,7 @@ def seeds_together(arch: str, recipe: Recipe, device: Device, steps: int, seeds:
     """
     varied = jax.device_put(vmapped.Varied(jnp.arange(seeds, dtype=jnp.int32)), device)
     orders = np.tile(shuffled(steps * recipe.batch_size), (seeds, 1))
-    data = jax.device_put(train.EpochData(*random_dataset(), orders), device)
+    data = train.EpochData(*jax.device_put((*random_dataset(), orders), device))
     first, made = np.int32(0), {}
     for name, loop in (("at_once", vmapped.at_once), ("in_a_row", vmapped.in_a_row)):
         setup = {"arch": arch, "recipe": recipe, "loop": loop}

@@ -77,7 +77,7 @@ class Benchmark:
 
     def train(self, steps: int) -> None:
         """Takes steps on images in memory."""
-        self._train(self._in_memory(), steps)
+        self._train(self._in_memory(), steps, self.network, self.optimizer)
 
     def training(self, network: torch.nn.Module, batches: Iterator[Batch]) -> Train:
         """Returns a function that takes steps with another network, by an optimizer of its own."""
@@ -108,7 +108,7 @@ class Benchmark:
 
     def pipeline(self, steps: int) -> None:
         """Takes steps on augmented batches of a DataLoader."""
-        self._train(self._loader(training=True), steps)
+        self._train(self._loader(training=True), steps, self.network, self.optimizer)
 
     def evaluate(self, images: int) -> None:
         """Evaluates images in memory."""
@@ -131,12 +131,10 @@ class Benchmark:
         self,
         batches: Iterable[Batch],
         steps: int,
-        network: torch.nn.Module | None = None,
-        optimizer: torch.optim.Optimizer | None = None,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
     ) -> None:
         """Forward, backward, update, and the sums that jaxmnist computes in training as well."""
-        if network is None or optimizer is None:  # no `or`: a compiled network has no truth value
-            network, optimizer = self.network, self.optimizer
         network.train()
         for images, labels in itertools.islice(batches, steps):
             optimizer.zero_grad()
@@ -168,9 +166,9 @@ class Benchmark:
 
     def _seconds_of_steps(self, workers: int) -> float:
         batches = self._load(True, workers)
-        self._train(batches, 5)
+        self._train(batches, 5, self.network, self.optimizer)
         began = time.perf_counter()
-        self._train(batches, 20)
+        self._train(batches, 20, self.network, self.optimizer)
         return time.perf_counter() - began
 
     def _load(self, training: bool, workers: int) -> Iterator[Batch]:
