@@ -75,7 +75,9 @@ class Command:
     def start(self) -> "JaxDevice":
         """Selects the device and turns on the cache of compiled programs."""
         from jaxmnist.runtime.devices import select_device, use_compile_cache
+        from jaxmnist.runtime.jax_settings import keep_own_settings
 
+        keep_own_settings()
         device = select_device(self.device)
         if not self.no_compile_cache:
             use_compile_cache()

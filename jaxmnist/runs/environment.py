@@ -7,10 +7,15 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
+from jaxmnist.errors import JaxmnistWarning
+from jaxmnist.runs.folder import CONFIG, naming_damage
+from jaxmnist.runtime.jax_settings import number_settings, settings_difference
 from jaxmnist.runtime.mesh import Where, where_text
+from jaxmnist.runtime.reading import read_json
 
 _PACKAGES = ("jaxmnist", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -24,9 +29,28 @@ def environment(where: Where) -> dict[str, Any]:
         "processor": _processor(),
         "cpu_count": os.cpu_count(),
         "device": where_text(where),
+        "settings": number_settings(),
         "git_revision": _git_revision(),
         "command": sys.argv,
     }
+
+
+def warn_of_settings(run: Path) -> None:
+    """Warns if settings of JAX that change numbers are not those that a run was started with.
+
+    Raises:
+        CheckpointError: the run's configuration is damaged.
+    """
+    with naming_damage(run / CONFIG):
+        before = read_json(run / CONFIG).get("environment", {}).get("settings")
+        difference = (
+            "" if before is None else settings_difference(before, number_settings())
+        )  # None: older runs
+    if difference:
+        message = (
+            f"since {run} was started, {difference}: its numbers will not be those of an uninterrupted run."
+        )
+        warnings.warn(message, JaxmnistWarning, stacklevel=4)
 
 
 @functools.cache

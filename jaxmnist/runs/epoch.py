@@ -27,6 +27,7 @@ from jaxmnist.models import count_params
 from jaxmnist.optim import learning_rate, observe
 from jaxmnist.runs import selection
 from jaxmnist.runs.checkpoints import Snapshot, abstract
+from jaxmnist.runs.environment import warn_of_settings
 from jaxmnist.runs.folder import METRICS, RESULTS, read_metrics, write_metrics
 from jaxmnist.runs.record import write_results
 from jaxmnist.runs.session import Session, means
@@ -55,6 +56,8 @@ def begin(session: Session) -> tuple[Snapshot, list[dict[str, Any]]]:
             f"the disk of {run} has {free / 2**20:.1f} MiB free, and the run needs {needed / 2**20:.1f} MiB for its "
             "checkpoints; make room or train elsewhere with --runs."
         )
+    if int(snapshot.state.step):
+        warn_of_settings(run)
     present = read_metrics(run)
     # The last line may be missing: it is written after the checkpoint.
     if json.dumps(present[: len(rows)]) not in (json.dumps(rows), json.dumps(rows[:-1])):

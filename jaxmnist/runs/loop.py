@@ -26,6 +26,7 @@ from jaxmnist.runs.session import Session, place
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.devices import return_freed_memory
 from jaxmnist.runtime.files import locked, whereabouts
+from jaxmnist.runtime.jax_settings import own_settings
 from jaxmnist.runtime.mesh import Where, everywhere, put
 from jaxmnist.runtime.signals import StopSignals
 from jaxmnist.runtime.team import ALONE, Team
@@ -44,6 +45,7 @@ SAVE_SECONDS = 60.0
 """Age of the last checkpoint after which one is saved in the middle of an epoch."""
 
 
+@own_settings()
 def fit(
     config: RunConfig,
     dataset: Dataset,
@@ -83,9 +85,11 @@ def fit(
     seconds = SECONDS_TO_STOP if team is ALONE else TEAM_SECONDS_TO_STOP
     stop_signals = StopSignals(seconds, f"interrupted; resume with --resume {run}")
     with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(
+            stop_signals
+        )  # first, so that no signal cuts off the release of the others
         require_lock = stack.enter_context(locked(run)) if team.is_leader else None
         now = stack.enter_context(whereabouts(run)) if team.is_leader else None
-        stop = stack.enter_context(stop_signals)
         data = place(dataset, config, where)
         total_steps = config.recipe.total_steps(len(data.train_split))
         session = Session(
@@ -128,6 +132,7 @@ def _compiling_ahead(session: Session) -> Iterator[None]:
     shapes = jax.eval_shape(partial(programs.create_state, keys.init)), train.no_metrics()
     state, metrics = abstract(shapes, session.where)
 
+    @own_settings()  # a thread starts with the process's settings
     def compile_programs() -> None:
         with contextlib.suppress(Exception):
             order = programs.epoch_order(keys.order, np.int32(0), data.train_split)
