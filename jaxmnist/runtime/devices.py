@@ -25,8 +25,16 @@ DeviceChoice = Literal["auto", "cpu", "gpu", "metal", "tpu"]
 # jax-mps "mps".
 _PLATFORMS = {"cpu": ("cpu",), "gpu": ("gpu",), "metal": ("METAL", "mps"), "tpu": ("tpu",)}
 _EXTRAS = {"gpu": "cuda", "metal": "metal"}
-_NAMES = ("cpu", "cuda", "rocm", "gpu", "tpu", "METAL", "mps")
-"""Values of JAX's own setting `jax_platforms`."""
+_KINDS = {
+    "cpu": None,
+    "cuda": "gpu",
+    "gpu": "gpu",
+    "rocm": None,
+    "tpu": "tpu",
+    "METAL": "metal",
+    "mps": "metal",
+}
+"""Values of JAX's own setting `jax_platforms`, with the kind of device to install; None if no pip line helps."""
 
 
 def select_device(choice: DeviceChoice = "auto") -> Device:
@@ -83,20 +91,24 @@ def _present() -> list[Device]:
     """
     try:
         return jax.local_devices()
-    except RuntimeError as error:
-        wanted = _own_setting()
-        if wanted is None:
+    except (RuntimeError, AssertionError) as error:  # JAX asserts that a plugin it lacks has started
+        setting = _own_setting()
+        if setting is None:
             raise
-        reason = shortened(str(error).partition("\n")[0].rstrip("."))
-        names = wanted.partition("=")[2].split(",")
-        near = [difflib.get_close_matches(name, _NAMES, n=1) for name in names if name not in _NAMES]
-        if near:
-            advice = f"did you mean {near[0][0]}" if near[0] else f"choose among {', '.join(_NAMES)}"
-        else:
-            advice = _install("tpu" if "tpu" in names else "gpu")
-        raise UsageError(
-            f"{wanted} names a platform that JAX cannot start ({reason}); unset it, or {advice}."
-        ) from error
+        raise UsageError(f"{setting} {_fault(setting.partition('=')[2].split(','), error)}.") from error
+
+
+def _fault(platforms: list[str], error: Exception) -> str:
+    """Describes platforms that cannot start, and the remedy, as a clause."""
+    for name in platforms:
+        if name not in _KINDS:
+            close = difflib.get_close_matches(name, _KINDS, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"it knows {', '.join(_KINDS)}"
+            return f"names a platform that JAX does not know ({hint}); correct it or unset it"
+    kind = next((kind for name in platforms if (kind := _KINDS[name])), None)
+    reason = shortened(str(error).partition("\n")[0].rstrip(".")) or "there is no plugin for it"
+    remedy = "unset it" if kind is None else f"unset it, or install one: {_install(kind)}"
+    return f"names a platform that JAX cannot start here ({reason}); {remedy}"
 
 
 def _own_setting() -> str | None:
@@ -185,8 +197,9 @@ def use_compile_cache() -> Path | None:
 def compile_cache_folder() -> Path | None:
     """Folder for compiled programs; None without a home folder.
 
-    JAX's own setting `jax_compilation_cache_dir`, or `JAX_COMPILATION_CACHE_DIR`, comes first. Otherwise it is `jaxmnist/xla` in `XDG_CACHE_HOME`, which
-    defaults to `~/.cache`, or `~/Library/Caches` on a Mac. The folder need not exist.
+    JAX's own setting `jax_compilation_cache_dir`, or `JAX_COMPILATION_CACHE_DIR`, comes first. Otherwise it is
+    `jaxmnist/xla` in `XDG_CACHE_HOME`, which defaults to `~/.cache`, or `~/Library/Caches` on a Mac.
+    The folder need not exist.
     """
     if folder := jax.config.jax_compilation_cache_dir or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return Path(folder)
