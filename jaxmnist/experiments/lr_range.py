@@ -1,22 +1,21 @@
 """Learning-rate range test: the rate rises step by step, and the steepest fall of the loss suggests a rate.
 
-The test is that of the source of `dilated`: SGD with Nesterov momentum 0.9, no weight decay and the plain negative
-log-likelihood, whatever the recipe's own optimizer and loss. It trains a state of its own, with the initial weights and
-the order of a run with the same seed, so it changes no run after it.
+The recipe's own optimizer and objective are tested, from a rate at which nothing is learnt to one at which nothing can
+be, as by fast.ai's `lr_find`. The source of `dilated` has another test, see `PUBLISHED`. A test trains a state of its
+own, with the initial weights and the order of a run with the same seed, so it changes no run after it.
 """
 
 import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 from jaxtyping import Array, Float32, Float64, Int32, Key, Shaped
 
@@ -26,13 +25,22 @@ from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.errors import UsageError
 from jaxmnist.models import Model
+from jaxmnist.optim import at_learning_rate, make_optimizer
 from jaxmnist.runtime.devices import Device
 from jaxmnist.train.jit import build_programs
 
 CHUNK_SECONDS = 0.4
 """Target length of a device call, short enough for progress and Ctrl-C."""
 
-MOMENTUM = 0.9
+_NESTEROV: Mapping[str, Any] = {
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 0.0,
+    "decay_on": "everything",
+    "label_smoothing": 0.0,
+}
+"""Optimizer and objective of the published test, whatever those of the recipe."""
 
 _FEWEST_POINTS = 3  # with fewer, no point has a neighbour on either side
 
@@ -55,6 +63,8 @@ class RangeTest:
     """Points ignored at the start, when the network is still settling."""
     skip_last: int = 5
     """Points ignored at the end, when the loss may be exploding."""
+    optimizer: Literal["published", "recipe"] = "published"
+    """SGD with Nesterov momentum 0.9 and the plain loss, as published; or the recipe's own optimizer and objective."""
 
     def __post_init__(self) -> None:
         # The largest float32 is 3.4e38.
@@ -176,14 +186,14 @@ def _measure(
     config: RunConfig, dataset: Dataset, device: Device, settings: RangeTest
 ) -> Iterator[Float32[np.ndarray, " taken"]]:
     """Trains at rising rates; after every chunk of steps yields the losses of all steps so far."""
-    model, recipe = config.create_model(), _range_recipe(config.recipe)
+    model, recipe = config.create_model(), _range_recipe(config.recipe, settings)
     programs, take_steps = build_programs(model, recipe, device), _build_range_chunk(model, recipe, device)
     put = partial(jax.device_put, device=device)
     images, labels = put((dataset.train_images, dataset.train_labels))
     split = config.splits(len(dataset.train_labels), len(dataset.test_labels))["train"]
     keys, split = put((train.Keys.from_seed(config.seed), split))
     initial = programs.create_state(keys.init)
-    state = put(initial._replace(opt_state=jax.jit(_optimizer(0.0).init)(initial.params)))
+    state = put(initial)
     batches = -(-len(split) // recipe.batch_size)
     earlier = np.zeros(0, np.float32)
     # A single step first: progress shows at once, and its time sets the length of a chunk.
@@ -206,22 +216,19 @@ def _measure(
         earlier = np.concatenate([earlier, np.asarray(losses)[:total]])
 
 
-def _range_recipe(recipe: Recipe) -> Recipe:
+def _range_recipe(recipe: Recipe, settings: RangeTest) -> Recipe:
     """Resets the fields that the test ignores, so that recipes that differ in them share a program."""
+    own = {} if settings.optimizer == "recipe" else _NESTEROV
     return dataclasses.replace(
         recipe,
         name="range-test",
-        optimizer="sgd",
         learning_rate=1.0,
-        weight_decay=0.0,
-        label_smoothing=0.0,
         plateau=None,
         schedule=None,
-        nesterov=False,
-        decay_on="everything",
         averaging=None,
         distillation=None,
         augmentation=dataclasses.replace(recipe.augmentation, fade=0.0, fade_to=0.0),
+        **own,
     )
 
 
@@ -266,12 +273,9 @@ def range_chunk(
     def body(i: Array, carry: tuple[train.TrainState, Array]) -> tuple[train.TrainState, Array]:
         state, losses = carry
         index = start + i
-        setup = {"model": model, "optimizer": _optimizer(rates[index]), "recipe": recipe}
+        state = state._replace(opt_state=at_learning_rate(state.opt_state, rates[index]))
+        setup = {"model": model, "optimizer": make_optimizer(recipe), "recipe": recipe}
         state, sums = train.epoch_step(state, train.no_metrics(), data, index, key, **setup)
         return state, losses.at[index].set(sums.loss_sum / sums.examples.astype(jnp.float32))
 
     return lax.fori_loop(0, steps, body, (state, losses))
-
-
-def _optimizer(rate: float | Float32[Array, ""]) -> optax.GradientTransformation:
-    return optax.chain(optax.trace(MOMENTUM, nesterov=True), optax.scale(-rate))
