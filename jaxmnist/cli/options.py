@@ -42,6 +42,7 @@ Settings = Annotated[
 ]
 OptionalFolder = Annotated[Path | None, _optional("FOLDER")]
 OptionalFile = Annotated[Path | None, _optional("FILE")]
+OptionalSource = Annotated[Path | None, _optional("RUN|WEIGHTS")]
 OptionalInt = Annotated[int | None, _optional("INT")]
 OptionalFloat = Annotated[float | None, _optional("FLOAT")]
 RunFolders = Annotated[

@@ -42,12 +42,13 @@ _NESTEROV: Mapping[str, Any] = {
 }
 """Optimizer and objective of the published test, whatever those of the recipe."""
 
+_NEAR_END = 30  # the part of the points, at either end, in which the steepest fall is not trusted
 _FEWEST_POINTS = 3  # with fewer, no point has a neighbour on either side
 
 
 @dataclasses.dataclass(frozen=True)
 class RangeTest:
-    """Settings of a range test; the defaults are the published ones."""
+    """Settings of a range test; the defaults are those that the source of `dilated` published."""
 
     start: float = 0.1
     """Learning rate of the first step."""
@@ -65,6 +66,13 @@ class RangeTest:
     """Points ignored at the end, when the loss may be exploding."""
     optimizer: Literal["published", "recipe"] = "published"
     """SGD with Nesterov momentum 0.9 and the plain loss, as published; or the recipe's own optimizer and objective."""
+    window: float | None = None
+    """Standard deviation, in decades of the rate, of the Gaussian that smooths the losses in place of `smoothing`. It
+    does not lag behind: a mean of earlier losses moves the steepest fall to rates three times as high."""
+    divisor: float = 1.0
+    """Divisor of the rate of the steepest fall. The fastest rate for the first steps is too high for whole epochs."""
+    least_fall: float = 0.0
+    """Share of its start by which the smoothed loss must fall; below it there is no slope to go by."""
 
     def __post_init__(self) -> None:
         # The largest float32 is 3.4e38.
@@ -77,6 +85,9 @@ class RangeTest:
             "divergence": (self.divergence > 1, "above 1"),
             "skip_first": (self.skip_first >= 0, "at least 0"),
             "skip_last": (self.skip_last >= 0, "at least 0"),
+            "window": (self.window is None or self.window > 0, "above 0"),
+            "divisor": (self.divisor >= 1, "at least 1"),
+            "least_fall": (0 <= self.least_fall < 1, "at least 0 and below 1"),
         }
         for field, (holds, wanted) in checks.items():
             if not holds:
@@ -87,6 +98,30 @@ class RangeTest:
     def rates(self) -> Float64[np.ndarray, " steps"]:
         """Learning rate of every step: start (end / start)^(t / (steps - 1)) in step t, from 0 on."""
         return self.start * (self.end / self.start) ** (np.arange(self.steps) / (self.steps - 1))
+
+
+PUBLISHED = RangeTest()
+"""Settings of the source of `dilated`."""
+
+FROM_NOTHING_ON = RangeTest(
+    start=1e-6, end=10.0, steps=350, optimizer="recipe", window=0.25, divisor=3.0, least_fall=0.2
+)
+"""Settings for every other recipe: from a rate at which nothing is learnt to one at which nothing can be."""
+
+
+def range_test_of(recipe: Recipe, **changes: float | int | None) -> RangeTest:
+    """Returns the settings of a range test for a recipe.
+
+    Args:
+        recipe: the recipe.
+        **changes: fields to change; None for a field that stays.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+    settings = PUBLISHED if recipe.name.removesuffix("-modified") == "dilated" else FROM_NOTHING_ON
+    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    return dataclasses.replace(settings, **given)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,8 +142,8 @@ class RangeResult:
 
     @property
     def suggestion(self) -> float | None:
-        """Learning rate of `step`."""
-        return None if self.step is None else float(self.rates[self.step])
+        """Learning rate of `step`, divided by the test's divisor."""
+        return None if self.step is None else float(self.rates[self.step]) / self.settings.divisor
 
     @property
     def kept(self) -> slice:
@@ -121,19 +156,20 @@ def find_learning_rate(
     config: RunConfig,
     dataset: Dataset,
     device: Device,
-    settings: RangeTest = RangeTest(),
+    settings: RangeTest | None = None,
     callback: Callable[[RangeResult], None] = lambda so_far: None,
 ) -> RangeResult:
     """Tests a range of learning rates on the training images of a run.
 
     Args:
-        config: the run that needs a rate. The test uses its initial weights, order, augmentation and dropout, but not
-            the recipe's optimizer, rate and label smoothing.
+        config: the run that needs a rate. The test uses its fresh weights, order, augmentation and dropout, and unless
+            `settings` say otherwise its optimizer and objective, without schedule, averaging and teacher.
         dataset: the data that `config.dataset` names.
         device: the device to compute on.
-        settings: the settings of the test.
+        settings: the settings of the test; by default those of `range_test_of`.
         callback: called about twice a second with the result so far, whose suggestion is only a guess.
     """
+    settings = settings or range_test_of(config.recipe)
     result = analyse(np.zeros(0, np.float32), settings)
     for losses in _measure(config, dataset, device, settings):
         result = analyse(losses, settings)
@@ -147,11 +183,14 @@ def analyse(losses: Shaped[np.ndarray, " taken"], settings: RangeTest) -> RangeR
     """Smooths the losses of the first steps, and looks for the steepest fall.
 
     A finite loss that shows divergence is the last point; one that is not finite is left out. The slope is the
-    central difference per step of the smoothed loss, as by `numpy.gradient`.
+    central difference per step of the smoothed loss, as by `numpy.gradient`. Nothing is suggested near an end of the
+    points, where the fall may only begin or have begun before.
     """
     smoothed, diverged = _smooth(losses, settings)
     taken = len(smoothed)
     rates, losses = settings.rates[:taken], losses[:taken].astype(np.float64)
+    if settings.window is not None and taken:
+        smoothed = _smooth_both_ways(losses, settings)
     result = RangeResult(settings, rates, losses, smoothed, None, diverged, None)
     points = smoothed[result.kept]
     if len(points) < _FEWEST_POINTS:
@@ -162,6 +201,16 @@ def analyse(losses: Shaped[np.ndarray, " taken"], settings: RangeTest) -> RangeR
     steepest = int(slopes.argmin())
     if not slopes[steepest] < 0:
         return dataclasses.replace(result, reason="the smoothed loss never falls")
+    start = points[: points.argmin() + 1].max()
+    if (fall := 1 - points.min() / start) < settings.least_fall:
+        reason = f"the loss falls by {fall:.0%} only, which shows no rate at which the network learns"
+        return dataclasses.replace(result, reason=reason)
+    margin = len(points) // _NEAR_END
+    if not margin <= steepest < len(points) - margin:
+        end = "start" if steepest < margin else "end"
+        rate = rates[result.kept][steepest]
+        reason = f"the loss falls most steeply at {rate:.4g}, near the {end} of the tested rates"
+        return dataclasses.replace(result, reason=reason)
     return dataclasses.replace(result, step=settings.skip_first + steepest)
 
 
@@ -180,6 +229,18 @@ def _smooth(
         if smoothed[-1] > settings.divergence * lowest:
             return np.array(smoothed, np.float64), True
     return np.array(smoothed, np.float64), False
+
+
+def _smooth_both_ways(
+    losses: Float64[np.ndarray, " taken"], settings: RangeTest
+) -> Float64[np.ndarray, " taken"]:
+    from scipy.ndimage import gaussian_filter1d
+
+    assert settings.window is not None
+    decades = math.log10(settings.end / settings.start)
+    # An explosion at the end would raise the losses before it.
+    cut = np.minimum(losses, 2 * losses[: settings.skip_first + 1].max())
+    return gaussian_filter1d(cut, settings.window * settings.steps / decades, mode="nearest")
 
 
 def _measure(

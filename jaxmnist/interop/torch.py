@@ -169,7 +169,8 @@ def _variable_shapes(arch: str, num_classes: int) -> PyTree:
 
 def _trace(arch: str, num_classes: int) -> PyTree:
     images = jax.ShapeDtypeStruct((1, *IMAGE_SHAPE), np.float32)
-    return jax.eval_shape(create_model(arch, num_classes=num_classes).init, jax.random.key(0), images)
+    key = jax.eval_shape(lambda: jax.random.key(0))  # a real one would start a device
+    return jax.eval_shape(create_model(arch, num_classes=num_classes).init, key, images)
 
 
 _cached_trace = functools.lru_cache(maxsize=256)(_trace)

@@ -116,6 +116,17 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
     return Network(arch, model, named_recipe or own, variables, device, data_info)
 
 
+def is_weights(path: Path) -> bool:
+    """Returns True if a path is that of a weights file, which need not exist, instead of a run folder."""
+    return path.suffix in SUFFIXES or path.is_file()
+
+
+def recognised_arch(path: Path) -> str:
+    """Returns the network whose names and shapes a weights file has; errors as for `read_weights`."""
+    arrays, metadata = _read_arrays(path)
+    return _recognise(path, arrays, metadata.get(ARCH))
+
+
 def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str, Any]) -> None:
     """Writes a run's best weights to `<arch>-epoch<n>-<split><accuracy>.npz` and deletes the earlier file.
 
