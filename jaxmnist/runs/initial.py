@@ -90,27 +90,25 @@ def same_classes(network: Network, config: RunConfig) -> bool:
 
 
 def _open(source: Path, config: RunConfig) -> Network:
-    if (arch := _arch_in(source, config)) is not None and arch_word(arch) != arch_word(config.arch):
-        raise UsageError(
-            f"--init-from {source} has the weights of {arch_title(arch)}, and the run trains "
-            f"{arch_title(config.arch)}; leave out --arch or name weights of {arch_title(config.arch)}."
-        )
-    return _cached(source, config.arch, _changed(source))
-
-
-def _arch_in(source: Path, config: RunConfig) -> str | None:
-    """Returns the network of a source; None for weights under Flax's names, which any class of one's own may fit."""
-    return None if is_weights(source) and is_custom(config.arch) else arch_of(source)
+    arch = None if is_weights(source) else read_config(source).arch
+    if arch is None or arch_word(arch) == arch_word(config.arch):
+        network = _cached(source, config.arch, _changed(source))
+        arch = network.arch
+        if arch_word(arch) == arch_word(config.arch):
+            return network
+    raise UsageError(
+        f"--init-from {source} has the weights of {arch_title(arch)}, and the run trains {arch_title(config.arch)}; "
+        f"leave out --arch or name weights of {arch_title(config.arch)}."
+    )
 
 
 @functools.lru_cache(maxsize=4)
 def _cached(source: Path, arch: str, changed: object) -> Network:
     """Opens a source on the host, once for all seeds of a study."""
-    device = jax.local_devices()[0]
-    if is_weights(source):
-        network = read_weights(source, device, arch)
-    else:
-        network = restore_run(source, "best", device, arch if is_custom(arch) else None)
+    device, own = jax.local_devices()[0], arch if is_custom(arch) else None
+    network = (
+        read_weights(source, device, own) if is_weights(source) else restore_run(source, "best", device, own)
+    )
     return network._replace(variables=jax.device_get(network.variables))
 
 
