@@ -1,22 +1,21 @@
 """Learning-rate range test: the rate rises step by step, and the steepest fall of the loss suggests a rate.
 
-The test is that of the source of `dilated`: SGD with Nesterov momentum 0.9, no weight decay and the plain negative
-log-likelihood, whatever the recipe's own optimizer and loss. It trains a state of its own, with the initial weights and
-the order of a run with the same seed, so it changes no run after it.
+The recipe's own optimizer and objective are tested, from a rate at which nothing is learnt to one at which nothing can
+be, as by fast.ai's `lr_find`. The source of `dilated` has another test, see `PUBLISHED`. A test trains a state of its
+own, with the initial weights and the order of a run with the same seed, so it changes no run after it.
 """
 
 import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 from jaxtyping import Array, Float32, Float64, Int32, Key, Shaped
 
@@ -26,20 +25,30 @@ from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.errors import UsageError
 from jaxmnist.models import Model
+from jaxmnist.optim import at_learning_rate, make_optimizer
 from jaxmnist.runtime.devices import Device
 from jaxmnist.train.jit import build_programs
 
 CHUNK_SECONDS = 0.4
 """Target length of a device call, short enough for progress and Ctrl-C."""
 
-MOMENTUM = 0.9
+_NESTEROV: Mapping[str, Any] = {
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 0.0,
+    "decay_on": "everything",
+    "label_smoothing": 0.0,
+}
+"""Optimizer and objective of the published test, whatever those of the recipe."""
 
+_NEAR_END = 30  # the part of the points, at either end, in which the steepest fall is not trusted
 _FEWEST_POINTS = 3  # with fewer, no point has a neighbour on either side
 
 
 @dataclasses.dataclass(frozen=True)
 class RangeTest:
-    """Settings of a range test; the defaults are the published ones."""
+    """Settings of a range test; the defaults are those that the source of `dilated` published."""
 
     start: float = 0.1
     """Learning rate of the first step."""
@@ -55,6 +64,15 @@ class RangeTest:
     """Points ignored at the start, when the network is still settling."""
     skip_last: int = 5
     """Points ignored at the end, when the loss may be exploding."""
+    optimizer: Literal["published", "recipe"] = "published"
+    """SGD with Nesterov momentum 0.9 and the plain loss, as published; or the recipe's own optimizer and objective."""
+    window: float | None = None
+    """Standard deviation, in decades of the rate, of the Gaussian that smooths the losses in place of `smoothing`. It
+    does not lag behind: a mean of earlier losses moves the steepest fall to rates three times as high."""
+    divisor: float = 1.0
+    """Divisor of the rate of the steepest fall. The fastest rate for the first steps is too high for whole epochs."""
+    least_fall: float = 0.0
+    """Share of its start by which the smoothed loss must fall; below it there is no slope to go by."""
 
     def __post_init__(self) -> None:
         # The largest float32 is 3.4e38.
@@ -67,6 +85,9 @@ class RangeTest:
             "divergence": (self.divergence > 1, "above 1"),
             "skip_first": (self.skip_first >= 0, "at least 0"),
             "skip_last": (self.skip_last >= 0, "at least 0"),
+            "window": (self.window is None or self.window > 0, "above 0"),
+            "divisor": (self.divisor >= 1, "at least 1"),
+            "least_fall": (0 <= self.least_fall < 1, "at least 0 and below 1"),
         }
         for field, (holds, wanted) in checks.items():
             if not holds:
@@ -77,6 +98,30 @@ class RangeTest:
     def rates(self) -> Float64[np.ndarray, " steps"]:
         """Learning rate of every step: start (end / start)^(t / (steps - 1)) in step t, from 0 on."""
         return self.start * (self.end / self.start) ** (np.arange(self.steps) / (self.steps - 1))
+
+
+PUBLISHED = RangeTest()
+"""Settings of the source of `dilated`."""
+
+FROM_NOTHING_ON = RangeTest(
+    start=1e-6, end=10.0, steps=350, optimizer="recipe", window=0.25, divisor=3.0, least_fall=0.2
+)
+"""Settings for every other recipe: from a rate at which nothing is learnt to one at which nothing can be."""
+
+
+def range_test_of(recipe: Recipe, **changes: float | int | None) -> RangeTest:
+    """Returns the settings of a range test for a recipe.
+
+    Args:
+        recipe: the recipe.
+        **changes: fields to change; None for a field that stays.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+    settings = PUBLISHED if recipe.name.removesuffix("-modified") == "dilated" else FROM_NOTHING_ON
+    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    return dataclasses.replace(settings, **given)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,8 +142,8 @@ class RangeResult:
 
     @property
     def suggestion(self) -> float | None:
-        """Learning rate of `step`."""
-        return None if self.step is None else float(self.rates[self.step])
+        """Learning rate of `step`, divided by the test's divisor."""
+        return None if self.step is None else float(self.rates[self.step]) / self.settings.divisor
 
     @property
     def kept(self) -> slice:
@@ -111,19 +156,20 @@ def find_learning_rate(
     config: RunConfig,
     dataset: Dataset,
     device: Device,
-    settings: RangeTest = RangeTest(),
+    settings: RangeTest | None = None,
     callback: Callable[[RangeResult], None] = lambda so_far: None,
 ) -> RangeResult:
     """Tests a range of learning rates on the training images of a run.
 
     Args:
-        config: the run that needs a rate. The test uses its initial weights, order, augmentation and dropout, but not
-            the recipe's optimizer, rate and label smoothing.
+        config: the run that needs a rate. The test uses its fresh weights, order, augmentation and dropout, and unless
+            `settings` say otherwise its optimizer and objective, without schedule, averaging and teacher.
         dataset: the data that `config.dataset` names.
         device: the device to compute on.
-        settings: the settings of the test.
+        settings: the settings of the test; by default those of `range_test_of`.
         callback: called about twice a second with the result so far, whose suggestion is only a guess.
     """
+    settings = settings or range_test_of(config.recipe)
     result = analyse(np.zeros(0, np.float32), settings)
     for losses in _measure(config, dataset, device, settings):
         result = analyse(losses, settings)
@@ -137,11 +183,14 @@ def analyse(losses: Shaped[np.ndarray, " taken"], settings: RangeTest) -> RangeR
     """Smooths the losses of the first steps, and looks for the steepest fall.
 
     A finite loss that shows divergence is the last point; one that is not finite is left out. The slope is the
-    central difference per step of the smoothed loss, as by `numpy.gradient`.
+    central difference per step of the smoothed loss, as by `numpy.gradient`. Nothing is suggested near an end of the
+    points, where the fall may only begin or have begun before.
     """
     smoothed, diverged = _smooth(losses, settings)
     taken = len(smoothed)
     rates, losses = settings.rates[:taken], losses[:taken].astype(np.float64)
+    if settings.window is not None and taken:
+        smoothed = _smooth_both_ways(losses, settings)
     result = RangeResult(settings, rates, losses, smoothed, None, diverged, None)
     points = smoothed[result.kept]
     if len(points) < _FEWEST_POINTS:
@@ -152,6 +201,16 @@ def analyse(losses: Shaped[np.ndarray, " taken"], settings: RangeTest) -> RangeR
     steepest = int(slopes.argmin())
     if not slopes[steepest] < 0:
         return dataclasses.replace(result, reason="the smoothed loss never falls")
+    start = points[: points.argmin() + 1].max()
+    if (fall := 1 - points.min() / start) < settings.least_fall:
+        reason = f"the loss falls by {fall:.0%} only, which shows no rate at which the network learns"
+        return dataclasses.replace(result, reason=reason)
+    margin = len(points) // _NEAR_END
+    if not margin <= steepest < len(points) - margin:
+        end = "start" if steepest < margin else "end"
+        rate = rates[result.kept][steepest]
+        reason = f"the loss falls most steeply at {rate:.4g}, near the {end} of the tested rates"
+        return dataclasses.replace(result, reason=reason)
     return dataclasses.replace(result, step=settings.skip_first + steepest)
 
 
@@ -172,18 +231,30 @@ def _smooth(
     return np.array(smoothed, np.float64), False
 
 
+def _smooth_both_ways(
+    losses: Float64[np.ndarray, " taken"], settings: RangeTest
+) -> Float64[np.ndarray, " taken"]:
+    from scipy.ndimage import gaussian_filter1d
+
+    assert settings.window is not None
+    decades = math.log10(settings.end / settings.start)
+    # An explosion at the end would raise the losses before it.
+    cut = np.minimum(losses, 2 * losses[: settings.skip_first + 1].max())
+    return gaussian_filter1d(cut, settings.window * settings.steps / decades, mode="nearest")
+
+
 def _measure(
     config: RunConfig, dataset: Dataset, device: Device, settings: RangeTest
 ) -> Iterator[Float32[np.ndarray, " taken"]]:
     """Trains at rising rates; after every chunk of steps yields the losses of all steps so far."""
-    model, recipe = config.create_model(), _range_recipe(config.recipe)
+    model, recipe = config.create_model(), _range_recipe(config.recipe, settings)
     programs, take_steps = build_programs(model, recipe, device), _build_range_chunk(model, recipe, device)
     put = partial(jax.device_put, device=device)
     images, labels = put((dataset.train_images, dataset.train_labels))
     split = config.splits(len(dataset.train_labels), len(dataset.test_labels))["train"]
     keys, split = put((train.Keys.from_seed(config.seed), split))
     initial = programs.create_state(keys.init)
-    state = put(initial._replace(opt_state=jax.jit(_optimizer(0.0).init)(initial.params)))
+    state = put(initial)
     batches = -(-len(split) // recipe.batch_size)
     earlier = np.zeros(0, np.float32)
     # A single step first: progress shows at once, and its time sets the length of a chunk.
@@ -206,22 +277,19 @@ def _measure(
         earlier = np.concatenate([earlier, np.asarray(losses)[:total]])
 
 
-def _range_recipe(recipe: Recipe) -> Recipe:
+def _range_recipe(recipe: Recipe, settings: RangeTest) -> Recipe:
     """Resets the fields that the test ignores, so that recipes that differ in them share a program."""
+    own = {} if settings.optimizer == "recipe" else _NESTEROV
     return dataclasses.replace(
         recipe,
         name="range-test",
-        optimizer="sgd",
         learning_rate=1.0,
-        weight_decay=0.0,
-        label_smoothing=0.0,
         plateau=None,
         schedule=None,
-        nesterov=False,
-        decay_on="everything",
         averaging=None,
         distillation=None,
         augmentation=dataclasses.replace(recipe.augmentation, fade=0.0, fade_to=0.0),
+        **own,
     )
 
 
@@ -266,12 +334,9 @@ def range_chunk(
     def body(i: Array, carry: tuple[train.TrainState, Array]) -> tuple[train.TrainState, Array]:
         state, losses = carry
         index = start + i
-        setup = {"model": model, "optimizer": _optimizer(rates[index]), "recipe": recipe}
+        state = state._replace(opt_state=at_learning_rate(state.opt_state, rates[index]))
+        setup = {"model": model, "optimizer": make_optimizer(recipe), "recipe": recipe}
         state, sums = train.epoch_step(state, train.no_metrics(), data, index, key, **setup)
         return state, losses.at[index].set(sums.loss_sum / sums.examples.astype(jnp.float32))
 
     return lax.fori_loop(0, steps, body, (state, losses))
-
-
-def _optimizer(rate: float | Float32[Array, ""]) -> optax.GradientTransformation:
-    return optax.chain(optax.trace(MOMENTUM, nesterov=True), optax.scale(-rate))

@@ -22,7 +22,7 @@ from jaxmnist.runs.folder import load_data_of_run, require_data_of_run
 from jaxmnist.runs.record import read_record, read_results
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.selection import Results
-from jaxmnist.runs.weights import read_weights
+from jaxmnist.runs.weights import is_weights, read_weights
 from jaxmnist.runtime.devices import Device, DeviceChoice, select_device, use_compile_cache
 from jaxmnist.train.network import Network
 
@@ -147,7 +147,7 @@ def load(
     """Opens a trained network; from then on JAX computes on its device and caches compiled programs.
 
     Args:
-        path: run folder or weights file (`.npz`).
+        path: run folder or weights file (`.npz` or `.safetensors`).
         checkpoint: checkpoint of the run.
         arch: network of a weights file, by default the one whose names and shapes the file has; or the class of a
             run's own network that has moved.
@@ -179,11 +179,6 @@ def open_network(
     if recipe is not None:
         raise UsageError(f"{path} is a run, which has its own recipe; leave out --recipe.")
     return restore_run(path, checkpoint, device, arch)
-
-
-def is_weights(path: Path) -> bool:
-    """Returns True if a path is that of a weights file, which need not exist, instead of a run folder."""
-    return path.suffix == ".npz" or path.is_file()
 
 
 def dataset_of(
