@@ -1,9 +1,11 @@
 """Training from a configuration to a complete run folder, for Python and the commands."""
 
+import contextlib
 import dataclasses
+import signal
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,11 +16,12 @@ from jaxmnist.config import Recipe
 from jaxmnist.config.run import RunConfig, merge_options, modified, run_config, with_data, with_schedule
 from jaxmnist.data import Dataset, Fit, load_dataset
 from jaxmnist.data.splits import SelectOn
-from jaxmnist.errors import JaxmnistWarning
+from jaxmnist.errors import InterruptedRunError, JaxmnistWarning
 from jaxmnist.inference.classifier import Classifier, load
 from jaxmnist.inference.evaluate import evaluate_split
 from jaxmnist.models import is_custom
 from jaxmnist.optim import make_optimizer
+from jaxmnist.report.notebook import NotebookConsole, NotebookDisplay, is_notebook
 from jaxmnist.report.terminal.console import SafeConsole
 from jaxmnist.report.terminal.training import TrainingDisplay, print_setup
 from jaxmnist.runs.environment import environment
@@ -33,6 +36,7 @@ from jaxmnist.runs.selection import Results
 from jaxmnist.runs.stopping import NO_LIMITS, StopRule, course_over_length
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.devices import Device, DeviceChoice, select_device, use_compile_cache
+from jaxmnist.runtime.jax_settings import own_settings
 from jaxmnist.runtime.mesh import Where, first_device, where_text
 from jaxmnist.runtime.team import ALONE, Team
 
@@ -45,6 +49,7 @@ RECIPE_OPTIONS = ("epochs", "batch_size", "learning_rate", "weight_decay", "drop
 """Options that set fields of its recipe; `schedule` is separate, as it replaces the plateau as well."""
 
 
+@own_settings()
 def train_run(
     arch: str | type | None = None,
     *,
@@ -99,7 +104,7 @@ def train_run(
         max_seconds: ends training after the last epoch that fits into this time; a schedule gets fewer epochs instead.
         runs: folder in which the run folder is created.
         device: device to compute on; auto prefers an accelerator.
-        progress: True to show progress on standard error.
+        progress: True to show progress, on standard error or in a notebook's cell.
 
     Returns:
         The network of the kept epoch, with the run folder as its `path` and the run's `results` and `metrics`.
@@ -108,6 +113,7 @@ def train_run(
         UsageError: a name is unknown, a value is out of range, or the run folder cannot be written.
         DataError: the dataset is missing or damaged.
         CheckpointError: `init_from` is missing, damaged or of another network.
+        KeyboardInterrupt: SIGINT arrived; the state was saved first, and `resume_run` goes on from there.
         DivergedError, InterruptedRunError, StorageError: as for `jaxmnist.runs.loop.fit`.
     """
     source = init_from.path if isinstance(init_from, Classifier) else init_from
@@ -142,10 +148,12 @@ def train_run(
         config = with_initial_weights(config, data, Path(source))
     run, config = start_run(config, data, where, Path(runs), console, learning_rate == "auto", stop_rule)
     print_setup(console, config, data, where_text(where), run)
-    train_in(run, config, data, where, console, stop_rule=stop_rule)
+    with _interruptible(run):
+        train_in(run, config, data, where, console, stop_rule=stop_rule)
     return load(run, device=device)
 
 
+@own_settings()
 def resume_run(
     run: str | PathLike[str] | Classifier,
     *,
@@ -174,7 +182,7 @@ def resume_run(
         UsageError: the recipe's schedule does not allow other epochs or an earlier end, or the run is in use.
         CheckpointError: the folder is not a run, or no checkpoint is intact.
         DataError: the data are missing, damaged or not those of the run.
-        DivergedError, InterruptedRunError, StorageError: as for `jaxmnist.runs.loop.fit`.
+        KeyboardInterrupt, DivergedError, InterruptedRunError, StorageError: as for `train_run`.
     """
     folder, stop_rule = (
         Path(run.path if isinstance(run, Classifier) else run),
@@ -187,11 +195,28 @@ def resume_run(
     use_compile_cache()
     console = _console(progress)
     print_setup(console, config, data, where_text(where), folder)
-    train_in(folder, config, data, where, console, stop_rule=stop_rule)
+    with _interruptible(folder):
+        train_in(folder, config, data, where, console, stop_rule=stop_rule)
     return load(folder, device=device)
 
 
+@contextlib.contextmanager
+def _interruptible(run: Path) -> Iterator[None]:
+    """Turns the end of a run by Ctrl-C or a kernel's interrupt into the exception that Python has for it."""
+    try:
+        yield
+    except InterruptedRunError as error:
+        if error.signum != signal.SIGINT:
+            raise
+        # Without the traceback of the other error, which is this module's matter.
+        raise KeyboardInterrupt(
+            f"interrupted, the state is saved; go on with jaxmnist.resume_run({str(run)!r})"
+        ) from None
+
+
 def _console(progress: bool) -> Console:
+    if progress and is_notebook():
+        return NotebookConsole()
     # Not a terminal if nothing is shown: an invisible display would still capture the output of others.
     return SafeConsole(stderr=True) if progress else SafeConsole(quiet=True, force_terminal=False)
 
@@ -337,7 +362,8 @@ def train_in(
         from jaxmnist.runs.tensorboard import EventWriter
 
         events = EventWriter(run)
-    with TrainingDisplay(console, config.recipe.epochs) as display:
+    shown = NotebookDisplay if isinstance(console, NotebookConsole) else TrainingDisplay
+    with shown(console, config.recipe.epochs) as display:
         callbacks = [display] if events is None else [display, events]
         results = fit(config, dataset, run, where, callbacks, team, stop_rule)
     if not team.is_leader:

@@ -9,6 +9,7 @@ from typing import Any
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data.dataset import dataset_title
 from jaxmnist.data.splits import SelectOn
+from jaxmnist.runs.notebook import facts_html
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Results:
     """Time of all epochs, evaluation included."""
     stopped: str | None = None
     """Reason for the end before the recipe's last epoch, as a phrase; None after all epochs."""
+
+    def _repr_html_(self) -> str:
+        return facts_html("Results", dataclasses.asdict(self))
 
 
 def is_best(config: RunConfig, rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> bool:
