@@ -86,7 +86,7 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
     named_recipe = get_recipe(recipe) if recipe else None
     arrays, metadata = _read_arrays(path)
     if arch is None:
-        arch = _recognise(path, arrays, metadata.get(ARCH))
+        arch = _recorded_arch(arrays, metadata) or _recognise(path, arrays, metadata.get(ARCH))
     try:
         if SEAL in metadata:
             opened(metadata)
@@ -197,6 +197,15 @@ def _metadata(text: str) -> dict[str, str]:
         return {key: value for key, value in dict(parse_json(text)).items() if isinstance(value, str)}
     except (ValueError, TypeError):  # written by another program
         return {}
+
+
+def _recorded_arch(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str | None:
+    """Returns the arch of the run that wrote a file, if the arrays fit it: to trace every network takes seconds."""
+    try:
+        arch = parse_json(metadata[CONFIG])["arch"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return arch if arch in ARCHS and not find_faults(arch, arrays, find_num_classes(arch, arrays)) else None
 
 
 def _recognise(path: Path, arrays: Mapping[str, np.ndarray], custom: str | None) -> str:
