@@ -23,7 +23,12 @@ DeviceChoice = Literal["auto", "cpu", "gpu", "metal", "tpu"]
 
 # A platform's name depends on the plugin: CUDA and ROCm both answer to "gpu"; jax-metal registers "METAL",
 # jax-mps "mps".
-_PLATFORMS = {"cpu": ("cpu",), "gpu": ("gpu",), "metal": ("METAL", "mps"), "tpu": ("tpu",)}
+_PLATFORMS: dict[DeviceChoice, tuple[str, ...]] = {
+    "cpu": ("cpu",),
+    "gpu": ("gpu",),
+    "metal": ("METAL", "mps"),
+    "tpu": ("tpu",),
+}
 _EXTRAS = {"gpu": "cuda", "metal": "metal"}
 _KINDS = {
     "cpu": None,
@@ -76,7 +81,7 @@ def device_like(platform: str) -> Device:
     Raises:
         UsageError: as for `select_device`.
     """
-    choice = next((choice for choice, names in _PLATFORMS.items() if platform in names), "auto")
+    choice: DeviceChoice = next((choice for choice, names in _PLATFORMS.items() if platform in names), "auto")
     try:
         return select_device(choice)
     except UsageError:
@@ -113,7 +118,7 @@ def _fault(platforms: list[str], error: Exception) -> str:
 
 def _own_setting() -> str | None:
     """Returns the setting by which the user restricts the platforms, as an assignment; None if there is none."""
-    value = jax.config.jax_platforms
+    value = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
     if not value:
         return None
     return f"{'JAX_PLATFORMS' if os.environ.get('JAX_PLATFORMS') == value else 'jax_platforms'}={value}"
@@ -201,7 +206,8 @@ def compile_cache_folder() -> Path | None:
     `jaxmnist/xla` in `XDG_CACHE_HOME`, which defaults to `~/.cache`, or `~/Library/Caches` on a Mac.
     The folder need not exist.
     """
-    if folder := jax.config.jax_compilation_cache_dir or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    own = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    if folder := own or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return Path(folder)
     if "XDG_CACHE_HOME" in os.environ:
         caches = Path(os.environ["XDG_CACHE_HOME"])

@@ -334,7 +334,7 @@ def test_an_interrupt_while_training_is_python_s_own_with_the_state_saved(tmp_pa
 
     monkeypatch.setattr(loop, "train_epoch", compile_for_long)
     options = {"dataset": "digits", "epochs": 1, "device": "cpu", "progress": False}
-    with pytest.raises(KeyboardInterrupt, match="the state is saved; go on with jaxmnist.resume_run"):
+    with pytest.raises(KeyboardInterrupt, match=r"the state is saved; go on with jaxmnist\.resume_run"):
         jaxmnist.train_run("second", runs=tmp_path, **options)
     assert signal.getsignal(signal.SIGINT) is handler
     (run,) = tmp_path.iterdir()

@@ -44,8 +44,8 @@ class Kernel:
                     await asyncio.sleep(0.02)
             else:
                 await asyncio.sleep(interrupt_at)
-            assert self.client.km is not None
-            await self.client.km.interrupt_kernel()
+            manager: Any = self.client.km
+            await manager.interrupt_kernel()
         with contextlib.suppress(CellExecutionError):
             await task
         return cell.outputs

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,8 @@ from jaxmnist.errors import JaxmnistWarning
 from jaxmnist.runs.environment import warn_of_settings
 from jaxmnist.runtime.jax_settings import number_settings, own_settings, settings_difference
 
-OPTIONS = {"recipe": {"epochs": 1}, "dataset": "digits", "device": "cpu", "progress": False}
+CONFIG: Any = jax.config
+OPTIONS: dict[str, Any] = {"recipe": {"epochs": 1}, "dataset": "digits", "device": "cpu", "progress": False}
 
 
 def trained(runs):
@@ -37,7 +39,7 @@ def test_a_context_of_the_user_changes_no_number(tmp_path):
     assert usual[0] == ["float32"]
     with jax.enable_x64(True), jax.transfer_guard("disallow"):
         assert trained(tmp_path) == usual
-        assert jax.config.jax_enable_x64
+        assert CONFIG.jax_enable_x64
 
 
 @pytest.mark.slow
@@ -102,9 +104,9 @@ def test_settings_of_the_user_are_in_force_again_afterwards():
     with jax.enable_x64(True), jax.transfer_guard("log"):
         with own_settings():
             assert jnp.ones(1).dtype == np.float32
-            assert jax.config.jax_transfer_guard_host_to_device == "allow"
+            assert CONFIG.jax_transfer_guard_host_to_device == "allow"
         assert jnp.ones(1).dtype == np.float64
-        assert jax.config.jax_transfer_guard_host_to_device == "log"
+        assert CONFIG.jax_transfer_guard_host_to_device == "log"
 
 
 def test_settings_that_change_numbers_are_recorded_and_said_on_resume(tmp_path, monkeypatch):
