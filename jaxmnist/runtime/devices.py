@@ -81,9 +81,9 @@ def device_like(platform: str) -> Device:
     Raises:
         UsageError: as for `select_device`.
     """
-    choice: DeviceChoice = next((choice for choice, names in _PLATFORMS.items() if platform in names), "auto")
+    choices: list[DeviceChoice] = [choice for choice, names in _PLATFORMS.items() if platform in names]
     try:
-        return select_device(choice)
+        return select_device(*choices)
     except UsageError:
         return select_device()
 
@@ -124,7 +124,7 @@ def _own_setting() -> str | None:
     return f"{'JAX_PLATFORMS' if os.environ.get('JAX_PLATFORMS') == value else 'jax_platforms'}={value}"
 
 
-def _remedy(choice: str) -> str:
+def _remedy(choice: DeviceChoice) -> str:
     """Returns the advice for a kind of device that is missing, as a clause."""
     setting = os.environ.get("JAX_PLATFORMS")
     if setting and not {"cuda", "rocm", *_PLATFORMS[choice]} & {*setting.split(",")}:

@@ -42,6 +42,15 @@ def test_a_context_of_the_user_changes_no_number(tmp_path):
         assert CONFIG.jax_enable_x64
 
 
+def test_resuming_under_other_settings_is_warned_of(tmp_path):
+    run = jaxmnist.train_run("second", runs=tmp_path, **OPTIONS).path
+    with (
+        jax.threefry_partitionable(False),
+        pytest.warns(JaxmnistWarning, match="partitionable was True and is False"),
+    ):
+        jaxmnist.resume_run(run, device="cpu", progress=False)
+
+
 @pytest.mark.slow
 def test_neither_does_the_environment_or_the_configuration(tmp_path):
     program = """
