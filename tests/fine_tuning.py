@@ -77,7 +77,7 @@ def _summary(values: Sequence[float]) -> dict[str, Any]:
     return {**dataclasses.asdict(summarise(values)), "values": list(values)}
 
 
-def _clothes(random: np.random.Generator) -> dict[str, np.ndarray]:
+def _clothes(random: np.random.Generator) -> dict[str, Any]:
     """Returns images of three classes of Fashion-MNIST, as the arrays of a file."""
     dataset = load_dataset("fashion_mnist")
     labels = [CLASSES["fashion_mnist"].index(name) for name in _CLOTHES]
@@ -94,9 +94,9 @@ def _clothes(random: np.random.Generator) -> dict[str, np.ndarray]:
     }
 
 
-def _letters(random: np.random.Generator) -> dict[str, np.ndarray]:
+def _letters(random: np.random.Generator) -> dict[str, Any]:
     """Draws letters, each with a hand of its own, as the arrays of a file."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split, count in (("train", PER_CLASS), ("test", TEST_PER_CLASS)):
         labels = np.repeat(list(_LETTERS), count)
         arrays |= {f"x_{split}": np.stack([_draw(name, random) for name in labels]), f"y_{split}": labels}
