@@ -26,7 +26,7 @@ from jaxmnist.report.terminal.console import SafeConsole
 from jaxmnist.report.terminal.training import TrainingDisplay, print_setup
 from jaxmnist.runs.environment import environment
 from jaxmnist.runs.extend import extended
-from jaxmnist.runs.folder import config_of, create_run, load_data_of_run, read_config
+from jaxmnist.runs.folder import config_of, create_run, load_data_of_run
 from jaxmnist.runs.initial import arch_of as arch_of_source
 from jaxmnist.runs.initial import with_initial_weights
 from jaxmnist.runs.loop import fit
@@ -188,8 +188,7 @@ def resume_run(
         Path(run.path if isinstance(run, Classifier) else run),
         StopRule(patience, max_seconds),
     )
-    stop_rule.require_fitting(read_config(folder), is_resumed=True)
-    config = extended(folder, epochs)
+    config = extended(folder, epochs, stop_rule)
     data = load_data_of_run(config, data_dir)
     where = select_device(device)
     use_compile_cache()

@@ -48,7 +48,7 @@ def main() -> None:
                 data = runs / f"{name}-{seed}.npz"
                 np.savez(data, **make(np.random.default_rng(seed)))
                 for way, init_from in (("fine-tuned", source), ("from scratch", None)):
-                    options: dict[str, Any] = {"seed": seed, "select_on": "last", "schedule": "constant"}
+                    options: dict[str, Any] = {"seed": seed, "select_on": "last", "schedule": "one_cycle"}
                     trained = jaxmnist.train_run(
                         ARCH,
                         recipe=RECIPE,
@@ -77,14 +77,15 @@ def _summary(values: Sequence[float]) -> dict[str, Any]:
     return {**dataclasses.asdict(summarise(values)), "values": list(values)}
 
 
-def _clothes(random: np.random.Generator) -> dict[str, np.ndarray]:
+def _clothes(random: np.random.Generator) -> dict[str, Any]:
     """Returns images of three classes of Fashion-MNIST, as the arrays of a file."""
     dataset = load_dataset("fashion_mnist")
     labels = [CLASSES["fashion_mnist"].index(name) for name in _CLOTHES]
-    train = np.concatenate(
-        [random.choice(np.flatnonzero(dataset.train_labels == label), PER_CLASS, False) for label in labels]
-    )
-    test = np.flatnonzero(np.isin(dataset.test_labels, labels))
+
+    def drawn(of: np.ndarray, count: int) -> np.ndarray:
+        return np.concatenate([random.choice(np.flatnonzero(of == label), count, False) for label in labels])
+
+    train, test = drawn(dataset.train_labels, PER_CLASS), drawn(dataset.test_labels, TEST_PER_CLASS)
     names = np.array(CLASSES["fashion_mnist"])
     return {
         "x_train": dataset.train_images[train],
@@ -94,9 +95,9 @@ def _clothes(random: np.random.Generator) -> dict[str, np.ndarray]:
     }
 
 
-def _letters(random: np.random.Generator) -> dict[str, np.ndarray]:
+def _letters(random: np.random.Generator) -> dict[str, Any]:
     """Draws letters, each with a hand of its own, as the arrays of a file."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split, count in (("train", PER_CLASS), ("test", TEST_PER_CLASS)):
         labels = np.repeat(list(_LETTERS), count)
         arrays |= {f"x_{split}": np.stack([_draw(name, random) for name in labels]), f"y_{split}": labels}

@@ -45,7 +45,10 @@ def main() -> None:
     dataset = load_dataset("mnist")
     images = int(sys.argv[2]) if len(sys.argv) > 2 else len(dataset.train_labels) - VAL
     dataset = _subset(dataset, images)
-    lines: list[dict[str, Any]] = json.loads(out.read_text())["lines"] if out.exists() else []
+    earlier = json.loads(out.read_text()) if out.exists() else {"training images": images, "lines": []}
+    if earlier["training images"] != images:
+        sys.exit(f"{out} has results of {earlier['training images']} images; name another file.")
+    lines: list[dict[str, Any]] = earlier["lines"]
     done = {(line["recipe"], line["seed"]) for line in lines}
     for recipe, arch in ARCHS.items():
         for seed in SEEDS:

@@ -63,7 +63,7 @@ class Train(MultiDeviceCommand):
         from jaxmnist.report.terminal import training as terminal
         from jaxmnist.report.terminal.summary import print_network
         from jaxmnist.runs.extend import extended
-        from jaxmnist.runs.folder import load_data_of_run, read_config
+        from jaxmnist.runs.folder import load_data_of_run
         from jaxmnist.runs.initial import with_initial_weights
         from jaxmnist.runs.restore import with_class
         from jaxmnist.runs.stopping import StopRule, course_over_length
@@ -83,8 +83,7 @@ class Train(MultiDeviceCommand):
         if self.resume is not None:
             self._refuse_configuration()
             resumed = self.resume
-            stop_rule.require_fitting(read_config(resumed), is_resumed=True)
-            run, config = agree_on_run(team, lambda: (resumed, extended(resumed, self.epochs)))
+            run, config = agree_on_run(team, lambda: (resumed, extended(resumed, self.epochs, stop_rule)))
             config = with_class(config, self.arch, run)
             dataset = load_data_of_run(config, self.data_dir)
             where = self.start_on(team, console)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from jaxmnist.runtime.reading import open_regular, require_regular_tree
 
@@ -92,6 +91,7 @@ def _tfrecords(file: Path) -> Iterator[bytes]:
 
 
 def _decoded(record: bytes) -> tuple[np.ndarray, int]:
+    from PIL import Image
     from tensorflow_datasets.proto import tf_example_pb2
 
     example = tf_example_pb2.Example.FromString(record)  # pyright: ignore[reportAttributeAccessIssue]

@@ -6,23 +6,29 @@ from pathlib import Path
 from jaxmnist.config.run import RunConfig, modified
 from jaxmnist.errors import UsageError, writing
 from jaxmnist.runs.folder import CONFIG, RESULTS, naming_damage, read_config, write_config
-from jaxmnist.runs.stopping import course_over_length
+from jaxmnist.runs.stopping import NO_LIMITS, StopRule, course_over_length
 from jaxmnist.runtime.files import locked
 from jaxmnist.runtime.reading import read_json
 
 
-def extended(run: Path, epochs: int | None) -> RunConfig:
+def extended(run: Path, epochs: int | None, stop_rule: StopRule = NO_LIMITS) -> RunConfig:
     """Returns the configuration of a run to resume, with another number of epochs if one is given.
 
     The run then trains as one that began with that number: nothing else depends on it.
 
+    Args:
+        run: the run folder.
+        epochs: the number of epochs; None leaves it as it is.
+        stop_rule: limits of the session that resumes it.
+
     Raises:
         CheckpointError: the folder is not a run, or is damaged.
-        UsageError: there would be fewer epochs, the recipe has a course over all epochs, or the folder cannot be
-            written or is in use.
+        UsageError: there would be fewer epochs, the recipe has a course over all epochs, the rule does not go with it,
+            or the folder cannot be written or is in use.
     """
     config = read_config(run)
     recipe = config.recipe
+    stop_rule.require_fitting(config, is_resumed=True)
     if epochs in (None, recipe.epochs):
         return config
     if epochs < recipe.epochs:

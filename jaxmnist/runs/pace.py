@@ -45,16 +45,20 @@ def within_budget(config: RunConfig, dataset: Dataset, where: Where, seconds: fl
         jax.block_until_ready(metrics)
         return time.perf_counter() - start
 
+    def timed_evaluation(split: str) -> float:
+        start = time.perf_counter()
+        order, examples = data.eval_splits[split]
+        batches = np.int32(0), np.int32(-(-examples // EVAL_BATCH))
+        nothing = put(train.no_metrics(), everywhere(where))
+        jax.block_until_ready(programs.evaluate_chunk(state, nothing, data.visit(order), *batches))
+        return time.perf_counter() - start
+
     compiling = timed_training(1)
     steps = max(1, min(batches, round(_MEASURED_SECONDS / timed_training(1))))
     epoch = timed_training(steps) / steps * batches
-    for order, examples in data.eval_splits.values():
-        arguments = data.visit(order), np.int32(0), np.int32(-(-examples // EVAL_BATCH))
-        for _ in range(2):  # the first time it is compiled
-            start = time.perf_counter()
-            sums = programs.evaluate_chunk(state, put(train.no_metrics(), everywhere(where)), *arguments)
-            jax.block_until_ready(sums)
-        epoch += time.perf_counter() - start
+    for split in data.eval_splits:
+        timed_evaluation(split)  # the first time it is compiled
+        epoch += timed_evaluation(split)
     left = (seconds - (time.perf_counter() - began) - compiling) * (1 - _RESERVE)
     epochs = max(1, min(recipe.epochs, int(left / epoch)))
     return dataclasses.replace(config, recipe=modified(recipe, epochs=epochs))

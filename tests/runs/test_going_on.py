@@ -293,7 +293,10 @@ def test_a_weights_file_is_a_source_as_well(tiny_run, own_data, tmp_path):
     (file,) = tiny_run.glob("*.npz")
     other = tmp_path / "plain.npz"
     variables = restore_run(tiny_run, "best", DEVICE).variables
-    np.savez(other, **{f"module.{name}": array for name, array in to_torch("second", variables).items()})
+    arrays: dict[str, Any] = {
+        f"module.{name}": array for name, array in to_torch("second", variables).items()
+    }
+    np.savez(other, **arrays)
     dataset = load_dataset(own_data)
     states = []
     for source in (tiny_run, file, other):
