@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jaxmnist import interop as interop
     from jaxmnist import optim as optim
-    from jaxmnist.api import train_run
+    from jaxmnist.api import resume_run, train_run
     from jaxmnist.config import RECIPES, Recipe, get_recipe
     from jaxmnist.data import DATASETS, Dataset, load_dataset
     from jaxmnist.inference.classifier import Classifier, load
@@ -32,6 +32,7 @@ __all__ = [
     "get_recipe",
     "load",
     "load_dataset",
+    "resume_run",
     "train_run",
 ]
 
@@ -47,6 +48,7 @@ _MODULE_OF = {
     "get_recipe": "config",
     "load": "inference.classifier",
     "load_dataset": "data",
+    "resume_run": "api",
     "train_run": "api",
 }
 # With public names of their own: jaxmnist.interop.from_torch, jaxmnist.optim.observe, ...

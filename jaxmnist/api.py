@@ -1,8 +1,11 @@
 """Training from a configuration to a complete run folder, for Python and the commands."""
 
+import contextlib
 import dataclasses
+import signal
+import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,24 +13,31 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 
 from jaxmnist.config import Recipe
-from jaxmnist.config.run import RunConfig, changed_recipe, merge_options, run_config, with_data, with_schedule
+from jaxmnist.config.run import RunConfig, merge_options, modified, run_config, with_data, with_schedule
 from jaxmnist.data import Dataset, Fit, load_dataset
 from jaxmnist.data.splits import SelectOn
-from jaxmnist.errors import JaxmnistWarning
+from jaxmnist.errors import InterruptedRunError, JaxmnistWarning
 from jaxmnist.inference.classifier import Classifier, load
 from jaxmnist.inference.evaluate import evaluate_split
 from jaxmnist.models import is_custom
 from jaxmnist.optim import make_optimizer
+from jaxmnist.report.notebook import NotebookConsole, NotebookDisplay, is_notebook
 from jaxmnist.report.terminal.console import SafeConsole
 from jaxmnist.report.terminal.training import TrainingDisplay, print_setup
-from jaxmnist.runs.devices import training_devices
+from jaxmnist.runs.devices import devices_of_run, training_devices
 from jaxmnist.runs.environment import environment
-from jaxmnist.runs.folder import config_of, create_run
+from jaxmnist.runs.extend import extended
+from jaxmnist.runs.folder import config_of, create_run, load_data_of_run
+from jaxmnist.runs.initial import arch_of as arch_of_source
+from jaxmnist.runs.initial import with_initial_weights
 from jaxmnist.runs.loop import fit
+from jaxmnist.runs.pace import within_budget
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.selection import Results
+from jaxmnist.runs.stopping import NO_LIMITS, StopRule, course_over_length
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.devices import Device, DeviceChoice, select_device, use_compile_cache
+from jaxmnist.runtime.jax_settings import own_settings
 from jaxmnist.runtime.mesh import Where, first_device, where_text
 from jaxmnist.runtime.team import ALONE, Team
 
@@ -40,8 +50,9 @@ RECIPE_OPTIONS = ("epochs", "batch_size", "learning_rate", "weight_decay", "drop
 """Options that set fields of its recipe; `schedule` is separate, as it replaces the plateau as well."""
 
 
+@own_settings()
 def train_run(
-    arch: str | type = "third",
+    arch: str | type | None = None,
     *,
     recipe: str | Recipe | Mapping[str, Any] | None = None,
     dataset: str | PathLike[str] = "mnist",
@@ -57,6 +68,9 @@ def train_run(
     norm: Literal["batch", "layer", "group"] | None = None,
     select_on: SelectOn = "val",
     folds: int | None = None,
+    init_from: str | PathLike[str] | Classifier | None = None,
+    patience: int | None = None,
+    max_seconds: float | None = None,
     runs: str | Path = "runs",
     device: DeviceChoice = "auto",
     progress: bool = True,
@@ -67,7 +81,7 @@ def train_run(
 
     Args:
         arch: name of the network; or a `flax.linen.Module` class of your own, as `file.py:Class`,
-            `package.module:Class` or the class itself.
+            `package.module:Class` or the class itself; by default that of `init_from`, or third.
         recipe: a name, a `Recipe`, or a mapping that changes fields of a recipe, as `--set` does:
             `{"epochs": 5, "augmentation.rotation": 5, "plateau": None}`, with the recipe's name under `name`.
             By default the network's own recipe.
@@ -85,9 +99,13 @@ def train_run(
         select_on: split that drives the plateau and picks the best epoch. With "last" no split does: training uses all
             training images and keeps the last epoch.
         folds: number of parts of the training images, one of which, by the seed, is held out; see `RunConfig`.
+        init_from: run folder, weights file or network in use whose weights the training begins with, to fine-tune
+            them by another recipe or on other data. Other classes get a fresh head.
+        patience: ends training after this many epochs without a better one on the selecting split.
+        max_seconds: ends training after the last epoch that fits into this time; a schedule gets fewer epochs instead.
         runs: folder in which the run folder is created.
         device: device to compute on; auto prefers an accelerator.
-        progress: True to show progress on standard error.
+        progress: True to show progress, on standard error or in a notebook's cell.
 
     Returns:
         The network of the kept epoch, with the run folder as its `path` and the run's `results` and `metrics`.
@@ -95,9 +113,14 @@ def train_run(
     Raises:
         UsageError: a name is unknown, a value is out of range, or the run folder cannot be written.
         DataError: the dataset is missing or damaged.
+        CheckpointError: `init_from` is missing, damaged or of another network.
+        KeyboardInterrupt: SIGINT arrived; the state was saved first, and `resume_run` goes on from there.
         DivergedError, InterruptedRunError, StorageError: as for `jaxmnist.runs.loop.fit`.
     """
-    if not isinstance(arch, str):
+    source = init_from.path if isinstance(init_from, Classifier) else init_from
+    if arch is None and source is not None:
+        arch = arch_of_source(Path(source))
+    if arch is not None and not isinstance(arch, str):
         from jaxmnist.models.custom import arch_of
 
         arch = arch_of(arch)
@@ -116,17 +139,86 @@ def train_run(
     }
     chosen = dataclasses.asdict(recipe) if isinstance(recipe, Recipe) else recipe
     config = checked_config({"recipe": {} if chosen is None else chosen}, options)
+    stop_rule = StopRule(patience, max_seconds)
     data = load_dataset(dataset, data_dir, fit=fit)
     where = training_devices(config, select_device(device))
     use_compile_cache()
-    # Not a terminal if nothing is shown: an invisible display would still capture the output of others.
-    console = SafeConsole(stderr=True) if progress else SafeConsole(quiet=True, force_terminal=False)
-    run, config = start_run(
-        with_data(config, data), data, where, Path(runs), console, learning_rate == "auto"
-    )
+    console = _console(progress)
+    config = with_data(config, data)
+    if source is not None:
+        config = with_initial_weights(config, data, Path(source))
+    run, config = start_run(config, data, where, Path(runs), console, learning_rate == "auto", stop_rule)
     print_setup(console, config, data, where_text(where), run)
-    train_in(run, config, data, where, console)
+    with _interruptible(run):
+        train_in(run, config, data, where, console, stop_rule=stop_rule)
     return load(run, device=device)
+
+
+@own_settings()
+def resume_run(
+    run: str | PathLike[str] | Classifier,
+    *,
+    epochs: int | None = None,
+    patience: int | None = None,
+    max_seconds: float | None = None,
+    data_dir: str | Path | None = None,
+    device: DeviceChoice = "auto",
+    progress: bool = True,
+) -> Classifier:
+    """Resumes the training of a run, exactly as if it had not been interrupted, as `train --resume` does.
+
+    Args:
+        run: the run folder, or its network in use.
+        epochs: a higher number of epochs than the run began with.
+        patience: as for `train_run`, for this session.
+        max_seconds: as for `train_run`, for this session.
+        data_dir: folder of the data, if it has moved; see `jaxmnist.load_dataset`.
+        device: device to compute on; auto prefers an accelerator.
+        progress: True to show progress on standard error.
+
+    Returns:
+        The network of the kept epoch.
+
+    Raises:
+        UsageError: the recipe's schedule does not allow other epochs or an earlier end, or the run is in use.
+        CheckpointError: the folder is not a run, or no checkpoint is intact.
+        DataError: the data are missing, damaged or not those of the run.
+        KeyboardInterrupt, DivergedError, InterruptedRunError, StorageError: as for `train_run`.
+    """
+    folder, stop_rule = (
+        Path(run.path if isinstance(run, Classifier) else run),
+        StopRule(patience, max_seconds),
+    )
+    config = extended(folder, epochs, stop_rule)
+    data = load_data_of_run(config, data_dir)
+    where = devices_of_run(folder, config, select_device(device))
+    use_compile_cache()
+    console = _console(progress)
+    print_setup(console, config, data, where_text(where), folder)
+    with _interruptible(folder):
+        train_in(folder, config, data, where, console, stop_rule=stop_rule)
+    return load(folder, device=device)
+
+
+@contextlib.contextmanager
+def _interruptible(run: Path) -> Iterator[None]:
+    """Turns the end of a run by Ctrl-C or a kernel's interrupt into the exception that Python has for it."""
+    try:
+        yield
+    except InterruptedRunError as error:
+        if error.signum != signal.SIGINT:
+            raise
+        # Without the traceback of the other error, which is this module's matter.
+        raise KeyboardInterrupt(
+            f"interrupted, the state is saved; go on with jaxmnist.resume_run({str(run)!r})"
+        ) from None
+
+
+def _console(progress: bool) -> Console:
+    if progress and is_notebook():
+        return NotebookConsole()
+    # Not a terminal if nothing is shown: an invisible display would still capture the output of others.
+    return SafeConsole(stderr=True) if progress else SafeConsole(quiet=True, force_terminal=False)
 
 
 def checked_config(
@@ -171,8 +263,9 @@ def start_run(
     root: Path,
     console: Console,
     find_rate: bool = False,
+    stop_rule: StopRule = NO_LIMITS,
 ) -> tuple[Path, RunConfig]:
-    """Creates the run folder, on request after a learning-rate range test.
+    """Creates the run folder, on request after a learning-rate range test and a measurement of the pace.
 
     Args:
         config: configuration of the run.
@@ -181,19 +274,35 @@ def start_run(
         root: folder in which the run folder is created.
         console: console for messages.
         find_rate: True to take the learning rate that a range test suggests and to keep its plot in the run folder.
+        stop_rule: limits of the training; a schedule is given the epochs that fit into `max_seconds`.
 
     Returns:
-        The run folder, and the configuration with the final learning rate.
+        The run folder, and the configuration with the final learning rate and number of epochs.
     """
+    began = time.perf_counter()
+    stop_rule.require_fitting(config)
     open_teacher(config)  # a teacher that cannot be used must not leave a run folder
+
+    def in_time(config: RunConfig) -> RunConfig:
+        if stop_rule.max_seconds is None or course_over_length(config.recipe) is None:
+            return config
+        left = stop_rule.max_seconds - (time.perf_counter() - began)
+        config = within_budget(config, dataset, where, left)
+        epochs = f"{config.recipe.epochs} {'epoch' if config.recipe.epochs == 1 else 'epochs'}"
+        console.print(
+            f"{epochs} for {stop_rule.max_seconds:g} seconds: the schedule ends there.", highlight=False
+        )
+        return config
+
     if not find_rate:
+        config = in_time(config)
         return create_run(root, config, environment(where)), config
-    from jaxmnist.experiments.lr_range import RangeTest, find_learning_rate
+    from jaxmnist.experiments.lr_range import find_learning_rate, range_test_of
     from jaxmnist.report.plots.lr_range import save_range
     from jaxmnist.report.terminal.lr_range import range_progress
     from jaxmnist.runs.curves import PLOTS, run_title
 
-    settings, rate = RangeTest(), config.recipe.learning_rate
+    settings, rate = range_test_of(config.recipe), config.recipe.learning_rate
     with range_progress(console, settings.steps) as show:
         result = find_learning_rate(config, dataset, first_device(where), settings, show)
     if result.suggestion is None:
@@ -201,8 +310,9 @@ def start_run(
         warnings.warn(message, JaxmnistWarning, stacklevel=2)
     else:
         console.print(f"The range test suggests the learning rate {result.suggestion:.6g}.", highlight=False)
-        recipe = changed_recipe(config.recipe, {"learning_rate": float(f"{result.suggestion:.6g}")})
+        recipe = modified(config.recipe, learning_rate=float(f"{result.suggestion:.6g}"))
         config = dataclasses.replace(config, recipe=recipe)
+    config = in_time(config)
     run = create_run(root, config, environment(where))
     (run / PLOTS).mkdir()
     save_range(result, run_title(config), run / PLOTS / "lr_range.png")
@@ -227,6 +337,7 @@ def train_in(
     console: Console,
     tensorboard: bool = False,
     team: Team = ALONE,
+    stop_rule: StopRule = NO_LIMITS,
 ) -> Results:
     """Trains in a run folder to the last epoch, shows progress, and draws the curves.
 
@@ -238,6 +349,7 @@ def train_in(
         console: console for progress.
         tensorboard: True to write TensorBoard events; see `jaxmnist.runs.tensorboard`.
         team: the processes that train together; see `jaxmnist.runs.loop.fit`.
+        stop_rule: limits of this session.
 
     Returns:
         The contents of `results.json`.
@@ -250,9 +362,10 @@ def train_in(
         from jaxmnist.runs.tensorboard import EventWriter
 
         events = EventWriter(run)
-    with TrainingDisplay(console, config.recipe.epochs) as display:
+    shown = NotebookDisplay if isinstance(console, NotebookConsole) else TrainingDisplay
+    with shown(console, config.recipe.epochs) as display:
         callbacks = [display] if events is None else [display, events]
-        results = fit(config, dataset, run, where, callbacks, team)
+        results = fit(config, dataset, run, where, callbacks, team, stop_rule)
     if not team.is_leader:
         return results
     from jaxmnist.runs.curves import save_curves  # matplotlib takes half a second to import

@@ -188,7 +188,8 @@ def _uniform(key: PRNGKeyArray, batch: int, count: int) -> Float32[Array, "batch
     """Draws numbers in [-1, 1); the key of an image is that of its position."""
 
     def draw(position):
-        return jax.random.uniform(jax.random.fold_in(key, position), (count,), minval=-1.0, maxval=1.0)
+        draws = jax.random.fold_in(key, position)
+        return jax.random.uniform(draws, (count,), jnp.float32, minval=-1.0, maxval=1.0)
 
     return jax.vmap(draw)(first_row(batch) + jnp.arange(batch, dtype=jnp.int32))
 

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from jaxmnist.experiments.lr_range import RangeResult
 
 
+def _of_recipe(name: str, metavar: str, default: str) -> object:
+    return tyro.conf.arg(name=name, metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
 @dataclasses.dataclass(frozen=True)
 class FindLr(Command):
     """Find a learning rate: train briefly at rising rates and take the one where the loss falls most steeply."""
@@ -37,7 +41,8 @@ class FindLr(Command):
     arch: Arch = "third"
     """Network."""
     recipe: OptionalRecipe = None
-    """Recipe of batch size, augmentation and normalisation; by default the network's own."""
+    """Recipe whose optimizer is tested, with its batch size and augmentation; by default the network's own. For dilated
+    it is the published test: SGD with Nesterov momentum."""
     dataset: OptionalDataset = None
     """Dataset to train on; by default mnist, or the embedded digits if mnist cannot be found. Or a PATH; see train."""
     data_dir: OptionalFolder = None
@@ -53,12 +58,12 @@ class FindLr(Command):
     recipe_settings: Settings = ()
     """Sets any other field of the recipe; see train."""
     # Named differently than on the command line because of `Command.start`.
-    start_rate: Annotated[float, tyro.conf.arg(name="start")] = 0.1
-    """Learning rate of the first step."""
-    end_rate: Annotated[float, tyro.conf.arg(name="end")] = 2.0
-    """Learning rate of the last step."""
-    steps: int = 1500
-    """Number of steps; fewer are taken if the loss diverges."""
+    start_rate: Annotated[float | None, _of_recipe("start", "FLOAT", "1e-6")] = None
+    """Learning rate of the first step; for the recipe dilated 0.1, as published."""
+    end_rate: Annotated[float | None, _of_recipe("end", "FLOAT", "10")] = None
+    """Learning rate of the last step; for the recipe dilated 2."""
+    steps: Annotated[int | None, _of_recipe("steps", "INT", "350")] = None
+    """Number of steps, for the recipe dilated 1500; fewer are taken if the loss diverges."""
     out: OptionalFolder = None
     """Folder for lr_range.json and lr_range.png; by default lr_range/ARCH-RECIPE-DATASET-sSEED."""
 
@@ -66,7 +71,7 @@ class FindLr(Command):
         """Runs the test, and writes and prints its result."""
         from jaxmnist.config.run import merge_options, run_config, with_data
         from jaxmnist.config.settings import parse_settings
-        from jaxmnist.experiments.lr_range import RangeTest, find_learning_rate
+        from jaxmnist.experiments.lr_range import find_learning_rate, range_test_of
         from jaxmnist.report.plots.lr_range import save_range
         from jaxmnist.report.terminal.lr_range import print_range, print_range_setup, range_progress
         from jaxmnist.runs.curves import run_title
@@ -74,11 +79,11 @@ class FindLr(Command):
         from jaxmnist.runs.folder import write_json
 
         console = self.console()
-        settings = RangeTest(start=self.start_rate, end=self.end_rate, steps=self.steps)
         options = {"arch": self.arch, "seed": self.seed}
         changes = parse_settings(self.recipe_settings)
         batch = {"batch_size": self.batch_size}
         config = run_config(merge_options({}, options, self.recipe, batch, changes))
+        settings = range_test_of(config.recipe, start=self.start_rate, end=self.end_rate, steps=self.steps)
         dataset = load_or_fall_back(console, self.dataset, self.data_dir, self.fit, self.test)
         config = with_data(config, dataset)
         device = self.start()
@@ -97,7 +102,7 @@ class FindLr(Command):
             write_json(files[0], summary | {"environment": environment(device)} | curves)
         if result.reason is not None:
             advice = f"try more --steps than {settings.steps}, or another --start and --end"
-            if result.diverged:
+            if result.diverged and not len(result.losses[result.kept]):
                 advice = f"try a lower --start than {settings.start:g}"
             message = f"no learning rate is suggested: {result.reason}; {advice}."
             warnings.warn(message, JaxmnistWarning, stacklevel=2)

@@ -18,6 +18,7 @@ import tyro
 import jaxmnist
 from jaxmnist.cli import COMMANDS, load_command
 from jaxmnist.errors import JaxmnistError, JaxmnistWarning, UsageError, one_line
+from jaxmnist.runtime.signals import own_process
 from jaxmnist.runtime.streams import outlets
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def main(command: str | None = None) -> None:
         logging.getLogger("absl").setLevel(logging.ERROR)
         warnings.simplefilter("always", JaxmnistWarning)
         warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
-        code = _exit_code(chosen)
+        with own_process():
+            code = _exit_code(chosen)
         if code > 128 or (code and _is_one_of_several()):
             _end_at_once(code)
         out.flush()

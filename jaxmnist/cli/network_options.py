@@ -22,7 +22,7 @@ class NetworkCommand(Command):
     """Options of the commands that use a trained network."""
 
     network: RunOrWeights
-    """Run folder, or weights file: the arrays of a PyTorch state_dict, saved by NumPy."""
+    """Run folder, or weights file: the arrays of a PyTorch state_dict, as .npz or .safetensors."""
     checkpoint: Literal["best", "latest"] = "best"
     """Checkpoint of the run."""
     arch: OptionalArch = None

@@ -42,13 +42,14 @@ Settings = Annotated[
 ]
 OptionalFolder = Annotated[Path | None, _optional("FOLDER")]
 OptionalFile = Annotated[Path | None, _optional("FILE")]
+OptionalSource = Annotated[Path | None, _optional("RUN|WEIGHTS")]
 OptionalInt = Annotated[int | None, _optional("INT")]
 OptionalFloat = Annotated[float | None, _optional("FLOAT")]
 RunFolders = Annotated[
     tyro.conf.Positional[tuple[Path, ...]],
     tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)"),
 ]
-RunOrWeights = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|WEIGHTS.npz")]
+RunOrWeights = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|WEIGHTS")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,9 @@ class Command:
     def start(self) -> "JaxDevice":
         """Selects the device and turns on the cache of compiled programs."""
         from jaxmnist.runtime.devices import select_device, use_compile_cache
+        from jaxmnist.runtime.jax_settings import keep_own_settings
 
+        keep_own_settings()
         device = select_device(self.device)
         if not self.no_compile_cache:
             use_compile_cache()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jaxmnist.cli.device_options import DEVICE_OPTIONS, MultiDeviceCommand
-from jaxmnist.cli.options import Command, OptionalFloat, OptionalFolder, OptionalInt
+from jaxmnist.cli.options import Command, OptionalFloat, OptionalFolder, OptionalInt, OptionalSource
 from jaxmnist.errors import UsageError
 from jaxmnist.runtime.json_text import json_text
 
@@ -32,8 +32,15 @@ class Train(MultiDeviceCommand):
     """Test accuracy in percent that the selected epoch must reach; below it the exit code is 6."""
     runs: Path = Path("runs")
     """Folder in which the run folder is created."""
+    init_from: OptionalSource = None
+    """Begin with the weights of a run or a weights file, on any data and by any recipe; other classes get a fresh
+    head. By default its network is trained."""
     resume: OptionalFolder = None
-    """Run folder to resume, with its own configuration."""
+    """Run folder to resume, with its own configuration; a constant rate or a plateau also goes on for more --epochs."""
+    patience: OptionalInt = None
+    """End after this many epochs without a better one on the selecting split."""
+    max_seconds: OptionalFloat = None
+    """End after the last epoch that fits into this time; a schedule gets fewer epochs instead."""
     tensorboard: bool = False
     """Also write TensorBoard events, to tensorboard/ in the run folder (needs the extra tensorboard)."""
 
@@ -55,8 +62,11 @@ class Train(MultiDeviceCommand):
         from jaxmnist.models.structure import layers, totals
         from jaxmnist.report.terminal import training as terminal
         from jaxmnist.report.terminal.summary import print_network
-        from jaxmnist.runs.folder import load_data_of_run, read_config
+        from jaxmnist.runs.extend import extended
+        from jaxmnist.runs.folder import load_data_of_run
+        from jaxmnist.runs.initial import with_initial_weights
         from jaxmnist.runs.restore import with_class
+        from jaxmnist.runs.stopping import StopRule, course_over_length
         from jaxmnist.runtime.mesh import parse_mesh, where_text
 
         self.require_same_options(team)
@@ -69,26 +79,34 @@ class Train(MultiDeviceCommand):
             from jaxmnist.runs.tensorboard import require_tensorboard
 
             require_tensorboard()
+        stop_rule = StopRule(self.patience, self.max_seconds)
         if self.resume is not None:
             self._refuse_configuration()
             resumed = self.resume
-            run, config = agree_on_run(team, lambda: (resumed, read_config(resumed)))
+            run, config = agree_on_run(team, lambda: (resumed, extended(resumed, self.epochs, stop_rule)))
             config = with_class(config, self.arch, run)
             dataset = load_data_of_run(config, self.data_dir)
             where = self.start_on(team, console, config, run)
         else:
-            config, dataset = self.configure(console, self.seed, self.learning_rate)
-            team.require_same(as_texts(config))
+            config, dataset = self.configure(console, self.seed, self.learning_rate, self.init_from)
+            if team.size > 1 and self.max_seconds is not None and course_over_length(config.recipe):
+                raise UsageError(
+                    f"--max-seconds {self.max_seconds:g} does not go with several processes and the "
+                    f"{course_over_length(config.recipe)}, whose pace one process cannot measure; give --epochs."
+                )
             where = self.start_on(team, console, config)
+            if self.init_from is not None:
+                config = with_initial_weights(config, dataset, self.init_from)
+            team.require_same(as_texts(config))
             find_rate = self.learning_rate == "auto"
             run, config = agree_on_run(
-                team, lambda: start_run(config, dataset, where, self.runs, console, find_rate)
+                team, lambda: start_run(config, dataset, where, self.runs, console, find_rate, stop_rule)
             )
         team.remedy = f"its last checkpoint is kept; start all processes again with --resume {run}"
         network = layers(config.create_model())
         print_network(console, arch_title(config.arch), network, totals(network))
         terminal.print_setup(console, config, dataset, where_text(where, team.size), run)
-        results = train_in(run, config, dataset, where, console, self.tensorboard, team)
+        results = train_in(run, config, dataset, where, console, self.tensorboard, team, stop_rule)
         if not team.is_leader:
             return
         if self.json:
@@ -106,6 +124,7 @@ class Train(MultiDeviceCommand):
     def _refuse_configuration(self) -> None:
         # These options may differ from session to session; --arch gives the new place of a class that has moved.
         free = {"resume", "arch", "data_dir", "target_acc", "tensorboard", *DEVICE_OPTIONS}
+        free |= {"epochs", "patience", "max_seconds"}
         free |= {field.name for field in dataclasses.fields(Command)}
         for field in dataclasses.fields(self):
             if field.name not in free and getattr(self, field.name) != field.default:

@@ -1,6 +1,7 @@
 """Options that make up a configuration, shared by the commands that train."""
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
@@ -86,7 +87,11 @@ class TrainingCommand(Command):
     """JSON file with any of these settings, such as the config.json of a run; options overrule it."""
 
     def configure(
-        self, console: "Console", seed: int | None, learning_rate: float | Literal["auto"] | None
+        self,
+        console: "Console",
+        seed: int | None,
+        learning_rate: float | Literal["auto"] | None,
+        init_from: Path | None = None,
     ) -> tuple["RunConfig", "Dataset"]:
         """Makes the configuration from the file and the options, and loads the data.
 
@@ -94,6 +99,7 @@ class TrainingCommand(Command):
             console: console for a warning if the data are not MNIST.
             seed: replaces the seed of the file or the recipe.
             learning_rate: replaces the learning rate of the file or the recipe.
+            init_from: a run or weights file, whose network is trained unless an option or the file names one.
 
         Raises:
             UsageError: a value of an option or of the file is wrong.
@@ -108,6 +114,10 @@ class TrainingCommand(Command):
         names = {*RUN_OPTIONS, *RECIPE_OPTIONS, "recipe", "schedule"} - {"seed", "learning_rate"}
         options = {name: getattr(self, name) for name in names}
         options |= {"seed": seed, "learning_rate": learning_rate}
+        if init_from is not None and self.arch is None and self.config is None:
+            from jaxmnist.runs.initial import arch_of
+
+            options["arch"] = arch_of(init_from)
         settings = parse_settings(self.settings)
         values = {} if self.config is None else read_file(self.config)
         try:

@@ -60,6 +60,12 @@ class RunConfig:
     """Absolute path of the file with the test split, if one was named."""
     val_count: int | None = None
     """Number of images of the val split that came with the data; None if it came without, or if `folds` are given."""
+    init_from: str | None = None
+    """Absolute path of the run or weights file whose weights the run began with."""
+    init_fingerprint: str | None = None
+    """SHA-256 of those weights."""
+    extended_from: int | None = None
+    """Number of epochs with which the run began, if it has been given more."""
 
     def __post_init__(self) -> None:
         check_fields(self, "the configuration")
@@ -147,7 +153,7 @@ def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
     recipe = config.recipe
     require_enough(dataset, config.select_on, config.folds, recipe.batch_size)
     if dataset.fingerprint != MNIST_FINGERPRINT:
-        recipe = _with_statistics(recipe, recipe_of(config.arch), dataset.mean_and_std)
+        recipe = _with_statistics(recipe, recipe_of(config.arch), _rounded(dataset))
     return dataclasses.replace(
         config,
         recipe=recipe,
@@ -161,13 +167,35 @@ def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
     )
 
 
-def _with_statistics(recipe: Recipe, default: Recipe, mean_and_std: tuple[float, float]) -> Recipe:
+def with_mean_and_std(config: RunConfig, dataset: Dataset, mean_and_std: tuple[float, float]) -> RunConfig:
+    """Returns the configuration with other statistics than its recipe's own or the dataset's; given ones stay."""
+    default = recipe_of(config.arch)
+    recipe = _with_statistics(config.recipe, default, mean_and_std, _rounded(dataset))
+    return dataclasses.replace(config, recipe=recipe)
+
+
+def modified(recipe: Recipe, **changes: Any) -> Recipe:
+    """Returns a recipe with other values in some fields; one that is known by its name is renamed."""
+    changed = dataclasses.replace(recipe, **changes)
+    if changed == recipe or recipe.name not in RECIPES:
+        return changed
+    return dataclasses.replace(changed, name=f"{recipe.name}-modified")
+
+
+def _rounded(dataset: Dataset) -> tuple[float, float]:
+    mean, std = dataset.mean_and_std
+    return round(mean, 4), max(round(std, 4), 1e-4)
+
+
+def _with_statistics(
+    recipe: Recipe, default: Recipe, mean_and_std: tuple[float, float], *replaced: tuple[float, float]
+) -> Recipe:
     name = recipe.name.removesuffix("-modified")
     known = get_recipe(name) if name in RECIPES else default
     # A file such as another run's `config.json` may have the statistics already.
-    mean, std = round(mean_and_std[0], 4), max(round(mean_and_std[1], 4), 1e-4)
-    if (recipe.mean, recipe.std) not in ((known.mean, known.std), (mean, std)):
+    if (recipe.mean, recipe.std) not in ((known.mean, known.std), mean_and_std, *replaced):
         return recipe
+    mean, std = mean_and_std
     is_known = dataclasses.replace(recipe, name=name, mean=known.mean, std=known.std) == known
     return dataclasses.replace(recipe, name=name if is_known else recipe.name, mean=mean, std=std)
 

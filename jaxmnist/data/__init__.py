@@ -1,17 +1,12 @@
 """Datasets as NumPy arrays: by name, from the first place that has them; or by path, in any format in use."""
 
-import contextlib
-import hashlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-
-from jaxmnist.data import digits, emnist, idx, own_data, tfds
-from jaxmnist.data.checksums import DOWNLOADS
+from jaxmnist.data import digits, elsewhere, emnist, idx, idx_folder, own_data, tfds
 from jaxmnist.data.dataset import CLASSES, CLOTHING, DIGITS, NUM_CLASSES, Dataset, DataUnavailableError, Fit
 from jaxmnist.errors import DataError, UsageError, one_line, unknown_name
 
@@ -31,8 +26,6 @@ __all__ = [
 DATASETS = tuple(CLASSES)
 
 _VARIABLE = "JAXMNIST_DATA_DIR"
-_TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST", "emnist": "EMNIST"}
-"""Folders that torchvision makes; the files are in `raw` below them."""
 
 
 def _print_to_stderr(line: str) -> None:
@@ -65,12 +58,14 @@ def load_dataset(
         name: one of `DATASETS`, or a path, see `jaxmnist.data.own_data`. `digits` is embedded in scikit-learn and
             ignores the other arguments.
         data_dir: folder of a dataset with a name: the four IDX files, plain or .gz, in it or in a subfolder called
-            `name`. Without it the folder `JAXMNIST_DATA_DIR`, the TensorFlow Datasets cache and a download are
-            tried, in this order.
+            `name`. Without it the folder `JAXMNIST_DATA_DIR`, the TensorFlow Datasets cache, the places in
+            which other programs keep their copies (see `jaxmnist.data.elsewhere`), and a download are tried, in this
+            order.
         fit: the way the pictures of a path become 28x28; by default "pad".
         test: CSV file with the test split of a path that is a CSV file.
         base_url: mirror to download from.
-        announce: called with a line when a download starts, and while thousands of image files are read.
+        announce: called with a line when a download starts or another program's copy is used, and while thousands of
+            image files are read.
         download: False keeps off the network.
 
     Raises:
@@ -92,7 +87,7 @@ def load_dataset(
     if name == "digits":
         return digits.load()
     if data_dir is not None:
-        found = _from_folder(name, data_dir)
+        found = idx_folder.read(name, data_dir)
         if isinstance(found, str):
             raise DataError(
                 f"--data-dir {data_dir} has no {name} ({found}); put {_wanted(name)} there or in its subfolder "
@@ -111,7 +106,7 @@ def _wanted(name: str) -> str:
 def _search(name: str, base_url: str | None, announce: Callable[[str], None], download: bool) -> Dataset:
     tried = [f"{_VARIABLE} (not set)"]
     if folder := os.environ.get(_VARIABLE):
-        found = _from_folder(name, folder)
+        found = idx_folder.read(name, folder)
         if isinstance(found, Dataset):
             return found
         tried = [f"{_VARIABLE}={folder} ({found})"]
@@ -120,6 +115,10 @@ def _search(name: str, base_url: str | None, announce: Callable[[str], None], do
         if tfds.is_prepared(name, root):
             return tfds.read(name, root)
         tried.append(f"the TensorFlow Datasets cache {root} (not in there)")
+        found = elsewhere.find(name, root, announce)
+        if isinstance(found, Dataset):
+            return found
+        tried += found
         if download:
             tfds.download(name, root, base_url, announce)
             return tfds.read(name, root)
@@ -134,40 +133,3 @@ def _search(name: str, base_url: str | None, announce: Callable[[str], None], do
         f"{name} is not on this machine (tried {', '.join(tried)}); train downloads it, or put {_wanted(name)} "
         f"in a folder and name it with --data-dir or {_VARIABLE}."
     )
-
-
-def _from_folder(name: str, data_dir: str | os.PathLike[str]) -> Dataset | str:
-    """Reads the dataset, or returns in a few words why the folder lacks it; `DataError` if it is damaged."""
-    folder = Path(data_dir)
-    with contextlib.suppress(RuntimeError):  # an unknown user: a folder that does not exist
-        folder = folder.expanduser()  # no shell expands the tilde of --data-dir=~/data
-    family = name.partition("/")[0]
-    places = dict.fromkeys((folder / name, folder / family, folder, folder / _TORCHVISION[family] / "raw"))
-    try:
-        if not folder.is_dir():
-            return "no such folder"
-        for place in places:
-            if family == "emnist":
-                if emnist.holds(place, name):
-                    arrays = emnist.read(place, name)
-                    break
-            elif any(idx.find(place, file_name) for file_name in idx.FILE_NAMES):
-                arrays = idx.read_folder(place)
-                break
-        else:
-            return "none of the four files is in it"
-    except OSError as error:
-        raise DataError(f"{folder} cannot be read ({error.strerror}); check its permissions.") from error
-    dataset = Dataset(name, *arrays, f"the folder {place}", CLASSES[name])
-    if (actual := _published_name(dataset)) in (None, name):
-        return dataset
-    # All IDX datasets have the same file names, so a folder of one could pass for another.
-    if place == folder:
-        return f"its files are those of {actual}"
-    raise DataError(f"{place} holds the files of {actual}, not {name}; move them to {folder / actual}.")
-
-
-def _published_name(dataset: Dataset) -> str | None:
-    """Name of the published dataset with these training labels, or None."""
-    digest = hashlib.sha256(dataset.train_labels.astype(np.uint8).tobytes()).hexdigest()
-    return next((name for name, known in DOWNLOADS.items() if known.train_labels_sha256 == digest), None)

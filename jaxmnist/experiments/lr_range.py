@@ -1,129 +1,84 @@
 """Learning-rate range test: the rate rises step by step, and the steepest fall of the loss suggests a rate.
 
-The test is that of the source of `dilated`: SGD with Nesterov momentum 0.9, no weight decay and the plain negative
-log-likelihood, whatever the recipe's own optimizer and loss. It trains a state of its own, with the initial weights and
-the order of a run with the same seed, so it changes no run after it.
+The recipe's own optimizer and objective are tested, from a rate at which nothing is learnt to one at which nothing can
+be, as by fast.ai's `lr_find`. The source of `dilated` has another test, see `PUBLISHED`. A test trains a state of its
+own, with the initial weights and the order of a run with the same seed, so it changes no run after it.
 """
 
 import dataclasses
 import functools
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
-from jaxtyping import Array, Float32, Float64, Int32, Key, Shaped
+from jaxtyping import Array, Float32, Int32, Key
 
 from jaxmnist import ops, train
 from jaxmnist.config import Recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
-from jaxmnist.errors import UsageError
+from jaxmnist.experiments.range_curve import (
+    FROM_NOTHING_ON,
+    PUBLISHED,
+    RangeResult,
+    RangeTest,
+    analyse,
+    range_test_of,
+)
 from jaxmnist.models import Model
+from jaxmnist.optim import at_learning_rate, make_optimizer
+from jaxmnist.runs.initial import initial_state
 from jaxmnist.runtime.devices import Device
 from jaxmnist.train.jit import build_programs
+
+__all__ = [
+    "FROM_NOTHING_ON",
+    "PUBLISHED",
+    "RangeResult",
+    "RangeTest",
+    "analyse",
+    "find_learning_rate",
+    "range_chunk",
+    "range_test_of",
+]
 
 CHUNK_SECONDS = 0.4
 """Target length of a device call, short enough for progress and Ctrl-C."""
 
-MOMENTUM = 0.9
-
-_FEWEST_POINTS = 3  # with fewer, no point has a neighbour on either side
-
-
-@dataclasses.dataclass(frozen=True)
-class RangeTest:
-    """Settings of a range test; the defaults are the published ones."""
-
-    start: float = 0.1
-    """Learning rate of the first step."""
-    end: float = 2.0
-    """Learning rate of the last step; the rates form a geometric sequence."""
-    steps: int = 1500
-    """Number of steps, unless the loss diverges before."""
-    smoothing: float = 0.05
-    """Weight of a step's loss in the smoothed loss; the rest is the weight of the previous smoothed loss."""
-    divergence: float = 5.0
-    """The test ends when the smoothed loss is more than this many times its lowest value."""
-    skip_first: int = 10
-    """Points ignored at the start, when the network is still settling."""
-    skip_last: int = 5
-    """Points ignored at the end, when the loss may be exploding."""
-
-    def __post_init__(self) -> None:
-        # The largest float32 is 3.4e38.
-        above_start = f"a learning rate above the start, {self.start:g}, and at most 1e38"
-        checks = {
-            "start": (0 < self.start < math.inf, "a learning rate above 0"),
-            "end": (self.start < self.end <= 1e38, above_start),
-            "steps": (self.steps >= 2, "at least 2"),
-            "smoothing": (0 < self.smoothing <= 1, "above 0 and at most 1"),
-            "divergence": (self.divergence > 1, "above 1"),
-            "skip_first": (self.skip_first >= 0, "at least 0"),
-            "skip_last": (self.skip_last >= 0, "at least 0"),
-        }
-        for field, (holds, wanted) in checks.items():
-            if not holds:
-                value = getattr(self, field)
-                raise UsageError(f"the range test has {field}={value!r}, which must be {wanted}.")
-
-    @property
-    def rates(self) -> Float64[np.ndarray, " steps"]:
-        """Learning rate of every step: start (end / start)^(t / (steps - 1)) in step t, from 0 on."""
-        return self.start * (self.end / self.start) ** (np.arange(self.steps) / (self.steps - 1))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class RangeResult:
-    """Result of a range test. Arrays have one finite number per step taken; steps count from 0."""
-
-    settings: RangeTest
-    rates: Float64[np.ndarray, " taken"]
-    losses: Float64[np.ndarray, " taken"]
-    """Mean negative log-likelihood of each step's batch, before its update."""
-    smoothed: Float64[np.ndarray, " taken"]
-    step: int | None
-    """Step of the steepest fall of the smoothed loss; None without a suggestion."""
-    diverged: bool
-    """True if the loss diverged or was not finite, which ended the test."""
-    reason: str | None
-    """Reason for no suggestion, as a phrase."""
-
-    @property
-    def suggestion(self) -> float | None:
-        """Learning rate of `step`."""
-        return None if self.step is None else float(self.rates[self.step])
-
-    @property
-    def kept(self) -> slice:
-        """Points considered: all but the first `skip_first` and the last `skip_last`."""
-        first = min(self.settings.skip_first, len(self.losses))
-        return slice(first, max(first, len(self.losses) - self.settings.skip_last))
+_NESTEROV: Mapping[str, Any] = {
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 0.0,
+    "decay_on": "everything",
+    "label_smoothing": 0.0,
+}
+"""Optimizer and objective of the published test, whatever those of the recipe."""
 
 
 def find_learning_rate(
     config: RunConfig,
     dataset: Dataset,
     device: Device,
-    settings: RangeTest = RangeTest(),
+    settings: RangeTest | None = None,
     callback: Callable[[RangeResult], None] = lambda so_far: None,
 ) -> RangeResult:
     """Tests a range of learning rates on the training images of a run.
 
     Args:
-        config: the run that needs a rate. The test uses its initial weights, order, augmentation and dropout, but not
-            the recipe's optimizer, rate and label smoothing.
+        config: the run that needs a rate. The test uses its initial weights, order, augmentation and dropout, and
+            unless `settings` say otherwise its optimizer and objective, without schedule, averaging and teacher.
         dataset: the data that `config.dataset` names.
         device: the device to compute on.
-        settings: the settings of the test.
+        settings: the settings of the test; by default those of `range_test_of`.
         callback: called about twice a second with the result so far, whose suggestion is only a guess.
     """
+    settings = settings or range_test_of(config.recipe)
     result = analyse(np.zeros(0, np.float32), settings)
     for losses in _measure(config, dataset, device, settings):
         result = analyse(losses, settings)
@@ -133,57 +88,17 @@ def find_learning_rate(
     return result
 
 
-def analyse(losses: Shaped[np.ndarray, " taken"], settings: RangeTest) -> RangeResult:
-    """Smooths the losses of the first steps, and looks for the steepest fall.
-
-    A finite loss that shows divergence is the last point; one that is not finite is left out. The slope is the
-    central difference per step of the smoothed loss, as by `numpy.gradient`.
-    """
-    smoothed, diverged = _smooth(losses, settings)
-    taken = len(smoothed)
-    rates, losses = settings.rates[:taken], losses[:taken].astype(np.float64)
-    result = RangeResult(settings, rates, losses, smoothed, None, diverged, None)
-    points = smoothed[result.kept]
-    if len(points) < _FEWEST_POINTS:
-        ended = f"the loss diverged after {taken} steps" if diverged else f"there are {taken} steps"
-        dropped = f"the first {settings.skip_first} and the last {settings.skip_last}"
-        return dataclasses.replace(result, reason=f"{ended}, too few for a slope without {dropped}")
-    slopes = np.gradient(points)
-    steepest = int(slopes.argmin())
-    if not slopes[steepest] < 0:
-        return dataclasses.replace(result, reason="the smoothed loss never falls")
-    return dataclasses.replace(result, step=settings.skip_first + steepest)
-
-
-def _smooth(
-    losses: Shaped[np.ndarray, " taken"], settings: RangeTest
-) -> tuple[Float64[np.ndarray, " points"], bool]:
-    """Returns the smoothed losses up to the end of the test, and True if it ends because they diverge."""
-    smoothed: list[float] = []
-    lowest = math.inf
-    for loss in losses.tolist():
-        if not math.isfinite(loss):
-            return np.array(smoothed, np.float64), True
-        share = settings.smoothing if smoothed else 1.0
-        smoothed.append(share * loss + (1 - share) * (smoothed[-1] if smoothed else 0.0))
-        lowest = min(lowest, smoothed[-1])
-        if smoothed[-1] > settings.divergence * lowest:
-            return np.array(smoothed, np.float64), True
-    return np.array(smoothed, np.float64), False
-
-
 def _measure(
     config: RunConfig, dataset: Dataset, device: Device, settings: RangeTest
 ) -> Iterator[Float32[np.ndarray, " taken"]]:
     """Trains at rising rates; after every chunk of steps yields the losses of all steps so far."""
-    model, recipe = config.create_model(), _range_recipe(config.recipe)
+    model, recipe = config.create_model(), _range_recipe(config.recipe, settings)
     programs, take_steps = build_programs(model, recipe, device), _build_range_chunk(model, recipe, device)
     put = partial(jax.device_put, device=device)
     images, labels = put((dataset.train_images, dataset.train_labels))
     split = config.splits(len(dataset.train_labels), len(dataset.test_labels))["train"]
     keys, split = put((train.Keys.from_seed(config.seed), split))
-    initial = programs.create_state(keys.init)
-    state = put(initial._replace(opt_state=jax.jit(_optimizer(0.0).init)(initial.params)))
+    state = put(initial_state(programs.create_state(keys.init), config))
     batches = -(-len(split) // recipe.batch_size)
     earlier = np.zeros(0, np.float32)
     # A single step first: progress shows at once, and its time sets the length of a chunk.
@@ -206,22 +121,19 @@ def _measure(
         earlier = np.concatenate([earlier, np.asarray(losses)[:total]])
 
 
-def _range_recipe(recipe: Recipe) -> Recipe:
+def _range_recipe(recipe: Recipe, settings: RangeTest) -> Recipe:
     """Resets the fields that the test ignores, so that recipes that differ in them share a program."""
+    own = {} if settings.optimizer == "recipe" else _NESTEROV
     return dataclasses.replace(
         recipe,
         name="range-test",
-        optimizer="sgd",
         learning_rate=1.0,
-        weight_decay=0.0,
-        label_smoothing=0.0,
         plateau=None,
         schedule=None,
-        nesterov=False,
-        decay_on="everything",
         averaging=None,
         distillation=None,
         augmentation=dataclasses.replace(recipe.augmentation, fade=0.0, fade_to=0.0),
+        **own,
     )
 
 
@@ -266,12 +178,9 @@ def range_chunk(
     def body(i: Array, carry: tuple[train.TrainState, Array]) -> tuple[train.TrainState, Array]:
         state, losses = carry
         index = start + i
-        setup = {"model": model, "optimizer": _optimizer(rates[index]), "recipe": recipe}
+        state = state._replace(opt_state=at_learning_rate(state.opt_state, rates[index]))
+        setup = {"model": model, "optimizer": make_optimizer(recipe), "recipe": recipe}
         state, sums = train.epoch_step(state, train.no_metrics(), data, index, key, **setup)
         return state, losses.at[index].set(sums.loss_sum / sums.examples.astype(jnp.float32))
 
     return lax.fori_loop(0, steps, body, (state, losses))
-
-
-def _optimizer(rate: float | Float32[Array, ""]) -> optax.GradientTransformation:
-    return optax.chain(optax.trace(MOMENTUM, nesterov=True), optax.scale(-rate))

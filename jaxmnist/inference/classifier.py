@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -19,17 +19,25 @@ from jaxmnist.errors import DataError, UsageError
 from jaxmnist.inference.evaluate import Evaluation, evaluate_split
 from jaxmnist.inference.predict import preparation
 from jaxmnist.runs.folder import load_data_of_run, require_data_of_run
+from jaxmnist.runs.notebook import facts_html, table_html
 from jaxmnist.runs.record import read_record, read_results
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.selection import Results
-from jaxmnist.runs.weights import read_weights
+from jaxmnist.runs.weights import is_weights, read_weights
 from jaxmnist.runtime.devices import Device, DeviceChoice, select_device, use_compile_cache
+from jaxmnist.runtime.jax_settings import own_settings
 from jaxmnist.train.network import Network
+
+if TYPE_CHECKING:
+    from jaxmnist.runs.curves import Curves
 
 Checkpoint = Literal["best", "latest"]
 
 Images = ArrayLike | str | os.PathLike[str] | Image.Image | Sequence[Any]
 """Images in any form that `Classifier.predict` takes."""
+
+
+_MOST_SHOWN = 10  # predictions in a notebook
 
 
 class Prediction(NamedTuple):
@@ -39,6 +47,14 @@ class Prediction(NamedTuple):
     """The likeliest class of each image."""
     probabilities: Float32[np.ndarray, "n classes"]
     """Probability of each class, in [0, 1]."""
+
+    def _repr_html_(self) -> str:
+        likeliest = self.probabilities.max(axis=1, initial=0)
+        first = list(enumerate(zip(self.predictions, likeliest, strict=True)))[:_MOST_SHOWN]
+        rest = len(self.predictions) - len(first)
+        title = f"{len(self.predictions):,} predictions" + (f", the first {len(first)}" if rest else "")
+        rows = [(image, prediction, f"{share:.4f}") for image, (prediction, share) in first]
+        return table_html(title, ("image", "class", "probability"), rows)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -110,8 +126,11 @@ class Classifier:
         """
         return evaluate_split(self.network, dataset_of(self.network, self.path, dataset, data_dir), split)
 
-    def plot(self) -> list[Path]:
-        """Draws loss, accuracy and learning rate over the epochs into the run's `plots/`; returns the files.
+    def plot(self) -> "Curves":
+        """Draws loss, accuracy and learning rate over the epochs into the run's `plots/`.
+
+        Returns:
+            The files, a list that shows the pictures in a notebook; its `figures` are Matplotlib's.
 
         Raises:
             UsageError: the network is that of a weights file, which has no epochs to draw.
@@ -122,6 +141,18 @@ class Classifier:
         if self.network.config is None:
             raise UsageError(f"{self.path} is a weights file and has no epochs to plot; load a run folder.")
         return save_curves(self.path)
+
+    def _repr_html_(self) -> str:
+        results, rows = self.results, self.metrics
+        facts = {"path": self.path, "classes": len(self.classes), "epochs": len(rows) or None}
+        if results is not None:
+            facts |= {
+                "parameters": f"{results.parameters:,}",
+                "kept epoch": results.best_epoch,
+                "its test accuracy": f"{results.test_accuracy_of_best:.2f} %",
+                "seconds": results.seconds,
+            }
+        return facts_html(self.arch, {name: value for name, value in facts.items() if value is not None})
 
     def _images(
         self, images: Images, ink: Ink
@@ -136,6 +167,7 @@ class Classifier:
         return _grey_values(np.asarray(images))
 
 
+@own_settings()
 def load(
     path: str | os.PathLike[str],
     *,
@@ -147,7 +179,7 @@ def load(
     """Opens a trained network; from then on JAX computes on its device and caches compiled programs.
 
     Args:
-        path: run folder or weights file (`.npz`).
+        path: run folder or weights file (`.npz` or `.safetensors`).
         checkpoint: checkpoint of the run.
         arch: network of a weights file, by default the one whose names and shapes the file has; or the class of a
             run's own network that has moved.
@@ -179,11 +211,6 @@ def open_network(
     if recipe is not None:
         raise UsageError(f"{path} is a run, which has its own recipe; leave out --recipe.")
     return restore_run(path, checkpoint, device, arch)
-
-
-def is_weights(path: Path) -> bool:
-    """Returns True if a path is that of a weights file, which need not exist, instead of a run folder."""
-    return path.suffix == ".npz" or path.is_file()
 
 
 def dataset_of(

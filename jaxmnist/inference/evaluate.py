@@ -15,8 +15,11 @@ from jaxmnist.data import Dataset
 from jaxmnist.data.dataset import dataset_title
 from jaxmnist.data.splits import Split, split_indices
 from jaxmnist.errors import UsageError, listed
+from jaxmnist.runs.notebook import facts_html, table_html
 from jaxmnist.train.jit import EVAL_BATCH
 from jaxmnist.train.network import Network
+
+_MOST_SHOWN = 30  # classes of a confusion matrix in a notebook
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,16 @@ class Evaluation:
     def as_json(self) -> dict[str, Any]:
         """Returns the fields as plain JSON values."""
         return dataclasses.asdict(self)
+
+    def _repr_html_(self) -> str:
+        title = (
+            f"{self.arch} on {self.dataset}, {self.split}: {self.correct:,} of {self.examples:,} correct "
+            f"({self.accuracy:.2f} %), loss {self.loss:.4f}"
+        )
+        if len(self.classes) > _MOST_SHOWN:
+            return facts_html(title, {"errors": self.errors, "classes": len(self.classes)})
+        rows = [(name, *counts) for name, counts in zip(self.classes, self.confusion, strict=True)]
+        return table_html(title, ("label / prediction", *self.classes), rows)
 
 
 def evaluate_split(

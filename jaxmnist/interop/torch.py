@@ -24,6 +24,8 @@ _NAMES = {
     ("batch_stats", "mean"): "running_mean",
     ("batch_stats", "var"): "running_var",
 }
+_COUNTERS = ("num_batches_tracked", "n_averaged")
+_COMPILED = "._orig_mod."
 # Axes of a kernel there, by their number; the order for the way back is the inverse.
 _TO_TORCH = {2: (1, 0), 4: (3, 2, 0, 1)}
 
@@ -77,6 +79,31 @@ def to_torch(
         _key(arch, path): np.ascontiguousarray(np.asarray(leaf).transpose(_axes(arch, path, leaf.ndim)))
         for path, leaf in given.items()
     }
+
+
+def without_wrappers(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], str]:
+    """Leaves out what modules around a network put before its names.
+
+    `module.` is from DataParallel and AveragedModel, `_orig_mod.` from torch.compile, `model.` from trainers; any other
+    word before every name is left out as well, as no network here has one.
+
+    Args:
+        arrays: arrays under PyTorch's names.
+
+    Returns:
+        The arrays without counters of updates (`num_batches_tracked`, `n_averaged`), and what was left out before the
+        names: empty, or `module.` say.
+    """
+    kept = {name: array for name, array in arrays.items() if name.rpartition(".")[2] not in _COUNTERS}
+    left_out = ""
+    if any(_COMPILED in f".{name}" for name in kept):  # before the name of any compiled part
+        kept, left_out = {f".{name}".replace(_COMPILED, ".")[1:]: kept[name] for name in kept}, _COMPILED[1:]
+    while len(words := {name.partition(".")[0] for name in kept}) == 1 and len(kept) > 1:
+        word = f"{words.pop()}."
+        if not all(name.removeprefix(word).count(".") for name in kept):
+            break
+        kept, left_out = {name.removeprefix(word): array for name, array in kept.items()}, left_out + word
+    return kept, left_out
 
 
 def find_num_classes(arch: str, arrays: Mapping[str, np.ndarray]) -> int:
@@ -142,7 +169,8 @@ def _variable_shapes(arch: str, num_classes: int) -> PyTree:
 
 def _trace(arch: str, num_classes: int) -> PyTree:
     images = jax.ShapeDtypeStruct((1, *IMAGE_SHAPE), np.float32)
-    return jax.eval_shape(create_model(arch, num_classes=num_classes).init, jax.random.key(0), images)
+    key = jax.eval_shape(lambda: jax.random.key(0))  # a real one would start a device
+    return jax.eval_shape(create_model(arch, num_classes=num_classes).init, key, images)
 
 
 _cached_trace = functools.lru_cache(maxsize=256)(_trace)

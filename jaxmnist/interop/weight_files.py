@@ -10,7 +10,9 @@ import numpy as np
 
 from jaxmnist.config import Recipe
 from jaxmnist.data.dataset import MAX_CLASSES, DatasetInfo, Fit, dataset_title
+from jaxmnist.errors import shortened
 from jaxmnist.models import is_custom
+from jaxmnist.runtime.reading import parse_json
 
 METADATA = "metadata"
 """Name of the metadata in a `.npz` file: a JSON object of texts."""
@@ -29,6 +31,24 @@ def to_safetensors(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
     from safetensors.numpy import save
 
     return save(dict(arrays), dict(metadata))
+
+
+def from_safetensors(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Returns the arrays of a safetensors file, and its metadata.
+
+    Raises:
+        ValueError: it is damaged, or has numbers that NumPy does not have; the message is a predicate.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(content)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        reason = f"numbers of type {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"cannot be read as safetensors ({shortened(str(reason))})") from error
+    length = int.from_bytes(content[:8], "little")
+    return arrays, parse_json(content[8 : 8 + length]).get("__metadata__", {})
 
 
 def to_npz(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:

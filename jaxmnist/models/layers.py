@@ -78,10 +78,10 @@ class BatchNorm(nn.Module):
         self, x: FeatureMap, *, train: bool = False, mask: Float[Array, " batch"] | None = None
     ) -> FeatureMap:
         channels = (x.shape[0],)
-        scale = self.param("scale", nn.initializers.ones, channels)
-        bias = self.param("bias", nn.initializers.zeros, channels)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
-        running_var = self.variable("batch_stats", "var", jnp.ones, channels)
+        scale = self.param("scale", nn.initializers.ones, channels, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, channels, jnp.float32)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
         if not train:
             factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
             centred = x - running_mean.value[:, None, None, None]
@@ -103,8 +103,8 @@ class GroupNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "c h w batch"]) -> Float[Array, "c h w batch"]:
         channels = (x.shape[0],)
-        scale = self.param("scale", nn.initializers.ones, channels)
-        bias = self.param("bias", nn.initializers.zeros, channels)
+        scale = self.param("scale", nn.initializers.ones, channels, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, channels, jnp.float32)
         grouped = x.reshape(self.groups, -1, x.shape[3])
         mean = grouped.mean(1, keepdims=True)
         centred = grouped - mean

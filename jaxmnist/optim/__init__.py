@@ -24,6 +24,7 @@ from jaxmnist.optim.schedules import (
 )
 
 __all__ = [
+    "at_learning_rate",
     "constant_rate",
     "learning_rate",
     "make_optimizer",
@@ -97,6 +98,15 @@ def learning_rate(opt_state: PyTree) -> Float32[Array, "..."]:
             "end the optimizer's chain with one reduce_on_plateau, scheduled_rate or constant_rate."
         )
     return rates[0]
+
+
+def at_learning_rate(opt_state: PyTree, rate: Float32[Array, ""]) -> PyTree:
+    """Returns an optimizer state with another learning rate, which counts unless there is a schedule."""
+    return jax.tree.map(
+        lambda node: node._replace(learning_rate=rate) if _is_rate_state(node) else node,
+        opt_state,
+        is_leaf=_is_rate_state,
+    )
 
 
 def moments(opt_state: PyTree) -> list[Array]:

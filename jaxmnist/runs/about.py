@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxmnist.config.run import RunConfig
-from jaxmnist.config.seal import opened
+from jaxmnist.config.seal import first_difference, opened
 from jaxmnist.models import arch_word
 from jaxmnist.runtime.json_text import finite
 from jaxmnist.runtime.reading import MAX_ROWS_BYTES, read_json
@@ -57,6 +57,22 @@ def recorded(config: RunConfig) -> dict[str, Any]:
     Without the place of the class of a network of one's own, which may move.
     """
     return finite(dataclasses.asdict(config) | {"arch": arch_word(config.arch)})
+
+
+def difference_from_record(config: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """Describes the first difference of a configuration from that of a checkpoint; empty if there is none.
+
+    A run that was given more epochs has checkpoints from before.
+    """
+    first, epochs = config["extended_from"], record["recipe"]["epochs"]
+    if first is not None and first <= epochs < config["recipe"]["epochs"]:
+        earlier = {"epochs": epochs, "name": record["recipe"]["name"]}
+        config = {
+            **config,
+            "extended_from": record.get("extended_from"),
+            "recipe": {**config["recipe"], **earlier},
+        }
+    return first_difference(config, record)
 
 
 def rows_of(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

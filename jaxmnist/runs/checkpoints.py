@@ -9,10 +9,17 @@ import jax
 from jaxtyping import PyTree
 
 from jaxmnist.config.run import RunConfig
-from jaxmnist.config.seal import first_difference
 from jaxmnist.errors import CheckpointError, JaxmnistWarning, StorageError
 from jaxmnist.runs import storage
-from jaxmnist.runs.about import FOLDER, SCHEMA, checkpoint_names, order, recorded, rows_of
+from jaxmnist.runs.about import (
+    FOLDER,
+    SCHEMA,
+    checkpoint_names,
+    difference_from_record,
+    order,
+    recorded,
+    rows_of,
+)
 from jaxmnist.runs.environment import versions
 from jaxmnist.runs.folder import CONFIG, changed_config
 from jaxmnist.runtime.files import remove_tree
@@ -205,7 +212,7 @@ class Checkpoints:
         recorded_config = about.get("config")
         if self._config is None or recorded_config is None:
             return
-        if difference := first_difference(self._config, recorded_config):
+        if difference := difference_from_record(self._config, recorded_config):
             raise changed_config(folder.parent.parent, difference, about)
 
 

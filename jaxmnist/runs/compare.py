@@ -56,6 +56,8 @@ class ComparedRun:
     best_train_accuracy: float | None = None
     rule_met: bool = True
     """False if no epoch met the recipe's checkpoint rule, so that the best of all was kept."""
+    stopped: str | None = None
+    """Reason for the end before the recipe's last epoch; None after all epochs."""
 
     @property
     def published(self) -> Published | None:

@@ -1,7 +1,9 @@
 """Plots of a run's loss, accuracy and learning rate, drawn without a display."""
 
+import base64
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +42,35 @@ _STYLES = {
 }
 
 
-def save_curves(run: Path) -> list[Path]:
+class Curves(list[Path]):
+    """Files of a run's curves, which a notebook shows as pictures."""
+
+    def __init__(self, files: Sequence[Path] = (), figures: Sequence[Figure] = ()) -> None:
+        super().__init__(files)
+        self.figures = list(figures)
+        """The figures in the files, to change or to save in another format."""
+
+    def _repr_html_(self) -> str:
+        pictures = (base64.b64encode(as_png(figure)[0]).decode() for figure in self.figures)
+        return "".join(f'<img src="data:image/png;base64,{picture}">' for picture in pictures)
+
+
+def save_curves(run: Path) -> Curves:
     """Draws loss, accuracy and learning rate over the epochs into the run's `plots/`; returns the files."""
     rows = read_record(run).rows
     if not rows:
-        return []
+        return Curves()
     config = read_config(run)
     title = run_title(config)
     folder = run / PLOTS
     folder.mkdir(exist_ok=True)
-    return [
-        save_figure(_curves(rows, "loss", "mean negative log-likelihood", title), folder / "loss.png"),
-        save_figure(_curves(rows, "accuracy", "accuracy (%)", title), folder / "accuracy.png"),
-        save_figure(_learning_rates(rows, config, title), folder / "learning_rate.png"),
-    ]
+    figures = {
+        "loss": _curves(rows, "loss", "mean negative log-likelihood", title),
+        "accuracy": _curves(rows, "accuracy", "accuracy (%)", title),
+        "learning_rate": _learning_rates(rows, config, title),
+    }
+    files = [save_figure(figure, folder / f"{name}.png") for name, figure in figures.items()]
+    return Curves(files, list(figures.values()))
 
 
 def run_title(config: RunConfig) -> str:

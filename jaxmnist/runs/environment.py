@@ -7,10 +7,15 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
+from jaxmnist.errors import JaxmnistWarning
+from jaxmnist.runs.folder import CONFIG, naming_damage
+from jaxmnist.runtime.jax_settings import number_settings, settings_difference
 from jaxmnist.runtime.mesh import Where, mesh_shape, where_text
+from jaxmnist.runtime.reading import read_json
 
 _PACKAGES = ("jaxmnist", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -24,6 +29,7 @@ def environment(where: Where) -> dict[str, Any]:
         "processor": _processor(),
         "cpu_count": os.cpu_count(),
         **device_facts(where),
+        "settings": number_settings(),
         "git_revision": _git_revision(),
         "command": sys.argv,
     }
@@ -32,6 +38,24 @@ def environment(where: Where) -> dict[str, Any]:
 def device_facts(where: Where) -> dict[str, Any]:
     """Returns the devices part of `environment`."""
     return {"device": where_text(where), "devices": mesh_shape(where).devices}
+
+
+def warn_of_settings(run: Path) -> None:
+    """Warns if settings of JAX that change numbers are not those that a run was started with.
+
+    Raises:
+        CheckpointError: the run's configuration is damaged.
+    """
+    with naming_damage(run / CONFIG):
+        before = read_json(run / CONFIG).get("environment", {}).get("settings")
+        difference = (
+            "" if before is None else settings_difference(before, number_settings())
+        )  # None: older runs
+    if difference:
+        message = (
+            f"since {run} was started, {difference}: its numbers will not be those of an uninterrupted run."
+        )
+        warnings.warn(message, JaxmnistWarning, stacklevel=4)
 
 
 @functools.cache

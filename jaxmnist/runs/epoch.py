@@ -27,7 +27,9 @@ from jaxmnist.models import count_params
 from jaxmnist.optim import learning_rate, observe
 from jaxmnist.runs import selection
 from jaxmnist.runs.checkpoints import Snapshot, abstract
+from jaxmnist.runs.environment import warn_of_settings
 from jaxmnist.runs.folder import METRICS, RESULTS, read_metrics, write_metrics
+from jaxmnist.runs.initial import initial_state
 from jaxmnist.runs.record import write_results
 from jaxmnist.runs.session import Session, means
 from jaxmnist.runs.storage import room_for
@@ -55,6 +57,8 @@ def begin(session: Session) -> tuple[Snapshot, list[dict[str, Any]]]:
             f"the disk of {run} has {free / 2**20:.1f} MiB free, and the run needs {needed / 2**20:.1f} MiB for its "
             "checkpoints; make room or train elsewhere with --runs."
         )
+    if int(snapshot.state.step):
+        warn_of_settings(run)
     present = read_metrics(run)
     # The last line may be missing: it is written after the checkpoint.
     if json.dumps(present[: len(rows)]) not in (json.dumps(rows), json.dumps(rows[:-1])):
@@ -139,13 +143,17 @@ def _write(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]], bes
         write_metrics(session.run, rows)
 
 
-def finish(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]) -> selection.Results:
-    """Computes the results of a complete run and writes them.
+def finish(
+    session: Session, snapshot: Snapshot, rows: list[dict[str, Any]], stopped: str | None = None
+) -> selection.Results:
+    """Computes the results of a complete run, or of one that a rule `stopped` before, and writes them.
 
     Raises:
         StorageError: they cannot be written.
     """
-    results = selection.summarise(session.config, rows, count_params({"params": snapshot.state.params}))
+    results = selection.summarise(
+        session.config, rows, count_params({"params": snapshot.state.params}), stopped
+    )
     if session.team.is_leader:
         with writing(session.run / RESULTS, f"resume with --resume {session.run}", StorageError, mend=True):
             write_results(session.run, results, rows)
@@ -172,12 +180,12 @@ def _between_epochs(session: Session, state: train.TrainState, rows: list[dict[s
 
 
 def _first_snapshot(session: Session) -> Snapshot:
-    create_state = partial(session.programs.create_state, session.keys.init)
-    shapes = jax.eval_shape(create_state), train.no_metrics()
+    create_fresh = partial(session.programs.create_state, session.keys.init)
+    shapes = jax.eval_shape(create_fresh), train.no_metrics()
     found = session.team.is_leader and session.checkpoints.latest_step() is not None
     if session.team.size == 1:
         if not found:
-            return _between_epochs(session, session.placed(create_state()), [])
+            return _between_epochs(session, session.placed(initial_state(create_fresh(), session.config)), [])
         return session.checkpoints.restore_latest(*abstract(shapes, session.where))
     # The leader sends its state, so no other process reads the folder, and all start from the same bytes.
     snapshot = None
@@ -185,7 +193,8 @@ def _first_snapshot(session: Session) -> Snapshot:
         snapshot = session.checkpoints.restore_latest(*abstract(shapes, first_device(session.where)))
     seconds, rows = session.team.agree((snapshot.seconds, snapshot.rows) if snapshot else (0.0, None))
     if rows is None:
-        state, metrics = create_state(), train.no_metrics()
+        state, metrics = create_fresh(), train.no_metrics()
+        state = initial_state(state, session.config) if session.team.is_leader else state
     else:
         state, metrics = snapshot[:2] if snapshot else shapes
     state, metrics = session.placed(_shared(session.team, (state, metrics)))

@@ -17,12 +17,12 @@ from typing import Any
 from jaxmnist.config import Recipe
 from jaxmnist.config.parsing import shown, updated
 from jaxmnist.config.run import RunConfig
-from jaxmnist.config.seal import SEAL, SealError, first_difference, opened, sealed
+from jaxmnist.config.seal import SEAL, SealError, opened, sealed
 from jaxmnist.data import Dataset, is_path, load_dataset
 from jaxmnist.data.dataset import dataset_word
 from jaxmnist.errors import CheckpointError, DataError, UsageError, listed, shortened, writing
 from jaxmnist.models import arch_word
-from jaxmnist.runs.about import newest_about, recorded, rows_of
+from jaxmnist.runs.about import difference_from_record, newest_about, recorded, rows_of
 from jaxmnist.runtime.files import append, write_atomically
 from jaxmnist.runtime.json_text import json_text
 from jaxmnist.runtime.reading import MAX_ROWS_BYTES, parse_json, read_bytes, read_json
@@ -90,7 +90,7 @@ def read_config(run: Path) -> RunConfig:
         values = read_json(run / CONFIG)
         config = config_of(values)
     about = newest_about(run)
-    if about and (difference := first_difference(recorded(config), about["config"])):
+    if about and (difference := difference_from_record(recorded(config), about["config"])):
         raise changed_config(run, difference, about)
     try:
         opened(values)

@@ -1,6 +1,7 @@
 """The host loop around `jaxmnist.train`: epoch after epoch in chunks of steps, with progress and signals."""
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,9 +24,11 @@ from jaxmnist.runs.progress import Callback
 from jaxmnist.runs.restore import is_changed
 from jaxmnist.runs.selection import Results
 from jaxmnist.runs.session import Session, place
+from jaxmnist.runs.stopping import NO_LIMITS, StopRule
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.devices import return_freed_memory
 from jaxmnist.runtime.files import locked, whereabouts
+from jaxmnist.runtime.jax_settings import own_settings
 from jaxmnist.runtime.mesh import Where, everywhere, finished, put
 from jaxmnist.runtime.signals import StopSignals
 from jaxmnist.runtime.team import ALONE, Team
@@ -44,6 +47,7 @@ SAVE_SECONDS = 60.0
 """Age of the last checkpoint after which one is saved in the middle of an epoch."""
 
 
+@own_settings()
 def fit(
     config: RunConfig,
     dataset: Dataset,
@@ -51,6 +55,7 @@ def fit(
     where: Where,
     callbacks: Sequence[Callback] = (),
     team: Team = ALONE,
+    stop_rule: StopRule = NO_LIMITS,
 ) -> Results:
     """Trains to the recipe's last epoch, from the run's newest checkpoint if there is one.
 
@@ -62,6 +67,7 @@ def fit(
         callbacks: functions called with the progress; each process calls its own.
         team: the processes that train this run together on a mesh over all of them. All call this function with the
             same arguments; only the leader reads and writes the run folder.
+        stop_rule: limits of this session.
 
     Returns:
         The contents of `results.json`.
@@ -75,6 +81,7 @@ def fit(
         SelfCheckError: the processes of a team compute different states.
         UsageError: another process uses the run folder, it is not writable, or the disk is full.
     """
+    began = time.perf_counter()
     require_data_of_run(config, dataset, run)
     if is_changed(config):
         raise CheckpointError(
@@ -83,9 +90,11 @@ def fit(
     seconds = SECONDS_TO_STOP if team is ALONE else TEAM_SECONDS_TO_STOP
     stop_signals = StopSignals(seconds, f"interrupted; resume with --resume {run}")
     with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(
+            stop_signals
+        )  # first, so that no signal cuts off the release of the others
         require_lock = stack.enter_context(locked(run)) if team.is_leader else None
         now = stack.enter_context(whereabouts(run)) if team.is_leader else None
-        stop = stack.enter_context(stop_signals)
         data = place(dataset, config, where)
         total_steps = config.recipe.total_steps(len(data.train_split))
         session = Session(
@@ -108,12 +117,16 @@ def fit(
             snapshot, rows = begin(session)
         team.barrier()
         session.tell("start", len(rows))
-        while len(rows) < config.recipe.epochs:
+        # A resumed run may have waited for a better epoch long enough; its time begins anew.
+        stopped = stop_rule.reason(config, rows, -math.inf) if rows else None
+        while len(rows) < config.recipe.epochs and stopped is None:
             snapshot = train_epoch(session, snapshot, rows)
             snapshot = close_epoch(session, snapshot, rows)
             session.tell("epoch", len(rows), session.batches, row=rows[-1])
             session.end_if_asked()
-        results = finish(session, snapshot, rows)
+            if len(rows) < config.recipe.epochs:
+                stopped = team.agree(stop_rule.reason(config, rows, time.perf_counter() - began))
+        results = finish(session, snapshot, rows, stopped if len(rows) < config.recipe.epochs else None)
         session.end_if_asked()
     return results
 
@@ -128,6 +141,7 @@ def _compiling_ahead(session: Session) -> Iterator[None]:
     shapes = jax.eval_shape(partial(programs.create_state, keys.init)), train.no_metrics()
     state, metrics = abstract(shapes, session.where)
 
+    @own_settings()  # a thread starts with the process's settings
     def compile_programs() -> None:
         with contextlib.suppress(Exception):
             order = programs.epoch_order(keys.order, np.int32(0), data.train_split)

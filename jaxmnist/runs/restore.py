@@ -17,11 +17,13 @@ from jaxmnist.runs.about import FOLDER
 from jaxmnist.runs.checkpoints import Checkpoints, abstract
 from jaxmnist.runs.folder import read_config
 from jaxmnist.runtime.devices import Device
+from jaxmnist.runtime.jax_settings import own_settings
 from jaxmnist.train.loss import no_metrics
 from jaxmnist.train.network import Network
 from jaxmnist.train.state import create_state
 
 
+@own_settings()
 def restore_run(
     run: Path, which: Literal["best", "latest"], device: Device, arch: str | None = None
 ) -> Network:
@@ -59,7 +61,7 @@ def restore_run(
     blank = jax.eval_shape(lambda: create_state(jax.random.key(0), model, optimizer, config.recipe))
     checkpoints = Checkpoints(run, arch_word(config.arch), config)
     restore = checkpoints.restore_best if which == "best" else checkpoints.restore_latest
-    snapshot = restore(*abstract((blank, no_metrics()), device))
+    snapshot = restore(*abstract((blank, jax.eval_shape(no_metrics)), device))
     state = snapshot.state
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.last_variables, state.average))):
         raise CheckpointError(

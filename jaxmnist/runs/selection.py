@@ -9,6 +9,7 @@ from typing import Any
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data.dataset import dataset_title
 from jaxmnist.data.splits import SelectOn
+from jaxmnist.runs.notebook import facts_html
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,11 @@ class Results:
     best_train_accuracy: float
     seconds: float
     """Time of all epochs, evaluation included."""
+    stopped: str | None = None
+    """Reason for the end before the recipe's last epoch, as a phrase; None after all epochs."""
+
+    def _repr_html_(self) -> str:
+        return facts_html("Results", dataclasses.asdict(self))
 
 
 def is_best(config: RunConfig, rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> bool:
@@ -71,11 +77,18 @@ def score(config: RunConfig, row: Mapping[str, Any]) -> float:
     return float(row["epoch"]) if config.select_on == "last" else row[f"{config.select_on}_accuracy"]
 
 
-def summarise(config: RunConfig, rows: Sequence[Mapping[str, Any]], parameters: int) -> Results:
+def best_row(config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Returns the line of the kept epoch; see `Results.best_epoch`."""
+    meeting_rule = [row for i, row in enumerate(rows) if is_best(config, rows[:i], row)]
+    return meeting_rule[-1] if meeting_rule else max(rows, key=lambda row: score(config, row))
+
+
+def summarise(
+    config: RunConfig, rows: Sequence[Mapping[str, Any]], parameters: int, stopped: str | None = None
+) -> Results:
     """Computes the results of a complete run from its lines of metrics."""
     best_test = max(rows, key=lambda row: row["test_accuracy"])
-    meeting_rule = [row for i, row in enumerate(rows) if is_best(config, rows[:i], row)]
-    best = meeting_rule[-1] if meeting_rule else max(rows, key=lambda row: score(config, row))
+    best = best_row(config, rows)
     return Results(
         arch=config.arch,
         recipe=config.recipe.name,
@@ -85,7 +98,7 @@ def summarise(config: RunConfig, rows: Sequence[Mapping[str, Any]], parameters: 
         parameters=parameters,
         epochs=len(rows),
         select_on=config.select_on,
-        rule_met=bool(meeting_rule),
+        rule_met=any(is_best(config, rows[:i], row) for i, row in enumerate(rows)),
         best_epoch=best["epoch"],
         test_accuracy_of_best=best["test_accuracy"],
         final_test_accuracy=rows[-1]["test_accuracy"],
@@ -97,4 +110,5 @@ def summarise(config: RunConfig, rows: Sequence[Mapping[str, Any]], parameters: 
             (row["train_accuracy"] for row in rows if not math.isnan(row["train_accuracy"])), default=math.nan
         ),
         seconds=round(sum(row["seconds"] for row in rows), 3),
+        stopped=stopped,
     )

@@ -35,18 +35,28 @@ def open_teacher(config: RunConfig) -> Teacher | None:
             f"the teacher {run} was trained on other data ({dataset_title(its.dataset)}); name one trained on "
             f"{dataset_title(config.dataset)}."
         )
-    # A teacher that was trained on held-out images, or chosen by the test images, passes its knowledge of them on.
+    require_unseen(f"the teacher {run}", its, config)
+    return teacher
+
+
+def require_unseen(title: str, its: RunConfig, config: RunConfig) -> None:
+    """Checks that a network has not seen images of its own dataset that judge another run on it.
+
+    A network that was trained on held-out images, or chosen by the test images, passes its knowledge of them on.
+
+    Raises:
+        UsageError: it has seen some.
+    """
     if its.select_on != config.select_on and its.select_on != "val" and config.select_on != "test":
         raise UsageError(
-            f"the teacher {run} was trained with --select-on {its.select_on}, so it has seen images that judge a run "
-            f"with --select-on {config.select_on}; train a teacher with --select-on {config.select_on}."
+            f"{title} was trained with --select-on {its.select_on}, so it has seen images that judge a run with "
+            f"--select-on {config.select_on}; train it with --select-on {config.select_on}."
         )
     if its.select_on == config.select_on == "val" and its.held_out != config.held_out:
         raise UsageError(
-            f"the teacher {run} has seen images that are held out here; train one with the same --folds and a seed "
-            "that holds out the same images."
+            f"{title} has seen images that are held out here; train it with the same --folds and a seed that holds out "
+            "the same images."
         )
-    return teacher
 
 
 @functools.lru_cache(maxsize=4)

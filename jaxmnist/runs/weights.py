@@ -1,6 +1,7 @@
-"""Weights files: the arrays of a PyTorch `state_dict` under their names, in NumPy's `.npz` format."""
+"""Weights files: the arrays of a PyTorch `state_dict` under their names, as NumPy's `.npz` or as `.safetensors`."""
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,20 @@ from jaxmnist.config import get_recipe, recipe_of
 from jaxmnist.config.run import RunConfig
 from jaxmnist.config.seal import SEAL, opened, sealed
 from jaxmnist.data.dataset import DIGITS, NUM_CLASSES, DatasetInfo
-from jaxmnist.errors import CheckpointError, shortened
-from jaxmnist.interop.torch import find_faults, find_num_classes, from_torch, to_torch
+from jaxmnist.errors import CheckpointError, JaxmnistWarning, shortened
+from jaxmnist.interop.torch import (
+    find_faults,
+    find_num_classes,
+    from_torch,
+    shapes_of,
+    to_torch,
+    without_wrappers,
+)
 from jaxmnist.interop.weight_files import (
     ARCH,
     METADATA,
     data_info_in,
+    from_safetensors,
     normalisation_in,
     to_npz,
     use_metadata,
@@ -28,8 +37,8 @@ from jaxmnist.runs.about import recorded
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.files import write_atomically
 from jaxmnist.runtime.json_text import json_text
-from jaxmnist.runtime.npz import NpzError, read_npz
-from jaxmnist.runtime.reading import parse_json
+from jaxmnist.runtime.npz import kind_of, read_npz
+from jaxmnist.runtime.reading import parse_json, read_bytes
 from jaxmnist.train.network import Network
 from jaxmnist.train.state import TrainState
 
@@ -39,17 +48,26 @@ MAX_BYTES = 64 * 2**20
 CONFIG = "config"
 """Key in the metadata: the configuration of the run, as JSON."""
 
-_LISTED = 8
+SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
+"""Ends of the names of weights files; those of PyTorch are refused with advice."""
+
+_LISTED, _LISTED_OF_NEAREST = 8, 3
 _PATTERN = "*-epoch*-*.npz"
 _REMEDY = "give a .npz file made by numpy.savez from a state_dict, with a float array under each of its names"
+_TO_NPZ = (
+    "state = torch.load({!r}, map_location='cpu', weights_only=True)",
+    "numpy.savez({!r}, **{{name: array.float().numpy() for name, array in state.items()}})",
+)
+"""Two lines for PyTorch that turn a `state_dict` into a weights file."""
 
 
 def read_weights(path: Path, device: Device, arch: str | None = None, recipe: str | None = None) -> Network:
     """Reads a weights file for inference. Nothing in it is ever unpickled.
 
     Args:
-        path: a `.npz` file with arrays keyed `conv1.weight`, `bn1.running_mean`, .... The `num_batches_tracked`
-            counters of a `state_dict` are ignored, as are strings other than this project's metadata.
+        path: a `.npz` or `.safetensors` file with arrays keyed `conv1.weight`, `bn1.running_mean`, .... The
+            `num_batches_tracked` counters of a `state_dict` are ignored, as are strings other than this project's
+            metadata. A word before every name, such as `module.`, is left out with a warning.
         device: device for the weights.
         arch: the network; by default the one whose names and shapes match the arrays.
         recipe: name of the recipe that normalises images; by default the arch's own, with mean, standard
@@ -68,7 +86,7 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
     named_recipe = get_recipe(recipe) if recipe else None
     arrays, metadata = _read_arrays(path)
     if arch is None:
-        arch = _recognise(path, arrays, metadata.get(ARCH))
+        arch = _recorded_arch(arrays, metadata) or _recognise(path, arrays, metadata.get(ARCH))
     try:
         if SEAL in metadata:
             opened(metadata)
@@ -96,6 +114,17 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
     model = create_model(arch, num_classes=num_classes)
     own = dataclasses.replace(recipe_of(arch), **normalisation)
     return Network(arch, model, named_recipe or own, variables, device, data_info)
+
+
+def is_weights(path: Path) -> bool:
+    """Returns True if a path is that of a weights file, which need not exist, instead of a run folder."""
+    return path.suffix in SUFFIXES or path.is_file()
+
+
+def recognised_arch(path: Path) -> str:
+    """Returns the network whose names and shapes a weights file has; errors as for `read_weights`."""
+    arrays, metadata = _read_arrays(path)
+    return _recognise(path, arrays, metadata.get(ARCH))
 
 
 def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str, Any]) -> None:
@@ -137,15 +166,30 @@ def sealed_metadata(metadata: Mapping[str, str], config: RunConfig | None) -> di
 def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Reads the arrays of a file, and its metadata if they are this project's."""
     try:
-        arrays = read_npz(path, MAX_BYTES)
-    except NpzError as error:
+        kind = kind_of(path, MAX_BYTES)
+        if kind == "pytorch":
+            lines = _TO_NPZ[0].format(path.name), _TO_NPZ[1].format(f"{path.stem}.npz")
+            raise CheckpointError(
+                f"{path} is a file of PyTorch's, and nothing is unpickled here; give the {path.stem}.npz that these "
+                f"two lines make of it there: {'; '.join(lines)}."
+            )
+        if kind == "safetensors":
+            arrays, metadata = from_safetensors(read_bytes(path, MAX_BYTES))
+        else:
+            arrays = read_npz(path, MAX_BYTES)
+            metadata = _metadata(str(arrays.get(METADATA, "")))
+    except ValueError as error:
         raise CheckpointError(f"{path} {error}; {_REMEDY}.") from error
     except OSError as error:
         is_missing = isinstance(error, FileNotFoundError)
         reason = "does not exist" if is_missing else f"cannot be read ({error.strerror})"
         raise CheckpointError(f"{path} {reason}; {_REMEDY}.") from error
-    metadata = _metadata(str(arrays.get(METADATA, "")))
-    return {name: array for name, array in arrays.items() if array.dtype.kind not in "US"}, metadata
+    numbers = {name: array for name, array in arrays.items() if array.dtype.kind not in "US"}
+    numbers, left_out = without_wrappers(numbers)
+    if left_out:
+        message = f"the names in {path} begin with {shortened(repr(left_out))}, which is left out."
+        warnings.warn(message, JaxmnistWarning, stacklevel=3)
+    return numbers, metadata
 
 
 def _metadata(text: str) -> dict[str, str]:
@@ -153,6 +197,15 @@ def _metadata(text: str) -> dict[str, str]:
         return {key: value for key, value in dict(parse_json(text)).items() if isinstance(value, str)}
     except (ValueError, TypeError):  # written by another program
         return {}
+
+
+def _recorded_arch(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str | None:
+    """Returns the arch of the run that wrote a file, if the arrays fit it: to trace every network takes seconds."""
+    try:
+        arch = parse_json(metadata[CONFIG])["arch"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return arch if arch in ARCHS and not find_faults(arch, arrays, find_num_classes(arch, arrays)) else None
 
 
 def _recognise(path: Path, arrays: Mapping[str, np.ndarray], custom: str | None) -> str:
@@ -168,17 +221,27 @@ def _recognise(path: Path, arrays: Mapping[str, np.ndarray], custom: str | None)
             f"{path} holds the weights of a network that is not part of jaxmnist; name its class with --arch "
             f"{shortened(custom)}."
         )
-    nearest = min(ARCHS, key=lambda arch: len(faults[arch]))
+    nearest = max(ARCHS, key=lambda arch: (_likeness(arch, arrays), -len(faults[arch])))
     raise CheckpointError(
         f"{path} does not hold the weights of any arch; compared with the nearest, {nearest!r}: "
-        f"{_listed(faults[nearest], '; ')}."
+        f"{_listed(faults[nearest], '; ', _LISTED_OF_NEAREST)}."
     )
 
 
-def _listed(words: Sequence[str], separator: str) -> str:
+def _likeness(arch: str, arrays: Mapping[str, np.ndarray]) -> float:
+    """Share of all names, those of a network and of a file together, that have the same shape in both.
+
+    The number of differences alone would favour small networks.
+    """
+    wanted = shapes_of(arch, find_num_classes(arch, arrays))
+    same = sum(np.shape(arrays.get(name, 0)) == shape for name, shape in wanted.items())
+    return same / len(wanted.keys() | arrays.keys())
+
+
+def _listed(words: Sequence[str], separator: str, most: int = _LISTED) -> str:
     """Returns the first of them; a file can have any number of arrays."""
-    rest = [f"and {len(words) - _LISTED:,} more"] if len(words) > _LISTED else []
-    return separator.join([*map(shortened, words[:_LISTED]), *rest])
+    rest = [f"and {len(words) - most:,} more"] if len(words) > most else []
+    return separator.join([*map(shortened, words[:most]), *rest])
 
 
 def _require_finite(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

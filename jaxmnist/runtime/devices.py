@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import difflib
 import os
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 
-from jaxmnist.errors import UsageError
+from jaxmnist.errors import UsageError, shortened
+from jaxmnist.runtime.forks import require_own_jax
+from jaxmnist.runtime.installation import install_line
 
 if TYPE_CHECKING:
     Device = Any  # jaxlib ships no type stubs
@@ -20,12 +23,23 @@ DeviceChoice = Literal["auto", "cpu", "gpu", "metal", "tpu"]
 
 # A platform's name depends on the plugin: CUDA and ROCm both answer to "gpu"; jax-metal registers "METAL",
 # jax-mps "mps".
-_PLATFORMS = {"cpu": ("cpu",), "gpu": ("gpu",), "metal": ("METAL", "mps"), "tpu": ("tpu",)}
-_INSTALL = {
-    "gpu": "pip install 'jaxmnist[cuda]'",
-    "metal": "pip install 'jaxmnist[metal]' (Apple silicon, Python 3.13 or later)",
-    "tpu": "pip install 'jax[tpu]'",
+_PLATFORMS: dict[DeviceChoice, tuple[str, ...]] = {
+    "cpu": ("cpu",),
+    "gpu": ("gpu",),
+    "metal": ("METAL", "mps"),
+    "tpu": ("tpu",),
 }
+_EXTRAS = {"gpu": "cuda", "metal": "metal"}
+_KINDS = {
+    "cpu": None,
+    "cuda": "gpu",
+    "gpu": "gpu",
+    "rocm": None,
+    "tpu": "tpu",
+    "METAL": "metal",
+    "mps": "metal",
+}
+"""Values of JAX's own setting `jax_platforms`, with the kind of device to install; None if no pip line helps."""
 
 
 _MOST_CPU_DEVICES = 16
@@ -41,24 +55,91 @@ def select_device(choice: DeviceChoice = "auto") -> Device:
         choice: kind of device; "auto" is the platform that JAX prefers, an accelerator if there is one.
 
     Raises:
-        UsageError: there is no such device; the message says which there are and what to install.
+        UsageError: there is no such device, the message says which there are and what to install; `JAX_PLATFORMS`
+            names one that cannot start; or the process was forked after JAX had started.
     """
+    require_own_jax()
     _keep_freed_memory()  # before JAX starts threads, which choose where they allocate
     _show_cores()
     if choice == "cpu":
         jax.config.update("jax_platforms", "cpu")
+    present = _present()
     if choice == "auto":
-        device = jax.local_devices()[0]
+        device = present[0]
     else:
         device = next((found[0] for name in _PLATFORMS[choice] if (found := _devices(name))), None)
     if device is None:
-        present = ", ".join(sorted({device.platform for device in jax.devices()} | {"cpu"}))
+        platforms = ", ".join(sorted({device.platform for device in present} | {"cpu"}))
         raise UsageError(
-            f"no {choice} device is available to JAX, only {present}; "
-            f"choose --device auto, or install one: {_INSTALL[choice]}."
+            f"no {choice} device is available to JAX, only {platforms}; choose --device auto, or {_remedy(choice)}."
         )
     jax.config.update("jax_default_device", device)
     return device
+
+
+def device_like(platform: str) -> Device:
+    """Selects a device of a platform, as `select_device` does; the preferred one if this machine has none.
+
+    Args:
+        platform: the platform, by JAX's name.
+
+    Raises:
+        UsageError: as for `select_device`.
+    """
+    choices: list[DeviceChoice] = [choice for choice, names in _PLATFORMS.items() if platform in names]
+    try:
+        return select_device(*choices)
+    except UsageError:
+        return select_device()
+
+
+def _present() -> list[Device]:
+    """Returns this process's devices, those of the preferred platform.
+
+    Raises:
+        UsageError: JAX's own setting names platforms that cannot start.
+    """
+    try:
+        return jax.local_devices()
+    except (RuntimeError, AssertionError) as error:  # JAX asserts that a plugin it lacks has started
+        setting = _own_setting()
+        if setting is None:
+            raise
+        raise UsageError(f"{setting} {_fault(setting.partition('=')[2].split(','), error)}.") from error
+
+
+def _fault(platforms: list[str], error: Exception) -> str:
+    """Describes platforms that cannot start, and the remedy, as a clause."""
+    for name in platforms:
+        if name not in _KINDS:
+            close = difflib.get_close_matches(name, _KINDS, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"it knows {', '.join(_KINDS)}"
+            return f"names a platform that JAX does not know ({hint}); correct it or unset it"
+    kind = next((kind for name in platforms if (kind := _KINDS[name])), None)
+    reason = shortened(str(error).partition("\n")[0].rstrip(".")) or "there is no plugin for it"
+    remedy = "unset it" if kind is None else f"unset it, or install one: {_install(kind)}"
+    return f"names a platform that JAX cannot start here ({reason}); {remedy}"
+
+
+def _own_setting() -> str | None:
+    """Returns the setting by which the user restricts the platforms, as an assignment; None if there is none."""
+    value = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+    if not value:
+        return None
+    return f"{'JAX_PLATFORMS' if os.environ.get('JAX_PLATFORMS') == value else 'jax_platforms'}={value}"
+
+
+def _remedy(choice: DeviceChoice) -> str:
+    """Returns the advice for a kind of device that is missing, as a clause."""
+    setting = os.environ.get("JAX_PLATFORMS")
+    if setting and not {"cuda", "rocm", *_PLATFORMS[choice]} & {*setting.split(",")}:
+        return f"unset JAX_PLATFORMS={setting}, which leaves it out"
+    return f"install one: {_install(choice)}"
+
+
+def _install(choice: str) -> str:
+    line = f"pip install 'jax[{choice}]'" if choice not in _EXTRAS else install_line(_EXTRAS[choice])
+    return line + (" (Apple silicon, Python 3.13 or later)" if choice == "metal" else "")
 
 
 def set_cpu_devices(count: int) -> None:
@@ -138,10 +219,12 @@ def use_compile_cache() -> Path | None:
 def compile_cache_folder() -> Path | None:
     """Folder for compiled programs; None without a home folder.
 
-    JAX's own setting `JAX_COMPILATION_CACHE_DIR` comes first. Otherwise it is `jaxmnist/xla` in `XDG_CACHE_HOME`, which
-    defaults to `~/.cache`, or `~/Library/Caches` on a Mac. The folder need not exist.
+    JAX's own setting `jax_compilation_cache_dir`, or `JAX_COMPILATION_CACHE_DIR`, comes first. Otherwise it is
+    `jaxmnist/xla` in `XDG_CACHE_HOME`, which defaults to `~/.cache`, or `~/Library/Caches` on a Mac.
+    The folder need not exist.
     """
-    if folder := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    own = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    if folder := own or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return Path(folder)
     if "XDG_CACHE_HOME" in os.environ:
         caches = Path(os.environ["XDG_CACHE_HOME"])

@@ -3,14 +3,16 @@
 `numpy.load` takes whatever it finds, and its messages advise to unpickle what is no array.
 """
 
+import contextlib
 import io
+import pickle
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -57,6 +59,25 @@ def read_npz(
         except Exception as error:  # zipfile and zlib raise many kinds
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise NpzError(f"cannot be read ({shortened(reason)})") from error
+
+
+def kind_of(path: str | Path, most: int) -> Literal["npz", "safetensors", "pytorch"]:
+    """Recognises a file of arrays by its content; one of no kind is left to the reader of `.npz` to refuse.
+
+    Files of `torch.save` are zip archives or, before version 1.6, bare pickles.
+
+    Raises:
+        OSError: as for `jaxmnist.runtime.reading.open_regular`.
+    """
+    with open_regular(path, most) as file:
+        start = file.read(9)
+        if start[8:] == b"{":  # after the length of the header
+            return "safetensors"
+        if start[:4] in _SIGNATURES:
+            with contextlib.suppress(Exception), open_zip(file) as archive:  # damaged: the reader says so
+                if any(PurePosixPath(name).name == "data.pkl" for name in archive.namelist()):
+                    return "pytorch"
+        return "pytorch" if start[:1] == pickle.PROTO else "npz"
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """A trained network in use: module, weights, and the normalisation of its images."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,10 +10,16 @@ from jaxmnist.config import Recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data.dataset import DatasetInfo
 from jaxmnist.errors import CheckpointError
-from jaxmnist.models import Model
-from jaxmnist.runtime.devices import Device
+from jaxmnist.models import Model, create_model
+from jaxmnist.runtime.devices import Device, device_like, use_compile_cache
+from jaxmnist.runtime.forks import require_own_jax
+from jaxmnist.runtime.jax_settings import own_settings
 from jaxmnist.runtime.mesh import DATA, along, every_core, everywhere, mesh_shape, put
 from jaxmnist.train.jit import EVAL_BATCH, build_programs
+
+CHUNK_IMAGES = 1024
+"""Most images for a device in a call of the predicting program; their number is a power of two, so programs are
+few."""
 
 
 class Network(NamedTuple):
@@ -43,6 +49,7 @@ class Network(NamedTuple):
         """Age of the weights of a run: `epoch 3`, or `step 1500` in the middle of an epoch."""
         return f"step {self.step}" if self.epoch is None else f"epoch {self.epoch}"
 
+    @own_settings()
     def predict(
         self, images: UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"]
     ) -> tuple[Int32[np.ndarray, " n"], Float32[np.ndarray, "n classes"]]:
@@ -56,19 +63,44 @@ class Network(NamedTuple):
 
         Raises:
             CheckpointError: the weights, although finite, give values that are not.
+            UsageError: the process was forked after JAX had started.
         """
+        require_own_jax()
         count = len(images)
         where = self.device if count <= EVAL_BATCH else every_core(self.device)
-        # A single image does not wait for a whole batch; powers of two keep the programs few.
-        batch = min(EVAL_BATCH, 1 << (count - 1).bit_length()) * mesh_shape(where).devices
-        padded = np.pad(images, ((0, -count % batch), (0, 0), (0, 0)))
-        programs = build_programs(self.model, self.recipe, where)
-        arguments = put(self.variables, everywhere(where)), put(padded, along(where, DATA))
-        predictions, log_probs = jax.device_get(programs.predict_chunk(*arguments))
-        predictions, log_probs = predictions[:count], log_probs[:count]
+        devices = mesh_shape(where).devices
+        size = min(CHUNK_IMAGES, 1 << (-(-count // devices) - 1).bit_length()) * devices
+        padded = np.pad(images, ((0, -count % size), (0, 0), (0, 0)))
+        program = build_programs(self.model, self.recipe, where).predict_chunk
+        variables = put(self.variables, everywhere(where))
+        parts = [
+            program(variables, put(padded[i : i + size], along(where, DATA))) for i in range(0, count, size)
+        ]
+        predictions, log_probs = (
+            np.concatenate(outputs)[:count] for outputs in zip(*jax.device_get(parts), strict=True)
+        )
         if wrong := int((~np.isfinite(log_probs)).any(axis=1).sum()):
             raise CheckpointError(
                 f"the weights of {self.arch} give values that are not finite for {wrong:,} of {count:,} images; give "
                 "other weights or train again."
             )
         return predictions, log_probs
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the weights as NumPy arrays and what makes the module, instead of the module and the device."""
+        parts = self._asdict() | {"variables": jax.device_get(self.variables), "model": None, "device": None}
+        return _unpickled, (self.device.platform, parts)
+
+
+def _unpickled(platform: str, parts: dict[str, Any]) -> Network:
+    """Makes a network on this process's device of the platform, or the one that JAX prefers if there is none."""
+    device = device_like(platform)
+    use_compile_cache()
+    config = parts["config"]
+    if config is None:
+        model = create_model(parts["arch"], num_classes=len(parts["data_info"].classes))
+    else:
+        model = config.create_model()
+    return Network(
+        **parts | {"model": model, "device": device, "variables": jax.device_put(parts["variables"], device)}
+    )

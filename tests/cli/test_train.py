@@ -2,16 +2,20 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import jaxmnist
 from jaxmnist.runs.folder import read_config
+from tests.data.written import some_images, write_npz
 from tests.runs.test_loop import saved
 
 TRAIN = [sys.executable, str(Path(__file__).parents[2] / "scripts" / "train.py")]
@@ -162,3 +166,30 @@ def test_a_run_that_was_interrupted_and_resumed_ends_with_the_same_bytes(tmp_pat
     whole.communicate()
     (reference,) = (tmp_path / "whole").iterdir()
     assert final_bytes(run) == final_bytes(reference)
+
+
+def test_fine_tuning_from_python_and_the_command_is_the_same_training(tiny_run, tmp_path, call):
+    own_data = write_npz(tmp_path / "own.npz", some_images(train=80, test=30))
+    options: dict[str, Any] = {"dataset": own_data, "epochs": 1, "runs": tmp_path / "a", "device": "cpu"}
+    network = jaxmnist.train_run(init_from=jaxmnist.load(tiny_run, device="cpu"), progress=False, **options)
+    assert (network.arch, network.classes) == ("second", ("0", "1", "2"))
+    code, out, error = call(
+        *("train", "--init-from", tiny_run, "--dataset", own_data, "--epochs", 1, "--runs", tmp_path / "b"),
+        *("--device", "cpu", "--json"),
+    )
+    assert code == 0, error
+    assert "begins with" in error
+    run = Path(json.loads(out)["run"])
+    assert saved(run, read_config(run)) == saved(network.path, read_config(network.path))
+
+
+def test_the_command_resumes_for_more_epochs_and_says_what_stopped_it(tiny_run, tmp_path, call):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    options = ("--epochs", 9, "--max-seconds", 0.001, "--device", "cpu")
+    code, out, error = call("train", "--resume", run, *options)
+    assert code == 0, error
+    assert "Resuming after epoch 2 of 9." in out
+    assert "stopped after epoch 3" in out
+    code, _, error = call("train", "--resume", run, "--epochs", 4, "--device", "cpu")
+    assert code == 2
+    assert "--epochs 4 is below the 9" in error

@@ -6,6 +6,7 @@ A small network with every kind of layer that matters here replaces the publishe
 import dataclasses
 import json
 import math
+import re
 import sys
 from typing import Any
 
@@ -18,12 +19,18 @@ from PIL import Image
 from jaxmnist import ops, train
 from jaxmnist.cli import main as cli
 from jaxmnist.cli.find_lr import FindLr
-from jaxmnist.config import get_recipe
+from jaxmnist.config import RECIPES, get_recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import UsageError
 from jaxmnist.experiments import lr_range
-from jaxmnist.experiments.lr_range import RangeTest, analyse, find_learning_rate
+from jaxmnist.experiments.lr_range import (
+    FROM_NOTHING_ON,
+    RangeTest,
+    analyse,
+    find_learning_rate,
+    range_test_of,
+)
 from jaxmnist.report.plots.lr_range import save_range
 from jaxmnist.runtime.devices import select_device
 from jaxmnist.train.jit import build_programs
@@ -87,9 +94,76 @@ def test_the_published_rates_are_those_of_the_published_picks():
     np.testing.assert_allclose(rates[1:] / rates[:-1], 20 ** (1 / 1499), rtol=1e-12)
 
 
-def test_the_command_offers_the_published_settings():
+@pytest.mark.parametrize("name", ["dilated", "dilated-modified"])
+def test_the_recipe_dilated_has_the_published_settings(name):
     command = FindLr()
-    assert RangeTest(start=command.start_rate, end=command.end_rate, steps=command.steps) == RangeTest()
+    given = {"start": command.start_rate, "end": command.end_rate, "steps": command.steps}
+    recipe = dataclasses.replace(get_recipe("dilated"), name=name)
+    assert range_test_of(recipe, **given) == RangeTest()
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "dilated"])
+def test_every_other_recipe_is_tested_with_its_own_optimizer_from_a_millionth_on(name):
+    settings = range_test_of(get_recipe(name), steps=300)
+    assert (settings.start, settings.end, settings.steps) == (1e-6, 10.0, 300)
+    assert settings.optimizer == "recipe"
+
+
+def curve(steepest, steps=350, fall=1.8, noise=0.05, explodes=True):
+    """Returns losses like those of real tests: level, then a fall over a decade around a rate, then an explosion."""
+    rates = FROM_NOTHING_ON.rates[:steps]
+    losses = 2.3 - fall / (1 + np.exp(-4 * np.log10(rates / steepest)))
+    losses += np.random.default_rng(1).normal(0, noise, steps)
+    return np.where(rates > 100 * steepest, 1e6, losses) if explodes else losses
+
+
+@pytest.mark.parametrize("steepest", [1e-4, 3e-3, 0.03])
+def test_a_third_of_the_rate_of_the_steepest_fall_is_suggested_whatever_the_noise(steepest):
+    result = analyse(curve(steepest), FROM_NOTHING_ON)
+    assert result.suggestion == pytest.approx(steepest / 3, rel=0.35)
+    assert result.diverged
+
+
+@pytest.mark.parametrize(("steepest", "end"), [(1e-7, "start"), (1e-6, "start"), (8.0, "end")])
+def test_a_fall_near_an_end_of_the_range_suggests_nothing(steepest, end):
+    result = analyse(curve(steepest, fall=2.2, noise=0.01, explodes=False), FROM_NOTHING_ON)
+    assert result.suggestion is None
+    assert result.reason is not None
+    assert re.fullmatch(
+        rf"the loss falls most steeply at [\de.-]+, near the {end} of the tested rates", result.reason
+    )
+
+
+def test_a_loss_without_slope_suggests_nothing():
+    result = analyse(curve(1e-3, fall=0.2), FROM_NOTHING_ON)
+    assert result.suggestion is None
+    assert result.reason is not None
+    assert re.match("the loss falls by 1?[0-9]% only", result.reason)
+
+
+def test_the_published_pick_lies_near_the_start_of_its_range_and_is_named_so():
+    losses = 2.3 * np.exp(-np.arange(1500) / 15) + 0.3
+    result = analyse(losses, RangeTest())
+    assert result.suggestion is None
+    assert result.reason == "the loss falls most steeply at 0.1035, near the start of the tested rates"
+
+
+def test_steps_of_the_recipe_are_those_of_its_own_optimizer(config, digits, device):
+    recipe = dataclasses.replace(config.recipe, momentum=0.5, weight_decay=0.3, label_smoothing=0.2)
+    config = dataclasses.replace(config, recipe=recipe)
+    settings = dataclasses.replace(FROM_NOTHING_ON, start=0.0099999, end=0.01, steps=3)
+    tested = find_learning_rate(config, digits, device, settings)
+    # A training at that rate, whose loss after each step is known by the sums of longer and longer chunks.
+    recipe = dataclasses.replace(recipe, learning_rate=0.01)
+    programs, keys = build_programs(MODEL, recipe, device), train.Keys.from_seed(config.seed)
+    order = programs.epoch_order(keys.order, jax.numpy.int32(0), np.arange(1375, dtype=np.int32))
+    data, sums = train.EpochData(digits.train_images, digits.train_labels, order), [0.0]
+    for steps in (1, 2, 3):
+        state = programs.create_state(keys.init)
+        part = np.int32(0), np.int32(steps)
+        _, metrics = programs.train_chunk(state, train.no_metrics(), data, *part, keys.step)
+        sums.append(float(metrics.loss_sum) / 64)
+    assert tested.losses == pytest.approx(np.diff(sums), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +307,7 @@ def test_the_same_seed_gives_the_same_bytes_however_the_steps_are_cut(
     assert other.losses.tobytes() != quick_result.losses.tobytes()
 
 
-def test_the_recipes_own_optimizer_rate_and_label_smoothing_play_no_part(
+def test_in_the_published_test_the_recipes_optimizer_rate_and_label_smoothing_play_no_part(
     config, digits, device, quick_result
 ):
     recipe = dataclasses.replace(
@@ -276,7 +350,19 @@ def test_rates_that_no_network_survives_end_the_test_early(config, digits, devic
 
 
 def test_the_command_prints_the_number_and_writes_curves_and_picture(call, tmp_path):
-    options = ("--steps", 40, "--start", 0.001, "--end", 0.3, "--seed", 3, "--out", tmp_path / "new")
+    # The small network learns too little for the test of other recipes.
+    options = (
+        "--steps",
+        40,
+        "--start",
+        0.001,
+        "--end",
+        0.3,
+        "--recipe",
+        "dilated",
+        "--out",
+        tmp_path / "new",
+    )
     code, out, error = call(*options, "--json")
     assert code == 0, error
     printed = json.loads(out)
@@ -312,9 +398,9 @@ def test_without_a_suggestion_the_command_warns_in_a_sentence_and_prints_no_numb
 
 
 def test_wrong_options_end_the_command_with_2(call, tmp_path):
-    code, _, error = call("--start", 3, "--out", tmp_path / "out")
+    code, _, error = call("--start", 30, "--out", tmp_path / "out")
     assert code == 2
-    assert "end=2.0, which must be a learning rate above the start, 3" in error
+    assert "end=10.0, which must be a learning rate above the start, 30" in error
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
     code, _, error = call("--out", tmp_path / "file")

@@ -2,9 +2,13 @@
 
 import dataclasses
 import json
+import pickle
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from typing import Any
 
 import jax
@@ -248,3 +252,99 @@ def test_without_progress_nothing_is_printed(tmp_path, capfd):
     assert classifier.results is not None
     assert classifier.results.recipe == "second-modified"
     assert classifier.results.epochs == 1
+
+
+def test_a_pickled_classifier_predicts_the_same_also_without_its_file(
+    classifier, tiny_run, digits, expected, tmp_path
+):
+    (file,) = tiny_run.glob("*.npz")
+    copy = tmp_path / "copy.npz"
+    shutil.copy(file, copy)
+    from_file = jaxmnist.load(copy, device="cpu")
+    contents = [pickle.dumps(one) for one in (classifier, from_file)]
+    copy.unlink()
+    for one, content in zip((classifier, from_file), contents, strict=True):
+        again = pickle.loads(content)
+        found = again.predict(digits.test_images[:6])
+        np.testing.assert_array_equal(found.predictions, expected.predictions)
+        np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+        assert (again.arch, again.path, again.classes) == (one.arch, one.path, one.classes)
+    assert pickle.loads(contents[0]).evaluate() == classifier.evaluate()
+
+
+SPAWN = """
+import multiprocessing, sys
+import jaxmnist
+
+if __name__ == "__main__":
+    classifier = jaxmnist.load(sys.argv[1], device="cpu")
+    images = jaxmnist.load_dataset("digits").test_images[:4]
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        (found,) = pool.map(classifier.predict, [images])
+    print((found.probabilities == classifier.predict(images).probabilities).all())
+"""
+
+
+def test_a_spawned_pool_predicts_with_a_classifier(tiny_run, tmp_path):
+    (tmp_path / "program.py").write_text(SPAWN)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "program.py", tiny_run], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_batches_of_any_size_share_a_program_for_each_power_of_two(tiny_run, digits, monkeypatch):
+    from jaxmnist.train import jit, network
+
+    sizes = []
+
+    def build(*arguments):
+        programs = jit.build_programs(*arguments)
+
+        def predict_chunk(variables, images):
+            sizes.append(len(images))
+            return programs.predict_chunk(variables, images)
+
+        return programs._replace(predict_chunk=predict_chunk)
+
+    monkeypatch.setattr(network, "build_programs", build)
+    monkeypatch.setattr(network, "CHUNK_IMAGES", 128)
+    classifier = jaxmnist.load(tiny_run, device="cpu")
+    every = classifier.predict(digits.test_images[:297])
+    assert sizes == [128, 128, 128]
+    for count in (1, 2, 3, 5, 63, 65, 100, 127, 128, 129):
+        found = classifier.predict(digits.test_images[:count])
+        assert len(found.predictions) == count
+        np.testing.assert_allclose(found.probabilities, every.probabilities[:count], atol=1e-6)
+    assert {*sizes} == {1, 2, 4, 8, 64, 128}
+
+
+def test_an_interrupt_while_training_is_python_s_own_with_the_state_saved(tmp_path, monkeypatch):
+    from jaxmnist.runs import loop
+
+    train_epoch, handler = loop.train_epoch, signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr("os._exit", lambda code: pytest.fail(f"the process was ended with {code}"))
+    monkeypatch.setattr(loop, "SECONDS_TO_STOP", 0.05)
+
+    def compile_for_long(*arguments):
+        monkeypatch.setattr(loop, "train_epoch", train_epoch)
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.2)
+        return train_epoch(*arguments)
+
+    monkeypatch.setattr(loop, "train_epoch", compile_for_long)
+    options = {"dataset": "digits", "epochs": 1, "device": "cpu", "progress": False}
+    with pytest.raises(KeyboardInterrupt, match=r"the state is saved; go on with jaxmnist\.resume_run"):
+        jaxmnist.train_run("second", runs=tmp_path, **options)
+    assert signal.getsignal(signal.SIGINT) is handler
+    (run,) = tmp_path.iterdir()
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["1-mid-epoch"]
+
+    # Another thread than the main one resumes as well, and touches no signal.
+    done = []
+    thread = threading.Thread(
+        target=lambda: done.append(jaxmnist.resume_run(run, device="cpu", progress=False))
+    )
+    thread.start()
+    thread.join()
+    assert done[0].results.epochs == 1

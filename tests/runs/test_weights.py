@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pickle
 import re
 import zipfile
 from pathlib import Path
@@ -17,10 +18,11 @@ from jaxmnist.cli.evaluate import Evaluate
 from jaxmnist.cli.predict import Predict
 from jaxmnist.config import get_recipe, recipe_of
 from jaxmnist.data import load_dataset
-from jaxmnist.errors import CheckpointError, UsageError
+from jaxmnist.errors import CheckpointError, JaxmnistWarning, UsageError
 from jaxmnist.inference.evaluate import evaluate_split, splits_of
 from jaxmnist.inference.export import export
 from jaxmnist.interop import to_torch
+from jaxmnist.interop.torch import without_wrappers
 from jaxmnist.interop.weight_files import METADATA, use_metadata
 from jaxmnist.models import ARCHS
 from jaxmnist.runs import weights
@@ -219,14 +221,14 @@ def test_pickled_objects_are_never_loaded(tmp_path):
 def test_what_is_no_archive_of_arrays_is_named_with_what_to_give(tmp_path):
     (tmp_path / "text.npz").write_text("hello")
     (tmp_path / "empty.npz").touch()
-    with zipfile.ZipFile(tmp_path / "state.pt", "w") as archive:  # as torch.save writes them
-        archive.writestr("state/data.pkl", b"...")
+    with zipfile.ZipFile(tmp_path / "text.zip", "w") as archive:
+        archive.writestr("read.me", b"...")
     for name, message in {
         "missing.npz": "does not exist",
         "": "cannot be read (it is a folder)",
         "text.npz": "is not a .npz file, or is truncated",
         "empty.npz": "is not a .npz file, or is truncated",
-        "state.pt": "is not a .npz file: its member state/data.pkl is not an array",
+        "text.zip": "is not a .npz file: its member read.me is not an array",
         "x" * 300: "cannot be read (File name too long)",
     }.items():
         assert f"{message}; give a .npz file made by numpy.savez from" in refusal(tmp_path / name)
@@ -304,3 +306,81 @@ def test_the_published_checkpoint_has_its_published_errors_and_loss(mnist_dir, p
     figures = evaluate_split(network, load_dataset("mnist", mnist_dir), "test")
     assert (figures.arch, figures.errors, figures.examples) == ("dilated", 45, 10_000)
     assert figures.loss == pytest.approx(0.0181906, abs=5e-8)
+
+
+@pytest.mark.parametrize("words", ["module.", "_orig_mod.", "model.", "net.", "model._orig_mod.module."])
+def test_a_word_before_every_name_is_left_out_and_said(file, tmp_path, words):
+    arrays = {name: array for name, array in np.load(file).items() if array.dtype.kind == "f"}
+    path = saved(
+        tmp_path, {words + name: array for name, array in arrays.items()} | {"n_averaged": np.array(3)}
+    )
+    with pytest.warns(
+        JaxmnistWarning, match=f"^the names in {re.escape(str(path))} begin with '.*{words[-4:]}'"
+    ):
+        network = read_weights(path, CPU)
+    assert network.arch == "second"
+    for ours, its in zip(
+        *(jax.tree.leaves(of.variables) for of in (network, read_weights(file, CPU))), strict=True
+    ):
+        np.testing.assert_array_equal(ours, its)
+
+
+def test_a_word_before_some_names_only_is_a_fault(file, tmp_path):
+    arrays = {name: array for name, array in np.load(file).items() if array.dtype.kind == "f"}
+    arrays["module.bn1.weight"] = arrays.pop("bn1.weight")
+    assert "module.bn1.weight is not part of it" in refusal(saved(tmp_path, arrays))
+
+
+def test_compiled_parts_have_their_names_without_the_compiler_s_word():
+    names = ("conv1._orig_mod.weight", "conv2.weight", "bn1.num_batches_tracked")
+    arrays, left_out = without_wrappers({name: np.ones(1) for name in names})
+    assert (set(arrays), left_out) == ({"conv1.weight", "conv2.weight"}, "_orig_mod.")
+
+
+def test_an_exported_safetensors_file_loads_like_the_npz_file(trained, digits, tmp_path):
+    export(trained, digits, ["npz", "safetensors"], tmp_path)
+    one, other = (read_weights(tmp_path / f"second.{kind}", CPU) for kind in ("npz", "safetensors"))
+    assert other._replace(variables=None) == one._replace(variables=None)
+    jax.tree.map(np.testing.assert_array_equal, other.variables, one.variables)
+
+
+@pytest.mark.parametrize("content", [b"\x07" + bytes(7) + b"{}", b"\xff" * 8 + b"{", bytes(8) + b"{}"])
+def test_a_damaged_safetensors_file_is_refused(tmp_path, content):
+    (tmp_path / "x.safetensors").write_bytes(content)
+    assert "cannot be read as safetensors" in refusal(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_file_of_pytorch_is_refused_with_two_lines_that_convert_it(tmp_path, is_zip):
+    path = tmp_path / "net.pth"
+    if is_zip:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("net/data.pkl", pickle.dumps(_Bomb()))
+    else:
+        path.write_bytes(pickle.dumps(_Bomb(), protocol=2))
+    message = refusal(path)
+    assert (
+        "; give the net.npz that these two lines make of it there: state = torch.load('net.pth', " in message
+    )
+    lines = message.partition("there: ")[2].removesuffix(".").split("; ")
+    assert len(lines) == 2
+    for line in lines:
+        compile(line, "", "exec")
+
+
+class _Bomb:
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_near_miss_names_the_likeliest_network_and_three_differences(tmp_path):
+    arrays = weights_of("challenge_final")
+    # With an array in four of another shape it still has most in common with its own network, not with a small one.
+    changed = {
+        name: array[..., None] if i % 4 == 0 else array for i, (name, array) in enumerate(arrays.items())
+    }
+    message = refusal(saved(tmp_path, changed))
+    assert "compared with the nearest, 'challenge_final': " in message
+    listed = message.partition("'challenge_final': ")[2]
+    assert len(re.findall("has shape", listed)) == 3
+    assert re.search(r"; and \d+ more\.$", listed)

@@ -24,7 +24,7 @@ from jaxmnist.errors import InterruptedRunError, JaxmnistError, JaxmnistWarning
 from jaxmnist.experiments.study.folder import is_closed, read_study
 from jaxmnist.experiments.study.jobs import RESUME, SECONDS_TO_STOP, Job, train_jobs
 from jaxmnist.runs.progress import Progress
-from jaxmnist.runtime.signals import StopSignals
+from jaxmnist.runtime.signals import StopSignals, own_process
 
 
 class Settings(NamedTuple):
@@ -144,6 +144,7 @@ def work() -> None:
     from jaxmnist.runs.environment import environment
     from jaxmnist.runs.folder import load_data_of_run, require_data_of_run
     from jaxmnist.runtime.devices import select_device, use_compile_cache
+    from jaxmnist.runtime.jax_settings import keep_own_settings
 
     logging.getLogger("absl").setLevel(logging.ERROR)
     warnings.simplefilter("always", JaxmnistWarning)
@@ -151,6 +152,7 @@ def work() -> None:
     orders, settings, code = _Orders(), Settings(*json.loads(sys.argv[1])), 0
     data_dir = settings.data_dir and Path(settings.data_dir)
     try:
+        keep_own_settings()
         device = select_device("cpu")
         if settings.compile_cache:
             use_compile_cache()
@@ -161,7 +163,7 @@ def work() -> None:
                 dataset = load_data_of_run(study.config, data_dir)
             require_data_of_run(study.config, dataset, study.folder)
             job = Job(study, seed, [_report])
-            with orders.busy():
+            with orders.busy(), own_process():
                 train_jobs([job], dataset, device, environment(device), settings.note_divergence)
             # Only now: the parent may end the input next, which would end a busy process.
             _print(Progress("finished", seed, study.config.recipe.epochs))

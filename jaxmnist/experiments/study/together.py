@@ -31,6 +31,7 @@ from jaxmnist.runs.progress import Callback
 from jaxmnist.runs.session import Data, Session, place
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.files import locked
+from jaxmnist.runtime.jax_settings import own_settings
 from jaxmnist.runtime.mesh import (
     SEED,
     Where,
@@ -62,6 +63,7 @@ class _Member:
         self.session.tell("epoch", len(self.rows), self.session.batches, row=self.rows[-1])
 
 
+@own_settings()
 def train_together(
     study: Study,
     seeds: Sequence[int],

@@ -75,7 +75,9 @@ def print_range(console: Console, summary: Mapping[str, Any], files: Sequence[Pa
     }
     print_facts(console, facts)
     if summary["suggestion"] is not None:
-        place = f"step {summary['step']} of {steps}"
+        divisor = summary["settings"]["divisor"]
+        divided = f", divided by {divisor:g}" if divisor != 1 else ""
+        place = f"step {summary['step']} of {steps}{divided}"
         print_line(console, f"suggested learning rate {summary['suggestion']:.4g} ({place})")
     warn_of_digits(console, summary["dataset"])
     print_files(console, files)

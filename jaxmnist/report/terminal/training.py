@@ -118,6 +118,7 @@ def print_setup(console: Console, config: RunConfig, dataset: Dataset, place: st
     lines = {
         "data": data_phrase(dataset),
         "recipe": f"{recipe_phrase(config.recipe)}, seed {config.seed}",
+        "begins with": config.init_from or "",
         "selects": selects[config.select_on],
         "device": place,
         "run folder": str(run),
@@ -139,6 +140,7 @@ def print_results(console: Console, results: Results, run: Path) -> None:
         "test accuracy, mean of the last five epochs": f"{results.last_five_mean_test_accuracy:.2f} %",
         f"best test accuracy (epoch {results.best_test_epoch}{best})": f"{results.best_test_accuracy:.2f} %",
         "training time": f"{results.seconds:.1f} s",
+        f"stopped after epoch {results.epochs}": results.stopped or "",
         "no epoch met the recipe's checkpoint rule; kept the best of all, epoch": (
             "" if results.rule_met else f"{results.best_epoch}"
         ),
