@@ -29,6 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    # As many devices as in the processes that tests start, before a test makes JAX start with one.
+    from jaxmnist.runtime.devices import show_cores
+
+    show_cores()
 
 
 FIXTURES = Path(__file__).parent / "fixtures"

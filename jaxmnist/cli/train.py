@@ -55,7 +55,6 @@ class Train(MultiDeviceCommand):
                 self._train(team)
 
     def _train(self, team: "Team") -> None:
-        from jaxmnist.api import agree_on_run, start_run, train_in
         from jaxmnist.config.seal import as_texts
         from jaxmnist.errors import TargetMissedError
         from jaxmnist.models import arch_title
@@ -68,6 +67,7 @@ class Train(MultiDeviceCommand):
         from jaxmnist.runs.restore import with_class
         from jaxmnist.runs.stopping import StopRule, course_over_length
         from jaxmnist.runtime.mesh import parse_mesh, where_text
+        from jaxmnist.training import agree_on_run, start_run, train_in
 
         self.require_same_options(team)
         console = self.console() if team.is_leader else self.no_console()

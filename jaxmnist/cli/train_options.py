@@ -105,11 +105,11 @@ class TrainingCommand(Command):
             UsageError: a value of an option or of the file is wrong.
             DataError: the data cannot be found, or are not those named in the file.
         """
-        from jaxmnist.api import RECIPE_OPTIONS, RUN_OPTIONS, checked_config
         from jaxmnist.config.run import read_file, with_data
         from jaxmnist.config.settings import parse_settings
         from jaxmnist.data import is_path
         from jaxmnist.runs.folder import require_data_of_run
+        from jaxmnist.training import RECIPE_OPTIONS, RUN_OPTIONS, checked_config
 
         names = {*RUN_OPTIONS, *RECIPE_OPTIONS, "recipe", "schedule"} - {"seed", "learning_rate"}
         options = {name: getattr(self, name) for name in names}

@@ -60,7 +60,7 @@ def select_device(choice: DeviceChoice = "auto") -> Device:
     """
     require_own_jax()
     _keep_freed_memory()  # before JAX starts threads, which choose where they allocate
-    _show_cores()
+    show_cores()
     if choice == "cpu":
         jax.config.update("jax_platforms", "cpu")
     present = _present()
@@ -155,7 +155,7 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _show_cores() -> None:
+def show_cores() -> None:
     """Makes JAX show a CPU device for each core, unless it has started or the user has set their number."""
     if jax.config.values["jax_num_cpu_devices"] < 1 and "device_count" not in os.environ.get("XLA_FLAGS", ""):
         with contextlib.suppress(RuntimeError):  # JAX has started

@@ -222,7 +222,7 @@ def test_the_time_is_told_to_a_schedule_and_the_run_then_ends_with_it(monkeypatc
         assert 0 < seconds <= 60
         return dataclasses.replace(config, recipe=modified(config.recipe, epochs=2))
 
-    monkeypatch.setattr("jaxmnist.api.within_budget", told)
+    monkeypatch.setattr("jaxmnist.training.within_budget", told)
     options: dict[str, Any] = {"dataset": "digits", "runs": tmp_path, "device": "cpu", "progress": False}
     network = jaxmnist.train_run("second", schedule="one_cycle", epochs=50, max_seconds=60.0, **options)
     assert network.results is not None

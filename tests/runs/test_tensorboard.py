@@ -166,7 +166,7 @@ def test_the_command_tells_the_writer_and_adds_the_confusion_picture_once(
             tell_epoch(callback, read_metrics(run)[1])
         return read_results(run)
 
-    monkeypatch.setattr("jaxmnist.api.fit", fit)
+    monkeypatch.setattr("jaxmnist.training.fit", fit)
     code, _, error = call("--resume", run, "--tensorboard", "--json")
     assert code == 0, error
     events = parsed(run)

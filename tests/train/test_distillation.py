@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from jaxmnist import train
-from jaxmnist.api import checked_config
 from jaxmnist.augment import normalise
 from jaxmnist.config import Distillation, Recipe
 from jaxmnist.config.run import RunConfig, run_config
@@ -20,6 +19,7 @@ from jaxmnist.runs.folder import RESULTS, read_config, write_json
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.train.batch import Batch
 from jaxmnist.train.loss import Teacher, distilled
+from jaxmnist.training import checked_config
 from tests.resealed import reseal
 from tests.small_network import Small
 
