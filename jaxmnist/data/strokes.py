@@ -107,7 +107,7 @@ def _read(dark: np.ndarray, typical: np.ndarray, is_dark: bool) -> Strokes | Non
 
 def _median_around(grey: np.ndarray) -> np.ndarray:
     """Returns the median within two fifths of the longer side around each pixel."""
-    step = max(1, -(-max(grey.shape) // 64))
+    step = max(1, -(-max(grey.shape) // 43))
     small = scipy.ndimage.uniform_filter(grey, step, mode="nearest")[step // 2 :: step, step // 2 :: step]
     size = 2 * (2 * max(small.shape) // 10) + 1
     median = scipy.ndimage.median_filter(small, size, mode="nearest")
@@ -167,14 +167,18 @@ def _threshold(dark: np.ndarray, ground: np.ndarray) -> tuple[np.ndarray, Pieces
 def _pieces(share: np.ndarray, level: float) -> Pieces:
     labels = np.zeros(share.shape, np.int32)
     scipy.ndimage.label(share > level, _AROUND, output=labels)
-    numbers = np.arange(1, labels.max() + 1)
+    count = int(labels.max()) + 1
     depth = scipy.ndimage.distance_transform_cdt(np.pad(labels > 0, 1), "chessboard")[1:-1, 1:-1]
-    thickness = 2 * scipy.ndimage.maximum(depth, labels, numbers) - 1
+    depths = np.zeros(count, np.int32)
+    np.maximum.at(depths, labels.ravel(), depth.ravel())
+    thickness = 2 * depths[1:] - 1
     area, mass, square = (
-        scipy.ndimage.sum_labels(values, labels, numbers)
-        for values in (np.ones_like(share), share, share * share)
+        np.bincount(labels.ravel(), values, count)[1:]
+        for values in (None, share.ravel(), (share * share).ravel())
     )
-    boxes = [[side for part in box for side in (part.start, part.stop)] for box in scipy.ndimage.find_objects(labels)]
+    boxes = [
+        [side for part in box for side in (part.start, part.stop)] for box in scipy.ndimage.find_objects(labels)
+    ]
     return Pieces(labels, np.array(boxes, np.int32), mass, square / mass, thickness, area / thickness**2)
 
 
