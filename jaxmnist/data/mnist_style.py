@@ -13,11 +13,15 @@ _SIDE = 28
 
 
 def to_28x28(
-    grey: UInt8[np.ndarray, "height width"], fit: Fit, ink: Ink = "auto", side: int = 20
+    grey: UInt8[np.ndarray, "height width"],
+    fit: Fit,
+    ink: Ink = "auto",
+    side: int = 20,
+    is_digits: bool = False,
 ) -> UInt8[np.ndarray, "28 28"]:
     """Converts a grey image as the pictures of a dataset were converted.
 
-    `"mnist"` is `to_mnist_style`. `"stretch"` and `"pad"` average areas and change neither contrast nor place; an
+    `"mnist"` is `to_mnist_style`, and for photographs of digits `jaxmnist.data.digit.to_digit`. `"stretch"` and `"pad"` average areas and change neither contrast nor place; an
     image of 28x28 comes back as it is. `"stretch"` gives up the proportions. `"pad"` keeps them: the longer side
     becomes 28, and the median of the border fills the rest.
 
@@ -27,7 +31,12 @@ def to_28x28(
         ink: ink of the image. With `"stretch"` and `"pad"` only `"dark"` inverts: an image alone does not tell if
             its dataset was inverted, see `Dataset.inverted`.
         side: see `to_mnist_style`.
+        is_digits: True for a picture of a handwritten digit.
     """
+    if fit == "mnist" and is_digits:
+        from jaxmnist.data.digit import to_digit  # which stands on this module
+
+        return to_digit(grey, ink, side)
     if fit == "mnist":
         return to_mnist_style(grey, ink, side)
     # Inverted last, as the dataset's were: averages are rounded.

@@ -89,28 +89,27 @@ def predict_files(
         read = [_read(file, about, ink) for file in batch]
         images = [image for image in read if not isinstance(image, DataError)]
         blank = [np.zeros((28, 28), np.uint8)] * (least - len(images)) if images else []
-        outputs = zip(*network.predict(np.stack(images + blank)), strict=True) if images else iter(())
+        outputs = zip(*network.probabilities(np.stack(images + blank)), strict=True) if images else iter(())
         least = EVAL_BATCH  # a later batch, if shorter, shares the program of a whole one
         for file, image in zip(batch, read, strict=True):
             if isinstance(image, DataError):
                 yield UnreadableFile(str(file), str(image))
             else:
-                prediction, log_probs = next(outputs)
-                probabilities = np.exp(log_probs)
+                prediction, probabilities = next(outputs)
                 warning = find_doubt(image, probabilities, about.is_digits)
                 yield FilePrediction(
                     str(file), int(prediction), probabilities.tolist(), warning, about.classes
                 )
 
 
-def preparation(about: DatasetInfo, ink: Ink) -> tuple[Ink, int, Fit]:
-    """Returns the ink, its longer side and the fit with which `jaxmnist.data.images` prepares a network's images.
+def preparation(about: DatasetInfo, ink: Ink) -> tuple[Ink, int, Fit, bool]:
+    """Returns the ink, its longer side, the fit, and if there are digits, with which `jaxmnist.data.images` prepares a network's images.
 
     Ink "auto" is found in each image that is fitted as MNIST's; otherwise it is that of the training data.
     """
     if about.fit != "mnist" and ink == "auto":
         ink = "dark" if about.inverted else "light"
-    return ink, about.ink_side, about.fit
+    return ink, about.ink_side, about.fit, about.is_digits
 
 
 def _read(file: Path | str, about: DatasetInfo, ink: Ink) -> UInt8[np.ndarray, "28 28"] | DataError:
