@@ -20,7 +20,9 @@ _NEAR = 0.2
 """Pieces no farther from the main one belong to its digit, as a share of its longer side: broken strokes."""
 
 
-def to_digit(grey: UInt8[np.ndarray, "height width"], ink: Ink = "auto", side: int = 20) -> UInt8[np.ndarray, "28 28"]:
+def to_digit(
+    grey: UInt8[np.ndarray, "height width"], ink: Ink = "auto", side: int = 20
+) -> UInt8[np.ndarray, "28 28"]:
     """Converts a picture or photograph of a digit to light ink on black, laid out as training images are.
 
     An image of 28x28 that is laid out so already comes back as it is, apart from the ink's brightness.

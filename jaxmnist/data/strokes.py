@@ -139,7 +139,9 @@ def _ground(dark: np.ndarray, window: float, run: float | None) -> np.ndarray:
 def _threshold(dark: np.ndarray, ground: np.ndarray) -> tuple[np.ndarray, Pieces] | None:
     """Returns the ink that differs clearly from noise, from 0 to 1, and its pieces; None if there is none."""
     bright = float(np.percentile(ground, 90))
-    share = (ground - dark) / np.maximum(ground, max(12.0, 0.35 * bright))  # of the light that the ink takes away
+    share = (ground - dark) / np.maximum(
+        ground, max(12.0, 0.35 * bright)
+    )  # of the light that the ink takes away
     # Noise is estimated from the lower half of all pixels, as up to half of them may be ink.
     low, middle = np.percentile(share, [5, 35])
     noise = (middle - low) / 1.26
@@ -177,7 +179,8 @@ def _pieces(share: np.ndarray, level: float) -> Pieces:
         for values in (None, share.ravel(), (share * share).ravel())
     )
     boxes = [
-        [side for part in box for side in (part.start, part.stop)] for box in scipy.ndimage.find_objects(labels)
+        [side for part in box for side in (part.start, part.stop)]
+        for box in scipy.ndimage.find_objects(labels)
     ]
     return Pieces(labels, np.array(boxes, np.int32), mass, square / mass, thickness, area / thickness**2)
 

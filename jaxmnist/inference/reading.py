@@ -1,7 +1,7 @@
 """Several digits in one picture: found, put in reading order, split where they touch, and classified.
 
-Pieces of ink become digits: frames of forms and specks are dropped, broken strokes are joined. A wide piece is cut along
-paths of little ink, where the network is surer of the parts than of the whole.
+Pieces of ink become digits: frames of forms and specks are dropped, broken strokes are joined. A wide piece is cut
+along paths of little ink, where the network is surer of the parts than of the whole.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from jaxmnist.errors import UsageError
 from jaxmnist.inference.out_of_distribution import find_doubt
 from jaxmnist.train.network import Network
 
-_SIDE = 768
+_SIDE = 640
 """Longer side at which a picture of several digits is searched: twenty digits in a line have 30 pixels each."""
 
 _LEAST_HEIGHT = 0.45
@@ -34,7 +34,7 @@ _SPACE = 0.9
 _MOST_PARTS = 6
 """Most digits that one piece is split into."""
 
-_CUT_COST = 0.05
+_CUT_COST = 0.3
 """Cost of each cut, in natural logarithms of probability: a whole is as good as slightly likelier parts."""
 
 
@@ -67,7 +67,10 @@ class Reading(NamedTuple):
     def lines(self) -> list[str]:
         """The text, line by line."""
         lines = itertools.groupby(self.digits, key=lambda digit: digit.line)
-        return ["".join(" " * digit.spaced + self.classes[digit.prediction] for digit in line) for _, line in lines]
+        return [
+            "".join(" " * digit.spaced + self.classes[digit.prediction] for digit in line)
+            for _, line in lines
+        ]
 
     @property
     def warnings(self) -> list[str]:
@@ -101,7 +104,9 @@ def read_digits(
     """
     about = network.data_info
     if not about.is_digits:
-        raise UsageError(f"the network was trained on {about.dataset}, not on digits; read its images one by one.")
+        raise UsageError(
+            f"the network was trained on {about.dataset}, not on digits; read its images one by one."
+        )
     is_dark = None if ink == "auto" else ink == "dark"
     if is_dark is None and max(grey.shape) <= 64:
         is_dark = has_dark_ink(grey)
@@ -195,20 +200,23 @@ def _is_frame(boxes: np.ndarray, number: int) -> bool:
 def _broken(groups: list[list[int]], boxes: np.ndarray, typical: float) -> tuple[int, int] | None:
     """Returns two groups of pieces that are parts of one digit: near, one above the other, no higher than a digit."""
     for one, other in itertools.combinations(range(len(groups)), 2):
-        (top, bottom, left, right), (top2, bottom2, left2, right2) = (
-            [*boxes[group][:, 0:1].min(0), *boxes[group][:, 1:2].max(0), *boxes[group][:, 2:3].min(0), *boxes[group][:, 3:4].max(0)]
-            for group in (groups[one], groups[other])
-        )
+        top, bottom, left, right = _box(boxes[groups[one]])
+        top2, bottom2, left2, right2 = _box(boxes[groups[other]])
         common = min(right, right2) - max(left, left2)
         narrower = min(right - left, right2 - left2)
         gap = max(top, top2) - min(bottom, bottom2)
         height = max(bottom, bottom2) - min(top, top2)
         lowest = min(bottom - top, bottom2 - top2)
-        near = gap < 0.25 * typical and -common < 0.12 * typical
-        if lowest < 0.75 * typical and near and height < 1.3 * typical and common > min(0.3 * narrower, 0):
-            if lowest < _LEAST_HEIGHT * typical or common > 0.4 * narrower:
-                return one, other
+        if lowest > 0.75 * typical or height > 1.3 * typical or gap > 0.25 * typical:
+            continue
+        if common > 0.4 * narrower or (lowest < _LEAST_HEIGHT * typical and common > 0):
+            return one, other
     return None
+
+
+def _box(boxes: np.ndarray) -> tuple[int, int, int, int]:
+    """Returns top, bottom, left and right of the box around several."""
+    return int(boxes[:, 0].min()), int(boxes[:, 1].max()), int(boxes[:, 2].min()), int(boxes[:, 3].max())
 
 
 def _lines(parts: list[_Part]) -> list[list[_Part]]:
@@ -216,7 +224,8 @@ def _lines(parts: list[_Part]) -> list[list[_Part]]:
     lines: list[list[_Part]] = []
     for part in sorted(parts, key=lambda part: part.left + part.right):
         shares = [
-            (min(part.bottom, line[-1].bottom) - max(part.top, line[-1].top)) / min(part.height, line[-1].height)
+            (min(part.bottom, line[-1].bottom) - max(part.top, line[-1].top))
+            / min(part.height, line[-1].height)
             for line in lines
         ]
         if shares and max(shares) > 0.4:
@@ -247,7 +256,11 @@ def _split(network: Network, found: Strokes, parts: list[_Part], height: float, 
     """Cuts wide parts where the network is surer of what comes out."""
     result = []
     for part in parts:
-        result += [part] if part.width < wide * min(height, part.height) else _best_cut(network, found, part, height)
+        result += (
+            [part]
+            if part.width < wide * min(height, part.height)
+            else _best_cut(network, found, part, height)
+        )
     return result
 
 

@@ -34,8 +34,14 @@ def _centred(digit: np.ndarray, side: int, size: int) -> np.ndarray:
 def _moved(digit: np.ndarray, random: Random, size: int) -> np.ndarray:
     """The digit as it is, 4 pixels of 28 away from its place, as far as there is room."""
     unit = size // 28
-    image = np.asarray(Image.fromarray(digit).resize((size, size), Image.Resampling.BICUBIC)) if unit > 1 else digit
-    offset = [unit * step for step in ((4, 0), (-4, 0), (0, 4), (0, -4), (4, 4), (-4, -4))[random.integers(6)]]
+    image = (
+        np.asarray(Image.fromarray(digit).resize((size, size), Image.Resampling.BICUBIC))
+        if unit > 1
+        else digit
+    )
+    offset = [
+        unit * step for step in ((4, 0), (-4, 0), (0, 4), (0, -4), (4, 4), (-4, -4))[random.integers(6)]
+    ]
     padded = np.pad(image, 4 * unit)
     top, left = (4 * unit - step for step in offset)
     return np.ascontiguousarray(padded[top : top + size, left : left + size])
@@ -58,9 +64,11 @@ Layout = Callable[[np.ndarray, Random, int], np.ndarray]
 """Function from a 28x28 digit and a side to a square picture of that side."""
 
 LAYOUTS: dict[str, Layout] = {
-    "as MNIST has it": lambda digit, _, size: digit
-    if size == 28
-    else np.asarray(Image.fromarray(digit).resize((size, size), Image.Resampling.BICUBIC)),
+    "as MNIST has it": lambda digit, _, size: (
+        digit
+        if size == 28
+        else np.asarray(Image.fromarray(digit).resize((size, size), Image.Resampling.BICUBIC))
+    ),
     "24 px, centred": lambda digit, _, size: _centred(digit, 24 * size // 28, size),
     "26 px, centred": lambda digit, _, size: _centred(digit, 26 * size // 28, size),
     "filling the frame": lambda digit, _, size: _centred(digit, size, size),

@@ -153,7 +153,9 @@ def highlight(shape: tuple[int, int], random: Random) -> np.ndarray:
     """Returns the reflection of a lamp, to be added."""
     down, across = np.mgrid[: shape[0], : shape[1]]
     middle = np.array(shape) * random.uniform(0, 1, 2)
-    square = ((down - middle[0]) ** 2 + (across - middle[1]) ** 2) / (random.uniform(0.1, 0.3) * shape[1]) ** 2
+    square = ((down - middle[0]) ** 2 + (across - middle[1]) ** 2) / (
+        random.uniform(0.1, 0.3) * shape[1]
+    ) ** 2
     return random.uniform(0.05, 0.3) * np.exp(-square)
 
 
@@ -248,7 +250,9 @@ def _desk(digit: np.ndarray, random: Random) -> bytes:
     ink = enlarged(digit, random.uniform(0.25, 0.55) * WIDTH, random)
     room = np.array([HEIGHT, WIDTH]) - ink.shape
     top, left = (round(random.uniform(0.35, 0.65) * side) for side in room)
-    page = drawn(paper((HEIGHT, WIDTH), random), placed(ink, (HEIGHT, WIDTH), top, left), _dark_pen(random), random)
+    page = drawn(
+        paper((HEIGHT, WIDTH), random), placed(ink, (HEIGHT, WIDTH), top, left), _dark_pen(random), random
+    )
     scene = on_desk(page, random, int(random.integers(1, 5)))
     return developed(_lit(scene, slanting((HEIGHT, WIDTH), random, 0.8)), random)
 
@@ -295,9 +299,7 @@ PHOTOGRAPHS: dict[str, Photograph] = {
     "pencil": lambda digit, random: developed(_page(digit, random, _pencil(random)), random),
     "whiteboard": _on_whiteboard,
     "perspective": lambda digit, random: developed(tilted(_page(digit, random), random, 15), random),
-    "blur": lambda digit, random: developed(
-        blurred(_page(digit, random), random.uniform(2, 6)), random
-    ),
+    "blur": lambda digit, random: developed(blurred(_page(digit, random), random.uniform(2, 6)), random),
     "strong JPEG": lambda digit, random: developed(
         _page(digit, random), random, quality=int(random.integers(5, 20))
     ),

@@ -13,7 +13,9 @@ Draw = Callable[[np.ndarray, Random], bytes]
 """Function from digits `[n, 28, 28]` to the bytes of a picture with them in a line."""
 
 
-def line(digits: np.ndarray, random: Random, side: float, gap: tuple[float, float] = (0.15, 0.5)) -> np.ndarray:
+def line(
+    digits: np.ndarray, random: Random, side: float, gap: tuple[float, float] = (0.15, 0.5)
+) -> np.ndarray:
     """Returns the ink of digits side by side: sizes, heights and gaps vary; gaps are shares of the side."""
     parts = [scenes.enlarged(digit, side * random.uniform(0.85, 1.1), random) for digit in digits]
     gaps = [round(side * random.uniform(*gap)) for _ in parts]
@@ -45,7 +47,9 @@ def _photographed(digits: np.ndarray, random: Random) -> bytes:
     surface = scenes.paper(ink.shape, random)
     if random.integers(2):
         surface = scenes.lined(surface, random, bool(random.integers(2)), random.uniform(25, 60))
-    pen = [scenes.BLACK, scenes.Pen((0.1, 0.15, 0.5)), scenes.Pen((0.35, 0.35, 0.36), 0.9, 0.3)][random.integers(3)]
+    pen = [scenes.BLACK, scenes.Pen((0.1, 0.15, 0.5)), scenes.Pen((0.35, 0.35, 0.36), 0.9, 0.3)][
+        random.integers(3)
+    ]
     scene = scenes.drawn(surface, ink, pen, random)
     light = [scenes.vignette, scenes.shadow, scenes.slanting][random.integers(3)](ink.shape, random)
     scene = scenes.blurred(scenes.tilted(scene * light[..., None], random, 6), random.uniform(0, 1.2))
