@@ -273,6 +273,15 @@ def _faint(digit: np.ndarray, random: Random) -> bytes:
     return developed(_page(digit, random, Pen((0.3, 0.3, 0.32), random.uniform(0.12, 0.3))), random, 0.008)
 
 
+def _tilted_page(digit: np.ndarray, random: Random) -> bytes:
+    ink = enlarged(digit, random.uniform(0.3, 0.6) * WIDTH, random)
+    room = np.array([HEIGHT, WIDTH]) - ink.shape
+    top, left = (round(random.uniform(0.35, 0.65) * side) for side in room)
+    page = placed(ink, (HEIGHT, WIDTH), top, left)
+    scene = drawn(paper((HEIGHT, WIDTH), random), page, BLACK, random)
+    return developed(tilted(scene, random, 15), random)
+
+
 def _everything(digit: np.ndarray, random: Random) -> bytes:
     ink = enlarged(digit, random.uniform(0.25, 0.5) * WIDTH, random)
     room = np.array([HEIGHT, WIDTH]) - ink.shape
@@ -298,7 +307,7 @@ PHOTOGRAPHS: dict[str, Photograph] = {
     "squared paper": lambda digit, random: _on_lines(digit, random, squared=True),
     "pencil": lambda digit, random: developed(_page(digit, random, _pencil(random)), random),
     "whiteboard": _on_whiteboard,
-    "perspective": lambda digit, random: developed(tilted(_page(digit, random), random, 15), random),
+    "perspective": _tilted_page,
     "blur": lambda digit, random: developed(blurred(_page(digit, random), random.uniform(2, 6)), random),
     "strong JPEG": lambda digit, random: developed(
         _page(digit, random), random, quality=int(random.integers(5, 20))
