@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy  # loads `ndimage` when it is first used, which takes 0.3 s
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Bool, Float, Float32, Int32, UInt8
 
 SIDE = 256
 """Longer side, in pixels, at which a photograph of one digit is searched: a digit of a tenth of it is still found."""
@@ -36,13 +36,13 @@ class Pieces(NamedTuple):
     """Number of the piece a pixel belongs to, from 1; 0 for the ground."""
     boxes: Int32[np.ndarray, "pieces 4"]
     """Top, bottom, left, right; bottom and right are the first row and column beyond."""
-    mass: Float32[np.ndarray, " pieces"]
+    mass: Float[np.ndarray, " pieces"]
     """Sum of the ink."""
-    level: Float32[np.ndarray, " pieces"]
+    level: Float[np.ndarray, " pieces"]
     """Typical ink: the mean weighted with itself, which ignores soft edges."""
-    thickness: Float32[np.ndarray, " pieces"]
+    thickness: Int32[np.ndarray, " pieces"]
     """Side of the largest square within."""
-    elongation: Float32[np.ndarray, " pieces"]
+    elongation: Float[np.ndarray, " pieces"]
     """Area in such squares: 4 and more for digits, 1 to 3 for blots and for gaps between strokes."""
 
     @property
@@ -64,7 +64,7 @@ class Strokes(NamedTuple):
     """Likelihood of the reading as dark or light ink, in no unit."""
 
 
-def find_strokes(grey: Float32[np.ndarray, "height width"], is_dark: bool | None = None) -> Strokes | None:
+def find_strokes(grey: UInt8[np.ndarray, "height width"], is_dark: bool | None = None) -> Strokes | None:
     """Finds the ink in a picture; None if there is none.
 
     Args:
