@@ -176,7 +176,7 @@ def _require_format(file: io.BufferedReader | io.BytesIO, name: str) -> None:
     file.seek(0)
     if start.startswith(b"%PDF"):
         raise DataError(
-            f"{name} is a PDF document; save its page as an image, for example with pdftoppm -r 150 -png, and name that."
+            f"{name} is a PDF document; save its page as an image, as pdftoppm -r 150 -png does, and name that."
         )
     if start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS:
         try:

@@ -21,9 +21,9 @@ def to_28x28(
 ) -> UInt8[np.ndarray, "28 28"]:
     """Converts a grey image as the pictures of a dataset were converted.
 
-    `"mnist"` is `to_mnist_style`, and for pictures of digits `jaxmnist.data.digit.to_digit`. `"stretch"` and `"pad"` average areas and change neither contrast nor place; an
-    image of 28x28 comes back as it is. `"stretch"` gives up the proportions. `"pad"` keeps them: the longer side
-    becomes 28, and the median of the border fills the rest.
+    `"mnist"` is `to_mnist_style`, and for pictures of digits `jaxmnist.data.digit.to_digit`. `"stretch"` and `"pad"`
+    average areas and change neither contrast nor place; an image of 28x28 comes back as it is. `"stretch"` gives up
+    the proportions. `"pad"` keeps them: the longer side becomes 28, and the median of the border fills the rest.
 
     Args:
         grey: 0 black, 255 white.

@@ -1,7 +1,7 @@
 """Photographs that are read: `python -m tests.photographs RUN` measures every row of docs/photographs.md.
 
-Digits are MNIST's test images, each row has its own seed, and nothing was tuned on these seeds or images. Prints a table
-in Markdown; `--out` keeps the figures as JSON.
+Digits are MNIST's test images, each row has its own seed, and nothing was tuned on these seeds or images. Prints a
+table in Markdown; `--out` keeps the figures as JSON.
 """
 
 import argparse
