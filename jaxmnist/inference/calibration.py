@@ -14,7 +14,7 @@ class Bin(NamedTuple):
 
     low: float
     """Lower end of the confidence; a bin holds those above it."""
-    count: int
+    examples: int
     """Number of predictions."""
     confidence: float
     """Their mean confidence."""
@@ -35,5 +35,5 @@ def reliability(confidences: Float32[np.ndarray, " n"], correct: Bool[np.ndarray
 
 def expected_calibration_error(bins: list[Bin]) -> float:
     """Mean distance of confidence and accuracy, weighted by the number of predictions; in [0, 1]."""
-    total = sum(part.count for part in bins)
-    return sum(part.count * abs(part.confidence - part.accuracy) for part in bins) / total
+    total = sum(part.examples for part in bins)
+    return sum(part.examples * abs(part.confidence - part.accuracy) for part in bins) / total

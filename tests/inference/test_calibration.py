@@ -46,7 +46,7 @@ def test_the_temperature_that_was_put_in_is_found_and_the_error_goes(temperature
 def test_bins_are_those_of_the_paper():
     confidences = np.array([0.5, 0.52, 0.95, 1.0], np.float32)
     bins = reliability(confidences, np.array([True, False, True, True]))
-    assert [part.count for part in bins] == [2, 2]
+    assert [part.examples for part in bins] == [2, 2]
     assert [round(part.low * 15) for part in bins] == [7, 14]
     assert expected_calibration_error(bins) == pytest.approx((2 * 0.01 + 2 * 0.025) / 4, abs=1e-6)
 

@@ -34,8 +34,8 @@ def enlarged(digit: np.ndarray, side: float, random: Random) -> np.ndarray:
     rows, columns = (np.flatnonzero(digit.max(axis)) for axis in (1, 0))
     box = np.pad(digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)
     scale = side / (max(box.shape) - 2)
-    size = tuple(max(2, round(length * scale)) for length in box.shape[::-1])
-    ink = np.asarray(Image.fromarray(box).resize(size, Image.Resampling.BICUBIC), np.float32) / 255
+    height, width = (max(2, round(length * scale)) for length in box.shape)
+    ink = np.asarray(Image.fromarray(box).resize((width, height), Image.Resampling.BICUBIC), np.float32) / 255
     # The edges of a pen's strokes are sharper than those of 28x28 pixels.
     sharpness = random.uniform(1, 3)
     return np.clip((ink - 0.45) * sharpness + 0.45, 0, 1)
@@ -60,7 +60,7 @@ def somewhere(digit: np.ndarray, random: Random, low: float = 0.3, high: float =
 def smooth_noise(shape: tuple[int, int], random: Random, scale: float) -> np.ndarray:
     """Returns blotches of about `scale` pixels, with mean 0 and deviation 1."""
     coarse = random.normal(size=tuple(int(side / scale) + 4 for side in shape))
-    fine = ndimage.zoom(coarse, scale, order=1)[: shape[0], : shape[1]]
+    fine = np.asarray(ndimage.zoom(coarse, scale, order=1))[: shape[0], : shape[1]]
     return ((fine - fine.mean()) / fine.std()).astype(np.float32)
 
 
