@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ from jaxmnist.errors import DataError, UsageError
 from jaxmnist.inference.classifier import load
 from jaxmnist.inference.reading import read_digits
 from jaxmnist.runs.restore import restore_run
+from tests.photographs.__main__ import table
 from tests.photographs.layouts import LAYOUTS
 from tests.photographs.scenes import PHOTOGRAPHS, enlarged
 from tests.photographs.sequences import line, page
@@ -139,6 +141,12 @@ def test_the_command_reads_many_and_writes_the_annotated_picture(tiny_run, digit
         Predict(network=tiny_run, images=(file,), annotate=out).run()
     with pytest.raises(UsageError, match=r"let it end in \.png"):
         Predict(network=tiny_run, images=(file,), many=True, annotate=tmp_path / "read.txt").run()
+
+
+def test_the_figures_of_the_documentation_are_those_that_were_measured():
+    docs = Path(__file__).parents[2] / "docs"
+    figures = json.loads((docs / "results" / "photographs.json").read_text())
+    assert table(figures) in (docs / "photographs.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ table in Markdown; `--out` keeps the figures as JSON.
 import argparse
 import io
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,11 +54,11 @@ def main() -> None:
     for number, (name, draw) in enumerate(draws.items()):
         count = options.count if number < len(LAYOUTS) + _REQUIRED else min(options.count, 200)
         rows.append(_singles(network, images, labels, name, draw, count, SEED + number))
-        _show(rows[-1])
+        print(rows[-1], file=sys.stderr, flush=True)
     for number, (name, draw) in enumerate(SEQUENCES.items()):
-        row = _sequences(network, images, labels, name, draw, options.count * 2 // 5, SEED + 100 + number)
-        rows.append(row)
-        _show(row)
+        count = options.count * 2 // 5
+        rows.append(_sequences(network, images, labels, name, draw, count, SEED + 100 + number))
+        print(rows[-1], file=sys.stderr, flush=True)
     evaluation = evaluate_split(network, mnist, "test")
     predictions, shares = network.probabilities(images)
     alarms = sum(find_doubt(*pair) is not None for pair in zip(images, shares, strict=True))
@@ -78,10 +79,26 @@ def main() -> None:
         "temperature": network.temperature,
         "seconds for a photograph of 12 megapixels": _seconds(network, images[0]),
     }
-    for name, value in summary.items():
-        print(f"| {name} | {value:.4g} | | |")
+    figures = {"rows": rows, "summary": summary}
+    print(table(figures))
     if options.out:
-        options.out.write_text(json.dumps({"rows": rows, "summary": summary}, indent=2) + "\n")
+        options.out.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Returns the figures as two tables in Markdown."""
+    lines = [
+        "| picture | right | 95 % interval | wrong (without a warning) | false alarms |",
+        "|---|---|---|---|---|",
+    ]
+    for row in figures["rows"]:
+        right = row["images"] - row["wrong"]
+        low, high = wilson_interval(right, row["images"])
+        share = f"{100 * right / row['images']:.1f} % | {low:.1f} to {high:.1f}"
+        wrong = f"{row['wrong']} ({row['unwarned']}) of {row['images']}"
+        lines.append(f"| {row['name']} | {share} | {wrong} | {row['false_alarms']} |")
+    lines += ["", "| over all | |", "|---|---|"]
+    return "\n".join(lines + [f"| {name} | {value:.2g} |" for name, value in figures["summary"].items()])
 
 
 def _drawn(layout: Callable[..., np.ndarray]) -> Draw:
@@ -118,14 +135,6 @@ def _sequences(
 def _row(name: str, count: int, wrong: np.ndarray, doubted: np.ndarray) -> dict[str, Any]:
     figures = {"wrong": wrong, "unwarned": wrong & ~doubted, "false_alarms": doubted & ~wrong}
     return {"name": name, "images": count} | {key: int(value.sum()) for key, value in figures.items()}
-
-
-def _show(row: dict[str, Any]) -> None:
-    right = row["images"] - row["wrong"]
-    low, high = wilson_interval(right, row["images"])
-    share = f"{100 * right / row['images']:.1f} % ({low:.1f} to {high:.1f})"
-    name, wrong, unwarned, alarms = (row[key] for key in ("name", "wrong", "unwarned", "false_alarms"))
-    print(f"| {name} | {share} | {wrong} ({unwarned}) of {row['images']} | {alarms} |", flush=True)
 
 
 def _seconds(network: Network, digit: np.ndarray) -> float:
