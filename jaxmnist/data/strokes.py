@@ -64,24 +64,27 @@ class Strokes(NamedTuple):
     """Likelihood of the reading as dark or light ink, in no unit."""
 
 
-def find_strokes(grey: UInt8[np.ndarray, "height width"], is_dark: bool | None = None) -> Strokes | None:
+def find_strokes(
+    grey: UInt8[np.ndarray, "height width"], is_dark: bool | None = None, several: bool = False
+) -> Strokes | None:
     """Finds the ink in a picture; None if there is none.
 
     Args:
         grey: 0 black, 255 white.
         is_dark: True for ink that is darker than its ground; None finds out.
+        several: True for several digits, perhaps in frames, whose lines are thinner than the strokes.
     """
     even = scipy.ndimage.uniform_filter(np.asarray(grey, np.float32), 3, mode="nearest")
     typical = _median_around(even) if is_dark is None else even
     readings = [
-        _read(even if dark else 255 - even, typical if dark else 255 - typical, dark)
+        _read(even if dark else 255 - even, typical if dark else 255 - typical, dark, several)
         for dark in ((True, False) if is_dark is None else (is_dark,))
     ]
     found = [reading for reading in readings if reading is not None]
     return max(found, key=lambda reading: reading.score, default=None)
 
 
-def _read(dark: np.ndarray, typical: np.ndarray, is_dark: bool) -> Strokes | None:
+def _read(dark: np.ndarray, typical: np.ndarray, is_dark: bool, several: bool) -> Strokes | None:
     """Finds dark ink; `typical` is the median around each pixel."""
     size = _WINDOW * max(dark.shape)
     for run in (_RUN, None):
@@ -92,7 +95,7 @@ def _read(dark: np.ndarray, typical: np.ndarray, is_dark: bool) -> Strokes | Non
         # Ink that grows out of a dark edge is no desk's, but the bar of a 7 along the border, say.
         if run is None or not _touches_edge(found[1], ground):
             break
-    window = 1.5 * found[1].thickness[found[1].main] + 3
+    window = 1.5 * _thickness(found[1], several) + 3
     if window < 0.7 * size:
         ground = _ground(dark, window, run)
         found = _threshold(dark, ground) or found
@@ -103,6 +106,14 @@ def _read(dark: np.ndarray, typical: np.ndarray, is_dark: bool) -> Strokes | Non
     elongation = float(pieces.elongation[pieces.main])
     border = 2 if _is_even_border(dark) else 1
     return Strokes(ink, pieces, is_dark, float(border * elongation * novelty))
+
+
+def _thickness(pieces: Pieces, several: bool) -> float:
+    """Returns the thickness of the main piece, or of several the largest of all that may be strokes."""
+    if not several:
+        return float(pieces.thickness[pieces.main])
+    strokes = (pieces.mass >= 0.05 * pieces.mass[pieces.main]) & (pieces.elongation >= 4)
+    return float(pieces.thickness[strokes | (np.arange(len(strokes)) == pieces.main)].max())
 
 
 def _median_around(grey: np.ndarray) -> np.ndarray:

@@ -110,7 +110,7 @@ def read_digits(
     is_dark = None if ink == "auto" else ink == "dark"
     if is_dark is None and max(grey.shape) <= 64:
         is_dark = has_dark_ink(grey)
-    found = find_strokes(scaled(grey, _SIDE), is_dark)
+    found = find_strokes(scaled(grey, _SIDE), is_dark, several=True)
     masks = [] if found is None else _digit_masks(found)
     if found is None or not masks:
         return Reading([], about.classes)

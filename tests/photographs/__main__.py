@@ -43,6 +43,9 @@ def main() -> None:
     parser.add_argument("network", type=Path, help="run folder or weights file of a network for MNIST")
     parser.add_argument("--count", type=int, default=500, metavar="N", help="images of a row (default: 500)")
     parser.add_argument("--data-dir", type=Path, help="folder with the four IDX files of MNIST")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="rows with this in their names; others are kept"
+    )
     parser.add_argument("--out", type=Path, metavar="JSON", help="file for the figures")
     options = parser.parse_args()
     network = open_network(options.network, jax.devices("cpu")[0])
@@ -52,13 +55,20 @@ def main() -> None:
     draws |= PHOTOGRAPHS
     rows = []
     for number, (name, draw) in enumerate(draws.items()):
+        if options.only not in name:
+            continue
         count = options.count if number < len(LAYOUTS) + _REQUIRED else min(options.count, 200)
         rows.append(_singles(network, images, labels, name, draw, count, SEED + number))
         print(rows[-1], file=sys.stderr, flush=True)
     for number, (name, draw) in enumerate(SEQUENCES.items()):
+        if options.only not in f"four digits, {name}":
+            continue
         count = options.count * 2 // 5
         rows.append(_sequences(network, images, labels, name, draw, count, SEED + 100 + number))
         print(rows[-1], file=sys.stderr, flush=True)
+    if options.only and options.out and options.out.exists():
+        kept = {row["name"]: row for row in json.loads(options.out.read_text())["rows"]}
+        rows = list((kept | {row["name"]: row for row in rows}).values())
     evaluation = evaluate_split(network, mnist, "test")
     predictions, shares = network.probabilities(images)
     alarms = sum(find_doubt(*pair) is not None for pair in zip(images, shares, strict=True))
