@@ -108,7 +108,7 @@ def table(figures: dict[str, Any]) -> str:
         wrong = f"{row['wrong']} ({row['unwarned']}) of {row['images']}"
         lines.append(f"| {row['name']} | {share} | {wrong} | {row['false_alarms']} |")
     lines += ["", "| over all | |", "|---|---|"]
-    return "\n".join(lines + [f"| {name} | {value:.2g} |" for name, value in figures["summary"].items()])
+    return "\n".join(lines + [f"| {name} | {value:.3g} |" for name, value in figures["summary"].items()])
 
 
 def _drawn(layout: Callable[..., np.ndarray]) -> Draw:
