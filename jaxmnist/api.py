@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -29,9 +29,6 @@ from jaxmnist.runtime.devices import DeviceChoice, select_device, use_compile_ca
 from jaxmnist.runtime.jax_settings import own_settings
 from jaxmnist.runtime.mesh import where_text
 from jaxmnist.training import checked_config, start_run, train_in
-
-if TYPE_CHECKING:
-    pass
 
 
 @own_settings()

@@ -17,6 +17,7 @@ from jaxmnist.models import is_custom
 from jaxmnist.optim import make_optimizer
 from jaxmnist.report.notebook import NotebookConsole, NotebookDisplay
 from jaxmnist.report.terminal.training import TrainingDisplay
+from jaxmnist.runs.calibration import calibrate_run
 from jaxmnist.runs.environment import environment
 from jaxmnist.runs.folder import config_of, create_run
 from jaxmnist.runs.loop import fit
@@ -188,9 +189,11 @@ def train_in(
     from jaxmnist.runs.curves import save_curves  # matplotlib takes half a second to import
 
     try:
+        if config.select_on == "val":
+            calibrate_run(run, restore_run(run, "best", first_device(where)), dataset)
         save_curves(run)
     except OSError as error:
-        message = f"the curves cannot be written to {run} ({error.strerror})."
+        message = f"the calibration and the curves cannot be written to {run} ({error.strerror})."
         warnings.warn(message, JaxmnistWarning, stacklevel=2)
     if events is not None:
         _add_confusion(events, run, dataset, first_device(where))

@@ -151,7 +151,9 @@ class Outcome(NamedTuple):
 def measure(network: Network, images: np.ndarray, labels: np.ndarray, name: str, seed: int) -> Outcome:
     """Redraws each image by a transformation, reads it as `predict` does, and counts."""
     draw, random = TRANSFORMATIONS[name], np.random.default_rng(seed)
-    read = np.stack([read_stream(io.BytesIO(draw(image, random)).read, name) for image in images])
+    read = np.stack(
+        [read_stream(io.BytesIO(draw(image, random)).read, name, is_digits=True) for image in images]
+    )
     predictions, log_probs = network.predict(read)
     warned = sum(
         find_doubt(image, np.exp(row)) is not None for image, row in zip(read, log_probs, strict=True)

@@ -2,6 +2,7 @@
 //   node run_page.js predict PAGE IMAGES PROBABILITIES    bytes, 784 for each image; float32, 10 for each
 //   node run_page.js style PAGE DRAWINGS IMAGES           bytes, 140 x 140 for each drawing; 784 for each
 //   node run_page.js averages PAGE DRAWINGS IMAGES        the same
+//   node run_page.js photographs PAGE JSON IMAGES         grey values in base64, width and height of each; 784 for each
 //   node run_page.js erf - NUMBERS                        JSON to JSON
 "use strict";
 
@@ -35,6 +36,14 @@ if (what === "predict") {
   const size = 140 * 140;
   const images = [];
   for (let i = 0; i < drawings.length; i += size) images.push(prepare(drawings.subarray(i, i + size), 140, side));
+  fs.writeFileSync(to, Buffer.concat(images));
+} else if (what === "photographs") {
+  const { side } = read(page).about;
+  const pictures = JSON.parse(fs.readFileSync(from, "utf8"));
+  const prepare = vm.runInThisContext("toDigit");
+  const images = pictures.map(({ pixels, width, height }) =>
+    prepare({ pixels: new Uint8Array(Buffer.from(pixels, "base64")), width, height }, side),
+  );
   fs.writeFileSync(to, Buffer.concat(images));
 } else {
   const file = path.join(__dirname, "../jaxmnist/interop/page/network.js");

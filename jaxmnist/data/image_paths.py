@@ -17,8 +17,8 @@ class ImageFiles(NamedTuple):
 
     files: list[Path | str]
     """Image files in the order of their names, and `STANDARD_INPUT` for an image that is read from there."""
-    skipped: list[tuple[str, int]]
-    """Folders and patterns with other files too, and the number of those."""
+    skipped: list[tuple[str, list[str]]]
+    """Folders and patterns with other files too, and the names of those."""
     errors: list[DataError]
     """Errors of folders and patterns without images."""
 
@@ -61,7 +61,8 @@ def _add(found: ImageFiles, name: str, paths: Iterable[Path], error_without_imag
     images = [path for path in files if is_image_name(path)]
     found.files.extend(sorted(images, key=_natural))
     if len(files) > len(images):
-        found.skipped.append((name, len(files) - len(images)))
+        others = sorted(set(files) - set(images), key=_natural)
+        found.skipped.append((name, [path.name for path in others]))
     if not images:
         found.errors.append(DataError(error_without_images))
 

@@ -48,6 +48,7 @@ _FORMATS = (
     "TGA",
     "PCX",
     "AVIF",
+    "HEIF",  # with pillow-heif
 )
 
 _LARGE = 4_000  # side from which a JPEG is decoded at a half, a quarter or an eighth of its size
@@ -55,7 +56,7 @@ _ENOUGH = 8 * 28  # for an average of areas: a JPEG decoded at a fraction of its
 
 
 def read_image(
-    path: Path, ink: Ink = "auto", side: int = 20, fit: Fit = "mnist"
+    path: Path, ink: Ink = "auto", side: int = 20, fit: Fit = "mnist", is_digits: bool = False
 ) -> UInt8[np.ndarray, "28 28"]:
     """Reads an image file in any usual format; of an animation or a multi-page file the first image.
 
@@ -67,10 +68,16 @@ def read_image(
         ink: see `to_28x28`.
         side: see `to_mnist_style`.
         fit: see `to_28x28`.
+        is_digits: see `to_28x28`.
 
     Raises:
         DataError: the file does not exist, is a folder, empty, damaged, not an image, or has too many pixels.
     """
+    return to_28x28(read_grey(path, fit), fit, ink, side, is_digits)
+
+
+def read_grey(path: Path, fit: Fit = "mnist") -> UInt8[np.ndarray, "height width"]:
+    """Reads the grey values of an image file in its own size; large JPEGs at a fraction. Errors as `read_image`."""
     with pillow_warnings(), _reading(str(path)):
         if path.is_dir():
             raise DataError(f"{path} is a folder; name the image files in it, for example {path / '*.png'}.")
@@ -79,11 +86,16 @@ def read_image(
         with open_regular(path, MAX_FILE_BYTES) as file:
             if not os.fstat(file.fileno()).st_size:
                 raise DataError(f"{path} is empty; name an image file.")
-            return to_28x28(_decode(file, str(path), fit), fit, ink, side)
+            return _decode(file, str(path), fit)
 
 
 def read_stream(
-    read: Callable[[int], bytes], name: str, ink: Ink = "auto", side: int = 20, fit: Fit = "mnist"
+    read: Callable[[int], bytes],
+    name: str,
+    ink: Ink = "auto",
+    side: int = 20,
+    fit: Fit = "mnist",
+    is_digits: bool = False,
 ) -> UInt8[np.ndarray, "28 28"]:
     """Reads an image from a binary stream; otherwise like `read_image`.
 
@@ -93,10 +105,18 @@ def read_stream(
         ink: see `to_28x28`.
         side: see `to_mnist_style`.
         fit: see `to_28x28`.
+        is_digits: see `to_28x28`.
 
     Raises:
         DataError: the stream is empty, too long, damaged, not an image, or has too many pixels.
     """
+    return to_28x28(read_grey_stream(read, name, fit), fit, ink, side, is_digits)
+
+
+def read_grey_stream(
+    read: Callable[[int], bytes], name: str, fit: Fit = "mnist"
+) -> UInt8[np.ndarray, "height width"]:
+    """Reads the grey values of an image on a binary stream; otherwise like `read_grey`."""
     with pillow_warnings(), _reading(name):
         content = read(MAX_STREAM_BYTES + 1)
         if not content:
@@ -105,7 +125,7 @@ def read_stream(
             raise DataError(
                 f"{name} has more than {MAX_STREAM_BYTES:,} bytes; save the image and name the file."
             )
-        return to_28x28(_decode(io.BytesIO(content), name, fit), fit, ink, side)
+        return _decode(io.BytesIO(content), name, fit)
 
 
 def decode(content: bytes, name: str, fit: Fit) -> UInt8[np.ndarray, "28 28"]:
@@ -123,22 +143,49 @@ def decode(content: bytes, name: str, fit: Fit) -> UInt8[np.ndarray, "28 28"]:
 
 
 def from_pillow(
-    image: Image.Image, ink: Ink = "auto", side: int = 20, fit: Fit = "mnist"
+    image: Image.Image, ink: Ink = "auto", side: int = 20, fit: Fit = "mnist", is_digits: bool = False
 ) -> UInt8[np.ndarray, "28 28"]:
     """Converts an image that is open in Pillow; otherwise like `read_image`. The image is not changed.
 
     Raises:
         DataError: the image is damaged, or has too many pixels.
     """
+    return to_28x28(grey_of_pillow(image), fit, ink, side, is_digits)
+
+
+def grey_of_pillow(image: Image.Image) -> UInt8[np.ndarray, "height width"]:
+    """Returns the grey values of an image that is open in Pillow, upright; errors as `from_pillow`."""
     name = "the image"
     with pillow_warnings(), _reading(name):
         _require_pixels(name, image, MAX_PIXELS)
-        return to_28x28(to_grey(ImageOps.exif_transpose(image)), fit, ink, side)
+        return to_grey(ImageOps.exif_transpose(image))
+
+
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def is_image_name(path: Path) -> bool:
-    """True if a file's suffix, in upper or lower case, is that of a format that can be read."""
-    return Image.registered_extensions().get(path.suffix.lower()) in _FORMATS
+    """True if a file's suffix, in upper or lower case, is that of a format that can be read, perhaps with a plugin."""
+    suffix = path.suffix.lower()
+    return suffix in (".heic", ".heif") or Image.registered_extensions().get(suffix) in _FORMATS
+
+
+def _require_format(file: io.BufferedReader | io.BytesIO, name: str) -> None:
+    """Prepares Pillow for a HEIC file; refuses files that are no images with what to do instead."""
+    start = file.read(12)
+    file.seek(0)
+    if start.startswith(b"%PDF"):
+        raise DataError(
+            f"{name} is a PDF document; save its page as an image, as pdftoppm -r 150 -png does, and name that."
+        )
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS:
+        try:
+            from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise DataError(
+                f"{name} is a HEIC photograph; install pillow-heif to read it, or save it as JPEG or PNG."
+            ) from error
+        register_heif_opener()
 
 
 def to_grey(image: Image.Image) -> UInt8[np.ndarray, "height width"]:
@@ -191,6 +238,7 @@ def _reading(name: str) -> Iterator[None]:
 
 
 def _decode(file: io.BufferedReader | io.BytesIO, name: str, fit: Fit) -> UInt8[np.ndarray, "height width"]:
+    _require_format(file, name)
     with Image.open(file, formats=_known_formats()) as image:
         _require_pixels(name, image, MAX_PIXELS)
         if fit != "mnist":

@@ -13,13 +13,17 @@ _SIDE = 28
 
 
 def to_28x28(
-    grey: UInt8[np.ndarray, "height width"], fit: Fit, ink: Ink = "auto", side: int = 20
+    grey: UInt8[np.ndarray, "height width"],
+    fit: Fit,
+    ink: Ink = "auto",
+    side: int = 20,
+    is_digits: bool = False,
 ) -> UInt8[np.ndarray, "28 28"]:
     """Converts a grey image as the pictures of a dataset were converted.
 
-    `"mnist"` is `to_mnist_style`. `"stretch"` and `"pad"` average areas and change neither contrast nor place; an
-    image of 28x28 comes back as it is. `"stretch"` gives up the proportions. `"pad"` keeps them: the longer side
-    becomes 28, and the median of the border fills the rest.
+    `"mnist"` is `to_mnist_style`, and for pictures of digits `jaxmnist.data.digit.to_digit`. `"stretch"` and `"pad"`
+    average areas and change neither contrast nor place; an image of 28x28 comes back as it is. `"stretch"` gives up
+    the proportions. `"pad"` keeps them: the longer side becomes 28, and the median of the border fills the rest.
 
     Args:
         grey: 0 black, 255 white.
@@ -27,7 +31,12 @@ def to_28x28(
         ink: ink of the image. With `"stretch"` and `"pad"` only `"dark"` inverts: an image alone does not tell if
             its dataset was inverted, see `Dataset.inverted`.
         side: see `to_mnist_style`.
+        is_digits: True for a picture of a handwritten digit.
     """
+    if fit == "mnist" and is_digits:
+        from jaxmnist.data.digit import to_digit  # which stands on this module
+
+        return to_digit(grey, ink, side)
     if fit == "mnist":
         return to_mnist_style(grey, ink, side)
     # Inverted last, as the dataset's were: averages are rounded.
@@ -65,16 +74,20 @@ def to_mnist_style(
         ink: ink of the image; "auto" takes the border for the ground.
         side: longer side of the box around the ink: 20 in MNIST, 28 in Fashion-MNIST.
     """
-    if ink == "dark" or (ink == "auto" and _has_dark_ink(grey)):
+    if ink == "dark" or (ink == "auto" and has_dark_ink(grey)):
         grey = 255 - grey
     if grey.shape == (_SIDE, _SIDE):
         return grey
     # Seven pixels for one average a camera's noise and are plenty to find the ink in.
-    drawing = _find_ink(_scale(grey, min(7 * side, max(grey.shape))))
+    return boxed(_find_ink(scaled(grey, min(7 * side, max(grey.shape)))), side)
+
+
+def boxed(drawing: UInt8[np.ndarray, "height width"], side: int) -> UInt8[np.ndarray, "28 28"]:
+    """Scales the box around light ink on black to `side`, with its proportions kept, and centres it by mass."""
     rows, columns = (np.flatnonzero(drawing.max(axis) > _FAINT) for axis in (1, 0))
     if not len(rows):
         return np.zeros((_SIDE, _SIDE), np.uint8)
-    box = _scale(drawing[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], side)
+    box = scaled(drawing[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], side)
     # Thin lines fade when scaled down.
     return centred((box * (255 / box.max())).round().astype(np.uint8))
 
@@ -96,7 +109,8 @@ _FAINT = 51
 """A fifth of the range from ground to ink: shadows stay below it; with a tenth of it they are read as ink."""
 
 
-def _has_dark_ink(grey: np.ndarray) -> bool:
+def has_dark_ink(grey: UInt8[np.ndarray, "height width"]) -> bool:
+    """True if the border, which is taken for the ground, is nearer to the lightest value than to the darkest."""
     if grey.min() == grey.max():  # no ink at all: a white page becomes a black one
         return bool(grey.min() > 127)
     # Right for all 70,000 images of MNIST and of Fashion-MNIST, many of which touch the border.
@@ -130,7 +144,8 @@ def _border(grey: np.ndarray) -> np.ndarray:
     return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
 
 
-def _scale(grey: np.ndarray, longest: int) -> np.ndarray:
+def scaled(grey: UInt8[np.ndarray, "height width"], longest: int) -> UInt8[np.ndarray, "rows columns"]:
+    """Scales an image bicubically to a longer side of that many pixels."""
     from PIL import Image
 
     height, width = (max(1, round(side * longest / max(grey.shape))) for side in grey.shape)

@@ -12,12 +12,13 @@ from jaxtyping import Float32, Int32, UInt8
 from PIL import Image
 
 from jaxmnist.data import DATASETS, Dataset, is_path, load_dataset
-from jaxmnist.data.images import from_pillow, read_image
+from jaxmnist.data.images import from_pillow, grey_of_pillow, read_grey, read_image
 from jaxmnist.data.mnist_style import Ink
 from jaxmnist.data.splits import Split
 from jaxmnist.errors import DataError, UsageError
 from jaxmnist.inference.evaluate import Evaluation, evaluate_split
 from jaxmnist.inference.predict import preparation
+from jaxmnist.inference.reading import Reading, read_digits
 from jaxmnist.runs.folder import load_data_of_run, require_data_of_run
 from jaxmnist.runs.notebook import facts_html, table_html
 from jaxmnist.runs.record import read_record, read_results
@@ -103,8 +104,24 @@ class Classifier:
         found = self._images(images, ink)
         if not len(found):
             return Prediction(np.zeros(0, np.int32), np.zeros((0, len(self.classes)), np.float32))
-        predictions, log_probs = self.network.predict(found)
-        return Prediction(predictions, np.exp(log_probs))
+        return Prediction(*self.network.probabilities(found))
+
+    def read(
+        self, image: str | os.PathLike[str] | Image.Image, ink: Ink = "auto", *, touching: bool = False
+    ) -> Reading:
+        """Reads several digits in one picture: their boxes, probabilities and lines; see `read_digits`.
+
+        Args:
+            image: path of an image file, or an image open in Pillow.
+            ink: brightness of the ink.
+            touching: True if digits touch.
+
+        Raises:
+            DataError: the file cannot be read.
+            UsageError: the network was not trained on digits.
+        """
+        grey = grey_of_pillow(image) if isinstance(image, Image.Image) else read_grey(Path(image))
+        return read_digits(self.network, grey, ink, touching)
 
     def evaluate(
         self,

@@ -85,6 +85,7 @@ class Description:
             "inverted": self.network.data_info.inverted,
             "side": self.network.data_info.ink_side,
             "is_digits": self.network.data_info.is_digits,
+            "temperature": self.network.temperature,
             "trained_on": evaluation.trained_on,
             "dataset": evaluation.dataset,
             "correct": evaluation.correct,

@@ -15,9 +15,10 @@ from jaxmnist.data import Dataset
 from jaxmnist.data.dataset import dataset_title
 from jaxmnist.data.splits import Split, split_indices
 from jaxmnist.errors import UsageError, listed
+from jaxmnist.inference.calibration import Bin, expected_calibration_error, reliability
 from jaxmnist.runs.notebook import facts_html, table_html
 from jaxmnist.train.jit import EVAL_BATCH
-from jaxmnist.train.network import Network
+from jaxmnist.train.network import Network, calibrated
 
 _MOST_SHOWN = 30  # classes of a confusion matrix in a notebook
 
@@ -82,10 +83,16 @@ class Evaluation:
     """The images predicted wrongly, the most confident mistake first."""
     augmentation_seed: int | None
     """Seed of the augmentation; None for images that were not augmented."""
+    temperature: float
+    """Divisor of the logits that calibrates confidences; the loss is that of the logits as they are."""
+    expected_calibration_error: float
+    """Mean distance of confidence and accuracy over 15 bins, in [0, 1]."""
+    reliability: list[Bin]
+    """Predictions by confidence."""
 
     def as_json(self) -> dict[str, Any]:
         """Returns the fields as plain JSON values."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"reliability": [part._asdict() for part in self.reliability]}
 
     def _repr_html_(self) -> str:
         title = (
@@ -141,7 +148,8 @@ def evaluate_split(
     images = (images_of(dataset, split) if images is None else images)[indices]
     labels = (dataset.test_labels if split == "test" else dataset.train_labels)[indices]
     predictions, log_probs = predict_shifted(network, images, shifts) if shifts else network.predict(images)
-    confidences = np.exp(log_probs.max(axis=1))
+    confidences = calibrated(log_probs, network.temperature).max(axis=1)
+    bins = reliability(confidences, predictions == labels)
     wrong = np.flatnonzero(predictions != labels)
     classes = log_probs.shape[1]
     confusion = np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes)
@@ -174,6 +182,9 @@ def evaluate_split(
             for i in wrong[np.argsort(-confidences[wrong], kind="stable")]
         ],
         augmentation_seed=augmentation_seed,
+        temperature=network.temperature,
+        expected_calibration_error=expected_calibration_error(bins),
+        reliability=bins,
     )
 
 

@@ -68,7 +68,7 @@ def _find_doubt_in_shape(image: np.ndarray) -> str | None:
     if shaded.sum() > MOST_SHADED * inked.sum():
         return "it has shades of grey where a digit has strokes"
     if _has_neighbours(image):
-        return "it looks like several digits"
+        return "it looks like several digits, which predict --many reads"
     return None
 
 

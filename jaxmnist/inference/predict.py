@@ -5,17 +5,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
 from jaxmnist.data.dataset import DIGITS, DatasetInfo, Fit
 from jaxmnist.data.image_paths import STANDARD_INPUT
-from jaxmnist.data.images import read_image, read_stream
-from jaxmnist.data.mnist_style import Ink
+from jaxmnist.data.images import read_grey, read_grey_stream
+from jaxmnist.data.mnist_style import Ink, to_28x28
 from jaxmnist.errors import DataError
 from jaxmnist.inference.out_of_distribution import find_doubt
+from jaxmnist.inference.reading import Reading, read_digits
 from jaxmnist.train.jit import EVAL_BATCH
 from jaxmnist.train.network import Network
 
@@ -74,6 +75,21 @@ class UnreadableFile:
         return asdict(self)
 
 
+class FileReading(NamedTuple):
+    """The digits in an image file."""
+
+    file: str
+    """The path."""
+    reading: Reading
+    """Its digits."""
+    grey: UInt8[np.ndarray, "height width"]
+    """The grey values that the boxes refer to."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns file and digits as plain JSON values."""
+        return {"file": self.file} | self.reading.as_json()
+
+
 def predict_files(
     network: Network, files: Iterable[Path | str], ink: Ink = "auto"
 ) -> Iterator[FilePrediction | UnreadableFile]:
@@ -89,36 +105,55 @@ def predict_files(
         read = [_read(file, about, ink) for file in batch]
         images = [image for image in read if not isinstance(image, DataError)]
         blank = [np.zeros((28, 28), np.uint8)] * (least - len(images)) if images else []
-        outputs = zip(*network.predict(np.stack(images + blank)), strict=True) if images else iter(())
+        outputs = zip(*network.probabilities(np.stack(images + blank)), strict=True) if images else iter(())
         least = EVAL_BATCH  # a later batch, if shorter, shares the program of a whole one
         for file, image in zip(batch, read, strict=True):
             if isinstance(image, DataError):
                 yield UnreadableFile(str(file), str(image))
             else:
-                prediction, log_probs = next(outputs)
-                probabilities = np.exp(log_probs)
+                prediction, probabilities = next(outputs)
                 warning = find_doubt(image, probabilities, about.is_digits)
                 yield FilePrediction(
                     str(file), int(prediction), probabilities.tolist(), warning, about.classes
                 )
 
 
-def preparation(about: DatasetInfo, ink: Ink) -> tuple[Ink, int, Fit]:
-    """Returns the ink, its longer side and the fit with which `jaxmnist.data.images` prepares a network's images.
+def read_files(
+    network: Network, files: Iterable[Path | str], ink: Ink = "auto", touching: bool = False
+) -> Iterator[FileReading | UnreadableFile]:
+    """Reads the digits in each of several image files, in order; arguments as for `predict_files` and `read_digits`."""
+    for file in files:
+        grey = _grey(file)
+        if isinstance(grey, DataError):
+            yield UnreadableFile(str(file), str(grey))
+        else:
+            yield FileReading(str(file), read_digits(network, grey, ink, touching), grey)
+
+
+def preparation(about: DatasetInfo, ink: Ink) -> tuple[Ink, int, Fit, bool]:
+    """Returns ink, side, fit and is_digits, with which `jaxmnist.data.images` prepares a network's images.
 
     Ink "auto" is found in each image that is fitted as MNIST's; otherwise it is that of the training data.
     """
     if about.fit != "mnist" and ink == "auto":
         ink = "dark" if about.inverted else "light"
-    return ink, about.ink_side, about.fit
+    return ink, about.ink_side, about.fit, about.is_digits
 
 
 def _read(file: Path | str, about: DatasetInfo, ink: Ink) -> UInt8[np.ndarray, "28 28"] | DataError:
+    grey = _grey(file, about.fit)
+    if isinstance(grey, DataError):
+        return grey
+    ink, side, fit, is_digits = preparation(about, ink)
+    return to_28x28(grey, fit, ink, side, is_digits)
+
+
+def _grey(file: Path | str, fit: Fit = "mnist") -> UInt8[np.ndarray, "height width"] | DataError:
     try:
         if file != STANDARD_INPUT:
-            return read_image(Path(file), *preparation(about, ink))
+            return read_grey(Path(file), fit)
         if sys.stdin.isatty():
             raise DataError("standard input is a terminal; pipe an image into it, or name a file.")
-        return read_stream(sys.stdin.buffer.read, "standard input", *preparation(about, ink))
+        return read_grey_stream(sys.stdin.buffer.read, "standard input", fit)
     except DataError as error:
         return error

@@ -15,7 +15,7 @@ from jaxmnist.interop.program import Program, Step
 from jaxmnist.models.structure import Layer
 from jaxmnist.runtime.json_text import json_text
 
-_SCRIPTS = ("network.js", "image.js", "maps.js", "drawing.js", "page.js")
+_SCRIPTS = ("network.js", "image.js", "strokes.js", "maps.js", "drawing.js", "page.js")
 _DATA = '<script type="application/json" id="data">'
 _END = "</script>"
 

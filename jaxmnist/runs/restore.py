@@ -14,6 +14,7 @@ from jaxmnist.models import ARCHS, absolute_arch, arch_word, is_custom
 from jaxmnist.models.custom import fingerprint
 from jaxmnist.optim import make_optimizer
 from jaxmnist.runs.about import FOLDER
+from jaxmnist.runs.calibration import read_temperature
 from jaxmnist.runs.checkpoints import Checkpoints, abstract
 from jaxmnist.runs.folder import read_config
 from jaxmnist.runtime.devices import Device
@@ -79,6 +80,7 @@ def restore_run(
         config,
         epochs.get(step),
         step,
+        read_temperature(run, step),
     )
 
 

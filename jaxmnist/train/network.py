@@ -43,6 +43,8 @@ class Network(NamedTuple):
     """Epoch at whose end the weights were saved; None in the middle of one and for a weights file."""
     step: int | None = None
     """Training steps of the weights; None for a weights file."""
+    temperature: float = 1.0
+    """Divisor of the logits that calibrates the probabilities (Guo et al., 2017); 1 leaves them as they are."""
 
     @property
     def when(self) -> str:
@@ -86,10 +88,27 @@ class Network(NamedTuple):
             )
         return predictions, log_probs
 
+    def probabilities(
+        self, images: UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"]
+    ) -> tuple[Int32[np.ndarray, " n"], Float32[np.ndarray, "n classes"]]:
+        """Returns predictions and calibrated probabilities; otherwise like `predict`."""
+        predictions, log_probs = self.predict(images)
+        return predictions, calibrated(log_probs, self.temperature)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the weights as NumPy arrays and what makes the module, instead of the module and the device."""
         parts = self._asdict() | {"variables": jax.device_get(self.variables), "model": None, "device": None}
         return _unpickled, (self.device.platform, parts)
+
+
+def calibrated(
+    log_probs: Float32[np.ndarray, "n classes"], temperature: float
+) -> Float32[np.ndarray, "n classes"]:
+    """Returns the softmax of logits divided by a temperature; the likeliest class stays the same."""
+    if temperature == 1:
+        return np.exp(log_probs)
+    powers = np.exp((log_probs - log_probs.max(axis=1, keepdims=True)) / np.float32(temperature))
+    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _unpickled(platform: str, parts: dict[str, Any]) -> Network:

@@ -146,13 +146,13 @@ def test_a_class_without_images_has_no_accuracy():
 def test_without_mistakes_the_picture_of_an_earlier_evaluation_goes(figures, digits, tmp_path):
     one = dataclasses.replace(figures, mistakes=figures.mistakes[:1])
     written = save_evaluation_plots(tmp_path, one, "a network", digits.test_images)
-    assert [file.name for file in written] == ["confusion.png", "mistakes.png"]
+    assert [file.name for file in written] == ["confusion.png", "reliability.png", "mistakes.png"]
     confusion = np.diag(np.full(10, 30)).tolist()
     shares = [100.0] * 9 + [None]
     perfect = dataclasses.replace(figures, mistakes=[], confusion=confusion, class_accuracies=shares)
     written = save_evaluation_plots(tmp_path, perfect, "a network", digits.test_images)
-    assert [file.name for file in (tmp_path / "plots").iterdir()] == ["confusion.png"]
-    assert [file.name for file in written] == ["confusion.png"]
+    assert {file.name for file in (tmp_path / "plots").iterdir()} == {"confusion.png", "reliability.png"}
+    assert [file.name for file in written] == ["confusion.png", "reliability.png"]
 
 
 def test_other_data_are_refused_unless_they_are_asked_for(network, digits, tiny_run):
@@ -189,7 +189,9 @@ def test_all_splits_come_in_one_call_each_in_files_of_its_own(tiny_run, tmp_path
         assert wrong == sorted(wrong, key=lambda mistake: -mistake["confidence"])
     Evaluate(split="train", augment=True, out=tmp_path, **options).run()
     suffixes = ("", "-train", "-train-augmented", "-val")
-    pictures = {f"{name}{suffix}.png" for name in ("confusion", "mistakes") for suffix in suffixes}
+    pictures = {
+        f"{name}{suffix}.png" for name in ("confusion", "mistakes", "reliability") for suffix in suffixes
+    }
     assert {file.name for file in (tmp_path / "plots").iterdir()} == pictures
     assert {file.name for file in tmp_path.glob("*.json")} == {f"evaluation{end}.json" for end in suffixes}
     changed = json.loads((tmp_path / "evaluation-train-augmented.json").read_text())

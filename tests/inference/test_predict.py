@@ -375,7 +375,7 @@ def photos(tmp_path, digit):
 def test_a_folder_stands_for_its_images_in_natural_order_and_counts_what_else_it_has(photos):
     found = find_image_files([photos])
     assert named(found, photos) == ["2.png", "10.png", "A 3.jpeg", "b 1.JPG"]
-    assert found.skipped == [(str(photos), 2)]
+    assert found.skipped == [(str(photos), ["notes.txt", "Thumbs.db"])]
     assert found.errors == []
 
 
@@ -384,7 +384,7 @@ def test_a_pattern_that_no_shell_expanded_stands_for_the_images_it_matches(photo
     found = find_image_files([f"{photos}/**/*"])
     everywhere = ["2.png", "10.png", "A 3.jpeg", "b 1.JPG", "sub/1.png", "sub/deep/2.gif"]
     assert named(found, photos) == everywhere
-    assert found.skipped == [(f"{photos}/**/*", 3)]
+    assert found.skipped == [(f"{photos}/**/*", ["notes.txt", "notes.txt", "Thumbs.db"])]
     monkeypatch.chdir(photos)
     assert find_image_files(["[0-9]?.png", "2.png"]).files == [Path("10.png"), Path("2.png")]
 
@@ -425,7 +425,7 @@ def test_the_command_reads_standard_input_and_folders_and_says_what_it_skips(
     rows = json.loads(out)["predictions"]
     assert [Path(row["file"]).name for row in rows] == ["-", *NATURAL, "2.png"]
     assert rows[0] | {"file": ""} == rows[1] | {"file": ""}
-    assert error == f"skipped 2 files in {photos} that are no images\n"
+    assert error == f"skipped 2 files in {photos} that are no images: 'notes.txt', 'Thumbs.db'\n"
 
 
 NATURAL = ["2.png", "10.png", "A 3.jpeg", "b 1.JPG"]

@@ -1,5 +1,7 @@
 """The page in a browser: digits drawn with real pointer events, by finger and by keyboard."""
 
+import base64
+import io
 import os
 from pathlib import Path
 
@@ -8,9 +10,13 @@ import numpy as np
 import pytest
 
 from jaxmnist.augment.deskew import deskew
+from jaxmnist.data import load_dataset
+from jaxmnist.data.images import read_stream
 from jaxmnist.models import ARCHS
 from tests.chromium import EXECUTABLE, Chromium
 from tests.exported_networks import made, network_of, write_page
+from tests.photographs.layouts import LAYOUTS, png
+from tests.photographs.scenes import PHOTOGRAPHS
 from tests.strokes import DIGITS
 
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="there is no Chromium to open pages with")
@@ -107,6 +113,44 @@ def test_ten_drawn_digits_get_the_probabilities_of_jax(arch, drawn, browser):
         if event.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown")
     ]
     assert not complaints
+
+
+def test_an_image_that_is_dropped_pasted_or_chosen_is_read_as_predict_reads_it(drawn, browser, tmp_path):
+    drawn("second")
+    digits, random = load_dataset("digits").test_images, np.random.default_rng(2)
+    files = [
+        png(LAYOUTS["20 px, in a corner"](digits[3], random, 28)),
+        png(digits[5]),
+        PHOTOGRAPHS["desk edge"](digits[4], random),
+    ]
+    ways = ("drop", "paste", "file")
+    for way, content in zip(ways, files, strict=True):
+        kind = "image/png" if content.startswith(b"\x89PNG") else "image/jpeg"
+        browser.run("drawing.clear()")
+        browser.run(
+            f"""(() => {{
+              const transfer = new DataTransfer();
+              const bytes = bytesFromBase64("{base64.b64encode(content).decode()}");
+              transfer.items.add(new File([bytes], "a", {{type: "{kind}"}}));
+              if ("{way}" === "drop") dispatchEvent(new DragEvent("drop", {{dataTransfer: transfer}}));
+              else if ("{way}" === "paste") dispatchEvent(new ClipboardEvent("paste", {{clipboardData: transfer}}));
+              else {{
+                document.getElementById("file").files = transfer.files;
+                document.getElementById("file").dispatchEvent(new Event("change"));
+              }}
+            }})()"""
+        )
+        browser.wait("drawing.picture !== null && !scheduled")
+        image, given = read(browser)
+        expected = read_stream(io.BytesIO(content).read, way, is_digits=True)
+        difference = np.abs(image.astype(int) - expected.astype(int))
+        assert difference.max() <= (40 if kind == "image/jpeg" else 12), way
+        assert difference.mean() < 1, way
+        prediction, log_probs = network_of("second").predict(expected[None])
+        assert given.argmax() == prediction[0]
+        np.testing.assert_allclose(given, np.exp(log_probs[0]), rtol=0, atol=0.05)
+    browser.run("showImage(new File(['no image'], 'notes.png', {type: 'image/png'}))")
+    browser.wait("document.getElementById('status').textContent.startsWith('notes.png cannot be read')")
 
 
 @pytest.mark.parametrize("arch", ["third", "evolution_v3", "first"])

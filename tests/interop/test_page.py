@@ -1,5 +1,7 @@
 """The browser page: self-contained, and its JavaScript agrees with JAX and Pillow."""
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -11,11 +13,14 @@ import pytest
 from PIL import Image, ImageDraw
 
 from jaxmnist.data import load_dataset
+from jaxmnist.data.digit import to_digit
 from jaxmnist.data.mnist_style import to_28x28, to_mnist_style
 from jaxmnist.interop.browser import read_program
 from jaxmnist.interop.program import run
 from jaxmnist.models import ARCHS
 from tests.exported_networks import data_of, made, write_page
+from tests.photographs.layouts import LAYOUTS
+from tests.photographs.scenes import PHOTOGRAPHS
 from tests.strokes import DIGITS
 
 NODE = shutil.which("node")
@@ -131,6 +136,27 @@ def test_the_page_scales_and_centres_a_drawing_as_predict_does(tmp_path):
         # Pillow scales rows or columns first, depending on its version, and rounds in between.
         assert difference.max() <= 12
         assert difference.mean() < 0.5
+
+
+@needs_node
+def test_the_page_finds_the_digit_in_a_photograph_as_predict_does(tmp_path):
+    digits, random = load_dataset("digits").test_images, np.random.default_rng(1)
+    kinds = ("desk edge", "shadow", "squared paper", "chalk", "strong JPEG", "ink at the border")
+    files = [PHOTOGRAPHS[name](digits[number], random) for number, name in enumerate(kinds)]
+    greys = [np.asarray(Image.open(io.BytesIO(file)).convert("L")) for file in files]
+    greys += [LAYOUTS[name](digits[9], random, 28) for name in ("as MNIST has it", "20 px, in a corner")]
+    greys.append(np.full((90, 60), 200, np.uint8))
+    pictures = [
+        {"pixels": base64.b64encode(grey).decode(), "width": grey.shape[1], "height": grey.shape[0]}
+        for grey in map(np.ascontiguousarray, greys)
+    ]
+    (tmp_path / "pictures").write_text(json.dumps(pictures))
+    node("photographs", write_page("second", tmp_path), tmp_path / "pictures", tmp_path / "images")
+    given = np.fromfile(tmp_path / "images", np.uint8).reshape(-1, 28, 28)
+    for grey, image in zip(greys, given, strict=True):
+        difference = np.abs(image.astype(int) - to_digit(grey).astype(int))
+        assert difference.max() <= 40
+        assert difference.mean() < 1
 
 
 @needs_node

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from jaxmnist.inference.calibration import Bin
 from jaxmnist.inference.evaluate import Evaluation
 from jaxmnist.report.html.evaluation import commonest_mistakes
 from jaxmnist.report.plots.mistakes import confusion_figure
@@ -41,6 +42,9 @@ def evaluation(names: list[str], wrong: dict[tuple[int, int], int]) -> Evaluatio
         confusion=matrix.tolist(),
         mistakes=[],
         augmentation_seed=None,
+        temperature=1.0,
+        expected_calibration_error=0.01,
+        reliability=[Bin(0.9, 100, 0.95, 0.94)],
     )
 
 

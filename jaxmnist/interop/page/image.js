@@ -15,13 +15,18 @@ const FAINT = 51; // a fifth of the range from ground to ink; shadows stay below
  * @param {number} side  longer side of the box that the ink is scaled into
  */
 function toMnistStyle(drawing, size, side) {
-  const image = new Uint8Array(SIDE * SIDE);
   const strongest = drawing.reduce((a, b) => Math.max(a, b), 0);
   const ink = { pixels: new Uint8Array(size * size), width: size, height: size };
   for (let i = 0; i < drawing.length; i++) {
     const above = Math.max(0, drawing[i] - (strongest * FAINT) / 255);
     ink.pixels[i] = roundHalfEven((255 * above) / Math.max(1, strongest - (strongest * FAINT) / 255));
   }
+  return boxed(ink, side);
+}
+
+/** Scales the box around light ink on black to `side`, with its proportions kept, and centres it by mass. */
+function boxed(ink, side) {
+  const image = new Uint8Array(SIDE * SIDE);
   const box = inkBox(ink);
   if (box === null) return image;
   const scale = side / Math.max(box.width, box.height);

@@ -25,6 +25,7 @@ makeSamples();
 drawScale(element("scale"));
 element("clear").addEventListener("click", () => drawing.clear());
 element("undo").addEventListener("click", () => drawing.undo());
+if (about.is_digits) takeImages();
 element("between").addEventListener("change", (event) => {
   maps.showBetween(event.target.checked);
   maps.layOut();
@@ -51,9 +52,65 @@ function predict() {
   image.set(drawing.picture ?? prepared(drawing.grey()));
   const probabilities = network.run(image);
   pictureCanvas(seenImage(), element("seen"));
-  showAnswer(probabilities);
+  showAnswer(calibrated(probabilities));
   maps.draw();
   lastSeconds = (performance.now() - began) / 1000;
+}
+
+/** Returns probabilities of the logits divided by the temperature that calibrates them. */
+function calibrated(probabilities) {
+  const powers = Array.from(probabilities, (share) => share ** (1 / (about.temperature ?? 1)));
+  const total = powers.reduce((a, b) => a + b, 0);
+  return powers.map((power) => power / total);
+}
+
+/** Takes images by button, camera, drop and paste. */
+function takeImages() {
+  const first = (files) => Array.from(files ?? []).find((file) => file.type.startsWith("image/"));
+  for (const [button, input] of [["open", "file"], ["shoot", "photo"]]) {
+    element(button).addEventListener("click", () => element(input).click());
+    element(input).addEventListener("change", ({ target }) => {
+      showImage(first(target.files));
+      target.value = ""; // so that the same file can be chosen again
+    });
+  }
+  element("shoot").hidden = !matchMedia("(pointer: coarse)").matches;
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    showImage(first(event.dataTransfer?.files));
+  });
+  addEventListener("paste", (event) => showImage(first(event.clipboardData?.files)));
+}
+
+/** Shows the digit in an image file, prepared as the training images were. */
+async function showImage(file) {
+  if (!file) return;
+  try {
+    drawing.show(toDigit(await greyOf(file), about.side));
+  } catch {
+    element("status").textContent = `${file.name || "The image"} cannot be read; save it as PNG or JPEG.`;
+    element("draw-hint").textContent = element("status").textContent;
+  }
+}
+
+/** Returns the grey values (ITU-R 601) of an image file, upright; large ones scaled down. */
+async function greyOf(file) {
+  const bitmap = await createImageBitmap(file);
+  const scale = Math.min(1, 1024 / Math.max(bitmap.width, bitmap.height));
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, width, height);
+  const { data } = context.getImageData(0, 0, width, height);
+  const pixels = new Uint8Array(width * height);
+  for (let i = 0; i < pixels.length; i++) {
+    pixels[i] = (data[4 * i] * 19595 + data[4 * i + 1] * 38470 + data[4 * i + 2] * 7471 + 32768) >> 16;
+  }
+  return { pixels, width, height };
 }
 
 function prepared(grey) {

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from jaxmnist.inference.evaluate import Evaluation
+from jaxmnist.report.plots.reliability import reliability_figure
 from jaxmnist.report.terminal.evaluation import count_errors, describe_split, file_suffix
 from jaxmnist.runs.curves import PLOTS, plain, save_figure
 
@@ -27,7 +28,7 @@ def save_evaluation_plots(
     network: str,
     images: UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"],
 ) -> list[Path]:
-    """Draws `plots/confusion.png` and, if there are mistakes, `plots/mistakes.png` below a folder.
+    """Draws `plots/confusion.png`, `plots/reliability.png` and, if there are mistakes, `plots/mistakes.png`.
 
     The names end in `file_suffix`. Without mistakes an older `mistakes.png`, of another evaluation, is deleted.
 
@@ -43,7 +44,10 @@ def save_evaluation_plots(
     plots = folder / PLOTS
     plots.mkdir(parents=True, exist_ok=True)
     suffix = f"{file_suffix(evaluation)}.png"
-    files = [save_figure(confusion_figure(evaluation, network), plots / f"confusion{suffix}")]
+    files = [
+        save_figure(confusion_figure(evaluation, network), plots / f"confusion{suffix}"),
+        save_figure(reliability_figure(evaluation, network), plots / f"reliability{suffix}"),
+    ]
     if not evaluation.mistakes:
         (plots / f"mistakes{suffix}").unlink(missing_ok=True)
         return files

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from jaxmnist.data import DIGITS
 from jaxmnist.data.dataset import dataset_title
+from jaxmnist.inference.calibration import BINS
 from jaxmnist.inference.evaluate import Evaluation
 from jaxmnist.models import arch_title
 from jaxmnist.report.terminal import print_facts, print_files, print_line, print_warning_box, warn_of_digits
@@ -38,6 +39,7 @@ def print_evaluations(
             "data": f"{describe_split(first)} images of {first.dataset}, from {first.data_source}",
             "loss": f"{first.loss:.5f}",
             "accuracy": f"{share}, {count_errors(first)}",
+            "calibration": describe_calibration(first),
         }
         table = _confusion_table(first) if len(first.classes) <= _MOST_COLUMNS else _classes_table(first)
     else:
@@ -63,6 +65,12 @@ def describe_network(network: Network, path: Path, checkpoint: str) -> str:
         return f"{phrase}, weights of {path.name}"
     run = f"trained on {dataset_title(network.config.dataset)}, seed {network.config.seed}, {network.when}"
     return f"{phrase}, {run} ({checkpoint} checkpoint)"
+
+
+def describe_calibration(evaluation: Evaluation) -> str:
+    """Names the expected calibration error and the temperature behind it."""
+    error = f"expected error {100 * evaluation.expected_calibration_error:.2f} % over {BINS} bins"
+    return f"{error}, temperature {evaluation.temperature:g}"
 
 
 def describe_split(evaluation: Evaluation) -> str:

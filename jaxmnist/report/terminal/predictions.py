@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from jaxmnist.inference.predict import FilePrediction
+from jaxmnist.inference.predict import FilePrediction, FileReading
 from jaxmnist.report.terminal import name_cell
 from jaxmnist.report.terminal.console import SafeConsole
 
@@ -35,6 +35,21 @@ def print_predictions(console: Console, predictions: Sequence[FilePrediction]) -
         if row.warning:
             others.append(f"\n{row.warning}", style="yellow")
         table.add_row(name_cell(row.file), name_cell(names[0]), f"{100 * row.confidence:.2f} %", others)
+    console.print(table)
+
+
+def print_readings(console: Console, readings: Sequence[FileReading]) -> None:
+    """Prints each image's file, its lines of digits, the least sure digit, and warnings, if any."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("file", overflow="fold")
+    table.add_column("digits", style="bold", overflow="fold")
+    table.add_column("least sure", justify="right", no_wrap=True)
+    table.add_column("")
+    for file, reading, _ in readings:
+        shares = [max(digit.probabilities) for digit in reading.digits]
+        least = f"{100 * min(shares):.2f} %" if shares else ""
+        warnings = "\n".join(reading.warnings) if shares else "no digits found"
+        table.add_row(name_cell(file), "\n".join(reading.lines), least, Text(warnings, style="yellow"))
     console.print(table)
 
 

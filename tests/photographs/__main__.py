@@ -1,0 +1,167 @@
+"""Photographs that are read: `python -m tests.photographs RUN` measures every row of docs/photographs.md.
+
+Digits are MNIST's test images, each row has its own seed, and nothing was tuned on these seeds or images. Prints a
+table in Markdown; `--out` keeps the figures as JSON.
+"""
+
+import argparse
+import io
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+
+from jaxmnist.data import load_dataset
+from jaxmnist.data.images import read_grey_stream, read_stream
+from jaxmnist.inference.classifier import open_network
+from jaxmnist.inference.evaluate import evaluate_split, wilson_interval
+from jaxmnist.inference.out_of_distribution import find_doubt
+from jaxmnist.inference.reading import read_digits
+from jaxmnist.train.network import Network
+from tests.photographs.layouts import LAYOUTS, png
+from tests.photographs.scenes import PHOTOGRAPHS
+from tests.photographs.sequences import SEQUENCES
+
+SEED = 70_000
+"""Of the first row; tuning used others."""
+
+_REQUIRED = 10
+"""Photographs that have as many images as asked for; the others have 200."""
+
+Draw = Callable[[np.ndarray, np.random.Generator], bytes]
+
+
+def main() -> None:
+    """Measures and prints the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.photographs", description=__doc__)
+    parser.add_argument("network", type=Path, help="run folder or weights file of a network for MNIST")
+    parser.add_argument("--count", type=int, default=500, metavar="N", help="images of a row (default: 500)")
+    parser.add_argument("--data-dir", type=Path, help="folder with the four IDX files of MNIST")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="rows with this in their names; others are kept"
+    )
+    parser.add_argument("--out", type=Path, metavar="JSON", help="file for the figures")
+    options = parser.parse_args()
+    network = open_network(options.network, jax.devices("cpu")[0])
+    mnist = load_dataset("mnist", options.data_dir)
+    images, labels = mnist.test_images, mnist.test_labels
+    draws: dict[str, Draw] = {f"28x28: {name}": _drawn(layout) for name, layout in LAYOUTS.items()}
+    draws |= PHOTOGRAPHS
+    rows = []
+    for number, (name, draw) in enumerate(draws.items()):
+        if options.only not in name:
+            continue
+        count = options.count if number < len(LAYOUTS) + _REQUIRED else min(options.count, 200)
+        rows.append(_singles(network, images, labels, name, draw, count, SEED + number))
+        print(rows[-1], file=sys.stderr, flush=True)
+    for number, (name, draw) in enumerate(SEQUENCES.items()):
+        if options.only not in f"four digits, {name}":
+            continue
+        count = options.count * 2 // 5
+        rows.append(_sequences(network, images, labels, name, draw, count, SEED + 100 + number))
+        print(rows[-1], file=sys.stderr, flush=True)
+    if options.only and options.out and options.out.exists():
+        kept = {row["name"]: row for row in json.loads(options.out.read_text())["rows"]}
+        rows = list((kept | {row["name"]: row for row in rows}).values())
+    evaluation = evaluate_split(network, mnist, "test")
+    predictions, shares = network.probabilities(images)
+    alarms = sum(find_doubt(*pair) is not None for pair in zip(images, shares, strict=True))
+    wrong = sum(row["wrong"] for row in rows)
+    unwarned = sum(row["unwarned"] for row in rows)
+    summary = {
+        "unwarned misreadings, percent of all images": 100 * unwarned / sum(row["images"] for row in rows),
+        "misreadings warned of, percent": 100 * (1 - unwarned / max(1, wrong)),
+        "warnings on MNIST test, percent": 100 * alarms / len(images),
+        "warnings on MNIST test that is read rightly, percent": 100
+        * sum(
+            find_doubt(image, share) is not None
+            for image, share, right in zip(images, shares, predictions == labels, strict=True)
+            if right
+        )
+        / len(images),
+        "expected calibration error (15 bins)": evaluation.expected_calibration_error,
+        "temperature": network.temperature,
+        "seconds for a photograph of 12 megapixels": _seconds(network, images[0]),
+    }
+    figures = {"rows": rows, "summary": summary}
+    print(table(figures))
+    if options.out:
+        options.out.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Returns the figures as two tables in Markdown."""
+    lines = [
+        "| picture | right | 95 % interval | wrong (without a warning) | false alarms |",
+        "|---|---|---|---|---|",
+    ]
+    for row in figures["rows"]:
+        right = row["images"] - row["wrong"]
+        low, high = wilson_interval(right, row["images"])
+        share = f"{100 * right / row['images']:.1f} % | {low:.1f} to {high:.1f}"
+        wrong = f"{row['wrong']} ({row['unwarned']}) of {row['images']}"
+        lines.append(f"| {row['name']} | {share} | {wrong} | {row['false_alarms']} |")
+    lines += ["", "| over all | |", "|---|---|"]
+    return "\n".join(lines + [f"| {name} | {value:.3g} |" for name, value in figures["summary"].items()])
+
+
+def _drawn(layout: Callable[..., np.ndarray]) -> Draw:
+    return lambda digit, random: png(np.ascontiguousarray(layout(digit, random, 28)))
+
+
+def _singles(
+    network: Network, images: np.ndarray, labels: np.ndarray, name: str, draw: Draw, count: int, seed: int
+) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    index = random.choice(len(images), count, replace=False)
+    files = [draw(images[i], random) for i in index]
+    read = np.stack([read_stream(io.BytesIO(file).read, name, is_digits=True) for file in files])
+    predictions, shares = network.probabilities(read)
+    wrong = predictions != labels[index]
+    doubted = np.array([find_doubt(*pair) is not None for pair in zip(read, shares, strict=True)])
+    return _row(name, count, wrong, doubted)
+
+
+def _sequences(
+    network: Network, images: np.ndarray, labels: np.ndarray, name: str, draw: Draw, count: int, seed: int
+) -> dict[str, Any]:
+    random, wrong, doubted = np.random.default_rng(seed), [], []
+    for _ in range(count):
+        index = random.choice(len(images), 4, replace=False)
+        content = draw(images[index], random)
+        reading = read_digits(network, read_grey_stream(io.BytesIO(content).read, name))
+        text = "\n".join(reading.lines).replace(" ", "")
+        wrong.append(text != "".join(map(str, labels[index])))
+        doubted.append(bool(reading.warnings))
+    return _row(f"four digits, {name}", count, np.array(wrong), np.array(doubted))
+
+
+def _row(name: str, count: int, wrong: np.ndarray, doubted: np.ndarray) -> dict[str, Any]:
+    figures = {"wrong": wrong, "unwarned": wrong & ~doubted, "false_alarms": doubted & ~wrong}
+    return {"name": name, "images": count} | {key: int(value.sum()) for key, value in figures.items()}
+
+
+def _seconds(network: Network, digit: np.ndarray) -> float:
+    """Returns the median time to read a JPEG of 4000 x 3000 pixels, from bytes to probabilities."""
+    page = np.full((3000, 4000), 225, np.uint8)
+    page[900:2020, 1500:2620] -= np.asarray(Image.fromarray(digit).resize((1120, 1120))) // 255 * 180
+    noise = np.random.default_rng(0).normal(0, 4, page.shape)
+    content = io.BytesIO()
+    Image.fromarray(np.clip(page + noise, 0, 255).astype(np.uint8)).save(content, "JPEG", quality=90)
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        image = read_stream(io.BytesIO(content.getvalue()).read, "photograph", is_digits=True)
+        network.probabilities(image[None])
+        times.append(time.perf_counter() - began)
+    return float(np.median(times))
+
+
+if __name__ == "__main__":
+    main()
