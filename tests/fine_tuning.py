@@ -69,7 +69,8 @@ def main() -> None:
                     f"{name:8} {way:13} {values['mean']:6.2f}  95 % interval {low:.2f} to {high:.2f}",
                     flush=True,
                 )
-        figures["environment"] = environment(source.network.device)
+        # The command has the place of this file.
+        figures["environment"] = {**environment(source.network.device), "command": []}
     out.write_text(json.dumps(figures, indent=1) + "\n")
 
 

@@ -55,7 +55,8 @@ def main() -> None:
             if (recipe, seed) not in done:
                 config = with_data(run_config({"recipe": recipe, "arch": arch, "seed": seed}), dataset)
                 lines.append(_line(config, dataset, device))
-                about = {"training images": images, "epochs": EPOCHS, "environment": environment(device)}
+                about: dict[str, Any] = {"training images": images, "epochs": EPOCHS}
+                about["environment"] = {**environment(device), "command": []}  # has the place of this file
                 out.write_text(json.dumps(about | {"lines": lines}, indent=1) + "\n")
                 print({name: value for name, value in lines[-1].items() if name != "losses"}, flush=True)
 
