@@ -29,11 +29,11 @@ from jaxmnist.runtime.mesh import (
     Where,
     along,
     everywhere,
-    finished,
     first_device,
     mesh_shape,
     parse_mesh,
     put,
+    run_alone,
     select_mesh,
 )
 from jaxmnist.train import step, vmapped
@@ -127,16 +127,14 @@ class Training:
         for epoch, steps in self._epochs():
             order = programs.epoch_order(keys.order, np.int32(epoch), self._split(where))
             chunk = train.EpochData(*self._data(where), order), np.int32(0), np.int32(steps), keys.step
-            state, metrics = finished(programs.train_chunk(state, metrics, *chunk))
-            state, metrics = put((state, metrics), everywhere(where))
+            state, metrics = run_alone(programs.train_chunk, state, metrics, *chunk)
         order = np.pad(
             np.resize(np.arange(IMAGES, dtype=np.int32), 150), (0, 42), constant_values=train.PADDING
         )
         data = train.EpochData(*self._data(where), put(order, everywhere(where)))
-        evaluated = programs.evaluate_chunk(
-            state, put(self._start(seed)[1], everywhere(where)), data, np.int32(0), np.int32(3)
-        )
-        return finished((state, metrics, evaluated))
+        none = put(self._start(seed)[1], everywhere(where))
+        evaluated = run_alone(programs.evaluate_chunk, state, none, data, np.int32(0), np.int32(3))
+        return jax.device_get((state, metrics, evaluated))
 
     def together(self, where: Where, seeds: tuple[int, ...]) -> PyTree:
         """Returns those of several runs in one program, stacked."""
@@ -153,7 +151,7 @@ class Training:
         for epoch, steps in self._epochs():
             orders = vmapped.epoch_orders(varied, jnp.int32(epoch), self._split(where), recipe=self.recipe)
             chunk = train.EpochData(*self._data(where), orders), np.int32(0), np.int32(steps)
-            states, metrics = train_runs(states, metrics, *chunk, varied)
+            states, metrics = run_alone(train_runs, states, metrics, *chunk, varied)
         return jax.device_get((states, metrics))
 
     def carried(self, where: Where) -> dict[str, int]:

@@ -34,7 +34,7 @@ from jaxmnist.runs.record import write_results
 from jaxmnist.runs.session import Session, means
 from jaxmnist.runs.storage import room_for
 from jaxmnist.runs.weights import save_best
-from jaxmnist.runtime.mesh import finished, first_device
+from jaxmnist.runtime.mesh import first_device, run_alone
 from jaxmnist.runtime.team import Team
 from jaxmnist.train.jit import EVAL_BATCH
 
@@ -219,7 +219,7 @@ def _evaluate(session: Session, state: train.TrainState, split: str, prefix: str
     order, examples = data.eval_splits[split]
     batches = np.int32(-(-examples // EVAL_BATCH))
     arguments = session.placed(train.no_metrics()), data.visit(order), np.int32(0), batches
-    sums = finished(session.programs.evaluate_chunk(state, *arguments))
+    sums = jax.device_get(run_alone(session.programs.evaluate_chunk, state, *arguments))
     loss, accuracy = means(sums)
     values = {"loss": loss, "accuracy": accuracy, "correct": int(sums.correct), "examples": examples}
     return {f"{prefix}{split}_{name}": value for name, value in values.items()}

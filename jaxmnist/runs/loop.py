@@ -29,7 +29,7 @@ from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.devices import return_freed_memory
 from jaxmnist.runtime.files import locked, whereabouts
 from jaxmnist.runtime.jax_settings import own_settings
-from jaxmnist.runtime.mesh import Where, everywhere, finished, put
+from jaxmnist.runtime.mesh import Where, everywhere, put, run_alone
 from jaxmnist.runtime.signals import StopSignals
 from jaxmnist.runtime.team import ALONE, Team
 from jaxmnist.train.jit import build_programs
@@ -173,10 +173,9 @@ def train_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
     while done < batches:
         chunk_began = time.perf_counter()
         steps = min(steps, batches - done)
-        state, metrics = session.programs.train_chunk(
-            state, metrics, data.visit(order), np.int32(done), np.int32(steps), keys.step
-        )
-        sums = finished(metrics)
+        chunk = data.visit(order), np.int32(done), np.int32(steps), keys.step
+        state, metrics = run_alone(session.programs.train_chunk, state, metrics, *chunk)
+        sums = jax.device_get(metrics)
         done += steps
         now = time.perf_counter()
         steps = max(1, round(CHUNK_SECONDS * steps / (now - chunk_began)))

@@ -4,6 +4,7 @@ A function is written as for one device. `divide` maps it: every device runs it 
 or on its share of the runs (axis `seed`), and `jaxmnist.runtime.parts` tells it, while it is traced, which part it has.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -98,9 +99,14 @@ def every_core(device: Device, batch_size: int | None = None) -> Where:
     """
     count = len(_alike(device)) if device.platform == "cpu" else 1
     if batch_size is not None:
-        most = min(count, batch_size // LEAST_IMAGES)
-        count = max((parts for parts in range(1, most + 1) if batch_size % parts == 0), default=1)
+        count = even_parts(batch_size, count)
     return first_devices(device, count) or device
+
+
+def even_parts(batch_size: int, most: int) -> int:
+    """Returns the largest number of equal parts of a batch with `LEAST_IMAGES` or more each, at most `most`; at least 1."""
+    most = min(most, batch_size // LEAST_IMAGES)
+    return max((parts for parts in range(1, most + 1) if batch_size % parts == 0), default=1)
 
 
 def first_devices(device: Device, count: int) -> Where | None:
@@ -170,13 +176,17 @@ def put(tree: PyTree, sharding: Sharding) -> PyTree:
     return jax.tree.map(place, tree)
 
 
-def finished(tree: PyTree) -> PyTree:
-    """Waits until every device has computed its arrays, and returns them on the host.
+_ALONE = threading.RLock()
 
-    Call it after each program in which devices of a CPU exchange values: programs that overlap can wait for each other
-    forever, since their threads come from one pool.
+
+def run_alone(program: Callable[..., Result], *arguments: object) -> Result:
+    """Calls a jitted program and waits until every device is done, one such call of this process at a time.
+
+    Programs in which devices of a CPU exchange values must not overlap: they can wait for each other forever, since
+    their threads come from one pool.
     """
-    return jax.device_get(jax.block_until_ready(tree))
+    with _ALONE:
+        return jax.block_until_ready(program(*arguments))
 
 
 def divide(

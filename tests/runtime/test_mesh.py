@@ -5,14 +5,20 @@ import json
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import jax
 import pytest
 
+from jaxmnist.config.run import run_config
 from jaxmnist.errors import UsageError
+from jaxmnist.runs.devices import devices_of_run
+from jaxmnist.runs.folder import write_json
 from jaxmnist.runtime.devices import select_device
-from jaxmnist.runtime.mesh import MeshShape, parse_mesh, select_mesh
+from jaxmnist.runtime.mesh import MeshShape, even_parts, mesh_shape, parse_mesh, run_alone, select_mesh
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,6 +78,41 @@ def test_too_few_devices_are_counted():
         UsageError, match=rf"seed=1,data=64 needs 64 devices, and there (is|are) {there} \(cpu\)"
     ):
         select_mesh(jax.devices(), MeshShape(1, 64))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "cores", "parts"),
+    [(8, 12, 1), (31, 12, 1), (32, 12, 2), (64, 12, 4), (64, 3, 2), (96, 12, 6), (100, 12, 5), (512, 12, 8)],
+)
+def test_a_batch_is_divided_evenly_among_cores_that_get_16_images_or_more(batch_size, cores, parts):
+    assert even_parts(batch_size, cores) == parts
+
+
+def test_a_run_goes_on_with_as_many_devices_as_it_began_with(tmp_path):
+    first, there, config = jax.devices()[0], len(jax.devices()), run_config({"arch": "third"})
+
+    def devices(environment):
+        write_json(tmp_path / "config.json", {"environment": environment})
+        return mesh_shape(devices_of_run(tmp_path, config, first)).data
+
+    assert [devices({"devices": count}) for count in range(1, there + 1)] == [*range(1, there + 1)]
+    # More than there are, and a run that does not say: as for a new run.
+    assert devices({"devices": there + 1}) == devices({}) == even_parts(config.recipe.batch_size, there)
+
+
+def test_programs_that_exchange_values_do_not_overlap():
+    running, most = [], []
+
+    def program(number):
+        running.append(number)
+        time.sleep(0.01)
+        most.append(len(running))
+        running.remove(number)
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(partial(run_alone, program), range(8))) == list(range(8))
+    assert max(most) == 1
 
 
 def on_meshes(network, steps, *meshes):

@@ -16,7 +16,7 @@ from jaxmnist.config import Augmentation, Recipe
 from jaxmnist.diagnostics.benchmark.turns import Measurement, timed
 from jaxmnist.models import create_model
 from jaxmnist.runtime.devices import Device
-from jaxmnist.runtime.mesh import Where, every_core, everywhere, finished, put
+from jaxmnist.runtime.mesh import Where, every_core, everywhere, put, run_alone
 from jaxmnist.train import vmapped
 from jaxmnist.train.jit import Programs, build_programs
 
@@ -104,9 +104,8 @@ def trainings(
 
     def one_by_one(function, state, metrics, steps):
         for index in indices[:steps]:
-            state, metrics = function(state, metrics, data, index, keys.step)
-            if where != device:
-                finished(metrics)
+            arguments = state, metrics, data, index, keys.step
+            state, metrics = function(*arguments) if where == device else run_alone(function, *arguments)
         return state, metrics
 
     def at_once(function, state, metrics, steps):

@@ -38,10 +38,10 @@ from jaxmnist.runtime.mesh import (
     all_on_data,
     along,
     everywhere,
-    finished,
     first_device,
     mesh_shape,
     put,
+    run_alone,
 )
 from jaxmnist.runtime.signals import StopSignals
 from jaxmnist.runtime.team import ALONE, Team
@@ -175,7 +175,7 @@ def _train_epoch(members: list[_Member], epoch: int, programs: "_Programs", wher
         chunk_began = time.perf_counter()
         steps = min(steps, session.batches - done)
         chunk = epoch_data, np.int32(done), np.int32(steps)
-        states, metrics = train_runs(states, metrics, *chunk, varied)
+        states, metrics = run_alone(train_runs, states, metrics, *chunk, varied)
         sums = _fetch(metrics, where)
         done += steps
         steps = team.agree(max(1, round(CHUNK_SECONDS * steps / (time.perf_counter() - chunk_began))))
@@ -219,8 +219,8 @@ def _build_programs(
 def _fetch(tree: PyTree, where: Where) -> PyTree:
     """Returns arrays, which may be divided over processes, on the host of each process."""
     if isinstance(where, Mesh):
-        tree = _build_gathering(where)(tree)
-    return finished(tree)
+        tree = run_alone(_build_gathering(where), tree)
+    return jax.device_get(tree)
 
 
 @functools.lru_cache(maxsize=8)
