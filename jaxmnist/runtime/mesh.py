@@ -104,7 +104,7 @@ def every_core(device: Device, batch_size: int | None = None) -> Where:
 
 
 def even_parts(batch_size: int, most: int) -> int:
-    """Returns the largest number of equal parts of a batch with `LEAST_IMAGES` or more each, at most `most`; at least 1."""
+    """Returns the largest number of equal parts of a batch, at most `most`, with `LEAST_IMAGES` or more each; or 1."""
     most = min(most, batch_size // LEAST_IMAGES)
     return max((parts for parts in range(1, most + 1) if batch_size % parts == 0), default=1)
 
