@@ -42,7 +42,7 @@ def total(tree: PyTree) -> PyTree:
     if count_parts() == 1:
         return tree
     leaves, structure = jax.tree.flatten(tree)
-    dtype = jnp.result_type(*(leaf.dtype for leaf in leaves))
+    dtype = next(leaf.dtype for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating))
     summed = lax.psum(jnp.concatenate([jnp.ravel(leaf).astype(dtype) for leaf in leaves]), DATA)
     ends = np.cumsum([leaf.size for leaf in leaves])
     parts = jnp.split(summed, ends[:-1])

@@ -124,8 +124,8 @@ def trainings(
         alone, keys_alone, data_alone = prepare(arch, recipe, device, order)
 
         def by_primitive(state, metrics, steps):
-            for index in indices[:steps]:
-                arguments = data_alone, jnp.int32(index), keys_alone.step
+            for number in range(steps):
+                arguments = data_alone, jax.device_put(jnp.int32(number), device), keys_alone.step
                 state, metrics = alone.epoch_step.__wrapped__(state, metrics, *arguments)
             return state, metrics
 
