@@ -102,7 +102,7 @@ def _merged(mean, squares, values):
     means, squares, values = gather_parts((mean, squares, values))
     whole = values.sum()
     mean = values @ means / whole
-    return Moments(mean, (squares.sum(0) + values @ (means - mean) ** 2) / whole, whole)
+    return Moments(mean, (squares.sum(0) + values @ (means - mean[None]) ** 2) / whole, whole)
 
 
 def _ones_unless(mask, x):
