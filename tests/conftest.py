@@ -79,6 +79,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from jaxmnist.config import get_recipe
     from jaxmnist.config.run import RunConfig, with_data
     from jaxmnist.data import load_dataset
+    from jaxmnist.runs.devices import training_devices
     from jaxmnist.runs.folder import create_run
     from jaxmnist.runs.loop import fit
 
@@ -86,7 +87,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = dataclasses.replace(get_recipe("second"), epochs=2)
     config = with_data(RunConfig("second", recipe, "", 1, "val", ""), dataset)
     run = create_run(tmp_path_factory.mktemp("runs"), config, {})
-    fit(config, dataset, run, jax.devices()[0])
+    fit(config, dataset, run, training_devices(config, jax.devices()[0]))
     return run
 
 

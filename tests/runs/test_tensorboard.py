@@ -160,7 +160,7 @@ def test_the_command_tells_the_writer_and_adds_the_confusion_picture_once(
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
 
-    def fit(config, dataset, run, device, callbacks, team):
+    def fit(config, dataset, run, device, callbacks, team, stop_rule):
         for callback in callbacks:
             callback(Progress("start", 1, 1))
             tell_epoch(callback, read_metrics(run)[1])

@@ -18,6 +18,7 @@ from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import InterruptedRunError
 from jaxmnist.runs import loop as fit_module
+from jaxmnist.runs.devices import training_devices
 from jaxmnist.runs.folder import create_run, read_config
 from jaxmnist.runs.progress import Progress
 
@@ -36,14 +37,14 @@ def new_run(folder: Path, **recipe: Any) -> Path:
 def go_on(run: Path, after_step: Callable[[int], None] = lambda step: None) -> None:
     """Trains or resumes a run to its end, in chunks of one step."""
     with _chunks_of_one_step():
-        dataset = load_dataset("digits")
-        device = jax.devices("cpu")[0]
+        dataset, config = load_dataset("digits"), read_config(run)
+        devices = training_devices(config, jax.devices("cpu")[0])
 
         def tell(progress: Progress) -> None:
             if progress.kind == "step":
                 after_step((progress.epoch - 1) * progress.total + progress.done)
 
-        fit_module.fit(read_config(run), dataset, run, device, [tell])
+        fit_module.fit(config, dataset, run, devices, [tell])
 
 
 def trained(folder: Path) -> Path:
