@@ -133,7 +133,7 @@ def _make(name: str, about: Description, dataset: Dataset) -> bytes:
     """Returns the contents of a file in a format."""
     network, recipe = about.network, about.network.recipe
     metadata = {
-        **use_metadata(network.arch, recipe, network.data_info),
+        **use_metadata(network.arch, recipe, network.data_info, network.temperature),
         ARCH: about.title,
         "input": "28x28 grey pixels, 0 ground, 255 ink",
         "normalisation": f"(pixel / 255 - {recipe.mean}) / {recipe.std}",

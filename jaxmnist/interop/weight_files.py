@@ -58,8 +58,10 @@ def to_npz(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> byt
     return file.getvalue()
 
 
-def use_metadata(arch: str, recipe: Recipe, data_info: DatasetInfo) -> dict[str, str]:
-    """Returns the metadata that say how to use a network: its normalisation, its classes, its images."""
+def use_metadata(
+    arch: str, recipe: Recipe, data_info: DatasetInfo, temperature: float = 1.0
+) -> dict[str, str]:
+    """Returns the metadata that say how to use a network: its normalisation, classes, images and temperature."""
     return {
         **({ARCH: arch} if is_custom(arch) else {}),
         "recipe": recipe.name,
@@ -70,6 +72,7 @@ def use_metadata(arch: str, recipe: Recipe, data_info: DatasetInfo) -> dict[str,
         "classes": json.dumps(data_info.classes),
         "fit": data_info.fit,
         "inverted": str(data_info.inverted),
+        "temperature": repr(temperature),
     }
 
 
@@ -102,6 +105,18 @@ def data_info_in(metadata: Mapping[str, str]) -> DatasetInfo | None:
         raise ValueError(f"{len(classes)} classes, some of them equal or too few or too many")
     fit, inverted = _choice(metadata, "fit", _FITS), _choice(metadata, "inverted", _BOOLEANS)
     return DatasetInfo(metadata["dataset"], tuple(classes), fit, inverted)
+
+
+def temperature_in(metadata: Mapping[str, str]) -> float:
+    """Returns the divisor of the logits in the metadata; 1 in files of other programs.
+
+    Raises:
+        ValueError: the value is out of range.
+    """
+    temperature = float(metadata.get("temperature", 1))
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"temperature {temperature}")
+    return temperature
 
 
 def _choice(metadata: Mapping[str, str], key: str, choices: Mapping[str, _Value]) -> _Value:

@@ -12,7 +12,8 @@ from jaxtyping import Float32, Int32
 
 from jaxmnist.config.seal import opened, sealed
 from jaxmnist.data import Dataset
-from jaxmnist.runs.folder import naming_damage, write_json
+from jaxmnist.runs.folder import naming_damage, read_metrics, write_json
+from jaxmnist.runs.weights import save_best
 from jaxmnist.runtime.reading import parse_json
 from jaxmnist.train.network import Network
 
@@ -35,7 +36,10 @@ class Calibration:
 
 
 def calibrate_run(run: Path, network: Network, dataset: Dataset) -> Calibration | None:
-    """Fits the temperature of a run's weights on its held-out images and writes it; None if it held none out."""
+    """Fits the temperature of a run's best weights on its held-out images; None if it held none out.
+
+    It is written to `calibration.json` and to the weights file beside it.
+    """
     config = network.config
     if config is None or network.step is None or config.select_on != "val":
         return None
@@ -44,6 +48,9 @@ def calibrate_run(run: Path, network: Network, dataset: Dataset) -> Calibration 
     temperature = fit_temperature(log_probs, dataset.train_labels[index])
     found = Calibration(temperature, network.step, len(index))
     write_json(run / CALIBRATION, sealed(dataclasses.asdict(found)))
+    for row in read_metrics(run):
+        if row["epoch"] == network.epoch:
+            save_best(run, config, network.variables, row, temperature)
     return found
 
 

@@ -133,7 +133,7 @@ def _write(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]], bes
     # The checkpoint holds the lines, too. If it is not written, the epoch is repeated, and the weights with it.
     if best:
         with session.or_warning():
-            save_best(session.run, session.config, state, row)
+            save_best(session.run, session.config, state.variables, row)
     if len(rows) == session.config.recipe.epochs or session.stop.requested is not None:
         session.save_last(snapshot, score, best)
     else:

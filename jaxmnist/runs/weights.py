@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from jaxmnist.config import get_recipe, recipe_of
 from jaxmnist.config.run import RunConfig
@@ -28,6 +29,7 @@ from jaxmnist.interop.weight_files import (
     data_info_in,
     from_safetensors,
     normalisation_in,
+    temperature_in,
     to_npz,
     use_metadata,
 )
@@ -40,7 +42,6 @@ from jaxmnist.runtime.json_text import json_text
 from jaxmnist.runtime.npz import kind_of, read_npz
 from jaxmnist.runtime.reading import parse_json, read_bytes
 from jaxmnist.train.network import Network
-from jaxmnist.train.state import TrainState
 
 MAX_BYTES = 64 * 2**20
 """Size above which files are refused unread; the largest network has 1 MB of weights, in float64 twice that."""
@@ -91,6 +92,7 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
         if SEAL in metadata:
             opened(metadata)
         data_info, normalisation = data_info_in(metadata), normalisation_in(metadata)
+        temperature = temperature_in(metadata)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} has wrong metadata ({shortened(str(error))}); {_REMEDY}.") from error
     if data_info is not None and is_custom(arch):
@@ -113,7 +115,8 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
     variables = jax.device_put(from_torch(arch, arrays, num_classes), device)
     model = create_model(arch, num_classes=num_classes)
     own = dataclasses.replace(recipe_of(arch), **normalisation)
-    return Network(arch, model, named_recipe or own, variables, device, data_info)
+    network = Network(arch, model, named_recipe or own, variables, device, data_info)
+    return network._replace(temperature=temperature)
 
 
 def is_weights(path: Path) -> bool:
@@ -127,7 +130,9 @@ def recognised_arch(path: Path) -> str:
     return _recognise(path, arrays, metadata.get(ARCH))
 
 
-def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str, Any]) -> None:
+def save_best(
+    run: Path, config: RunConfig, variables: PyTree, row: Mapping[str, Any], temperature: float = 1.0
+) -> None:
     """Writes a run's best weights to `<arch>-epoch<n>-<split><accuracy>.npz` and deletes the earlier file.
 
     With `select_on="last"` the name is `<arch>-epoch<n>-last.npz`. The file can be read by `read_weights` and, through
@@ -137,20 +142,20 @@ def save_best(run: Path, config: RunConfig, state: TrainState, row: Mapping[str,
     Args:
         run: the run folder.
         config: configuration of the run.
-        state: the state at the end of the epoch.
+        variables: the weights at the end of the epoch.
         row: line of metrics of that epoch.
+        temperature: divisor of the logits, once it is known.
 
     Raises:
         OSError: the file could not be written; an earlier one is intact.
     """
     if config.norm not in (None, "batch"):
         return
-    variables = jax.device_get(state.variables)
     chosen = "" if config.select_on == "last" else f"{row[f'{config.select_on}_accuracy']:.2f}"
     file = run / f"{arch_word(config.arch)}-epoch{row['epoch']}-{config.select_on}{chosen}.npz"
-    arrays = to_torch(config.arch, variables, len(config.classes))
-    metadata = sealed_metadata(use_metadata(config.arch, config.recipe, config.data_info), config)
-    content = to_npz(arrays, metadata)
+    arrays = to_torch(config.arch, jax.device_get(variables), len(config.classes))
+    metadata = use_metadata(config.arch, config.recipe, config.data_info, temperature)
+    content = to_npz(arrays, sealed_metadata(metadata, config))
     earlier = [path for path in run.glob(_PATTERN) if path != file and not path.name.startswith(".")]
     write_atomically(file, content)
     for path in earlier:

@@ -351,7 +351,7 @@ def test_predict_prepares_a_picture_as_the_dataset_was(tmp_path, fit, dark):
 
 
 def test_no_image_is_doubted_for_not_looking_like_a_digit(run, tmp_path):
-    blot = np.full((28, 28), 255, np.uint8)
+    blot = np.pad(np.full((20, 20), 255, np.uint8), 4)
     Image.fromarray(blot).save(tmp_path / "blot.png")
     network = jaxmnist.load(run).network
     (found,) = predict_files(network, [tmp_path / "blot.png"])

@@ -21,6 +21,7 @@ from jaxmnist.interop.torch import to_torch
 from jaxmnist.runs import initial
 from jaxmnist.runs.about import FOLDER, newest_about
 from jaxmnist.runs.compare import read_run
+from jaxmnist.runs.devices import training_devices
 from jaxmnist.runs.extend import extended
 from jaxmnist.runs.folder import CONFIG, RESULTS, create_run, read_config, read_metrics
 from jaxmnist.runs.initial import arch_of, initial_state, with_initial_weights
@@ -73,7 +74,7 @@ def without_times(rows):
 def test_a_run_with_more_epochs_is_the_run_that_began_with_them(run, digits, tmp_path):
     config = dataclasses.replace(read_config(run), recipe=modified(read_config(run).recipe, epochs=3))
     whole = create_run(tmp_path, config, {})
-    fit(config, digits, whole, DEVICE)
+    fit(config, digits, whole, training_devices(config, DEVICE))
     network = jaxmnist.resume_run(run, epochs=3, device="cpu", progress=False)
     assert without_times(network.metrics) == without_times(read_metrics(whole))
     assert leaves(run) == leaves(whole)

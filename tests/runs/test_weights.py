@@ -275,7 +275,7 @@ def test_an_evaluation_of_a_file_goes_to_a_folder_of_its_name_and_not_beside_it(
     assert "trained on" not in out
     assert "Written: evaluation/tiny/evaluation.json\n" in out
     written = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*"))
-    pictures = [f"evaluation/tiny/plots/{name}.png" for name in ("confusion", "mistakes")]
+    pictures = [f"evaluation/tiny/plots/{name}.png" for name in ("confusion", "mistakes", "reliability")]
     assert written == ["evaluation/tiny/evaluation.json", *pictures]
     figures = json.loads(Path(written[0]).read_text())
     assert (figures["weights"], figures["run"], figures["checkpoint"]) == (str(file), None, None)
