@@ -28,8 +28,8 @@ class Predict(NetworkCommand):
 
     network: Annotated[
         tyro.conf.Positional[Path],
-        tyro.conf.arg(metavar="[RUN|WEIGHTS|NAME]", help_behavior_hint=f"(default: {DEFAULT})"),
-    ]
+        tyro.conf.arg(metavar="[RUN|WEIGHTS|NAME]"),
+    ] = Path(DEFAULT)
     """Run folder, weights file (.npz or .safetensors), or the name of a trained network that comes with the package."""
     images: ImageNames
     """Image files of any size, prepared as the training images were; of a network for digits also photographs. A folder
