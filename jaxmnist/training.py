@@ -19,7 +19,7 @@ from jaxmnist.report.notebook import NotebookConsole, NotebookDisplay
 from jaxmnist.report.terminal.training import TrainingDisplay
 from jaxmnist.runs.calibration import calibrate_run
 from jaxmnist.runs.environment import environment
-from jaxmnist.runs.folder import config_of, create_run
+from jaxmnist.runs.folder import config_of, create_run, read_metrics
 from jaxmnist.runs.loop import fit
 from jaxmnist.runs.pace import within_budget
 from jaxmnist.runs.restore import restore_run
@@ -180,7 +180,7 @@ def train_in(
 
         events = EventWriter(run)
     shown = NotebookDisplay if isinstance(console, NotebookConsole) else TrainingDisplay
-    with shown(console, config.recipe.epochs) as display:
+    with shown(console, config, read_metrics(run)) as display:
         callbacks = [display] if events is None else [display, events]
         results = fit(config, dataset, run, where, callbacks, team, stop_rule)
     if not team.is_leader:
