@@ -72,6 +72,7 @@ def differences() -> Iterator[tuple[Figure, str]]:
 
 
 def main() -> None:
+    """Compares every figure with its file, and with `--write` corrects the documents."""
     different = list(differences())
     for figure, found in different:
         print(f"{figure.document}: {' '.join(found.split())!r} is now {figure.written()!r}")

@@ -54,7 +54,8 @@ class NotebookDisplay(TrainingDisplay):
             self._box = self._widgets.HBox([self._bar, self._label])
             importlib.import_module("IPython.display").display(self._box)
         self._bar.value = progress.done
-        self._label.value = f"Epoch {progress.epoch}/{self.epochs}  {progress.done}/{progress.total}  {self.figures(progress)}"
+        place = f"Epoch {progress.epoch}/{self.epochs}  {progress.done}/{progress.total}"
+        self._label.value = f"{place}  {self.figures(progress)}"
 
     def _close_bar(self) -> None:
         if self._bar is not None:
