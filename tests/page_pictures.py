@@ -13,7 +13,7 @@ from tests.chromium import Chromium
 from tests.strokes import DIGITS
 
 TOUR = Path("docs/tour")
-WIDTH, HEIGHT = 960, 1280
+WIDTH, HEIGHT = 1280, 1460
 
 
 def main() -> None:
@@ -33,6 +33,7 @@ def main() -> None:
                     browser.mouse("mouseMoved", *point)
                 browser.mouse("mouseReleased", *points[-1])
             browser.wait("!scheduled")
+            browser.run("document.documentElement.style.overflow = 'hidden'")
             browser.screenshot(TOUR / f"{name}.png")
 
 

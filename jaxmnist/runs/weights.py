@@ -116,7 +116,7 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
     model = create_model(arch, num_classes=num_classes)
     own = dataclasses.replace(recipe_of(arch), **normalisation)
     network = Network(arch, model, named_recipe or own, variables, device, data_info)
-    return network._replace(temperature=temperature)
+    return network._replace(temperature=temperature, training=metadata.get("training"))
 
 
 def is_weights(path: Path) -> bool:
