@@ -105,7 +105,7 @@ class TrainingDisplay:
         ]
         print_line(
             self.console,
-            f"Epoch {row['epoch']:>{width}}/{self.epochs}  train loss {row['train_loss']:.4f}  "
+            f"Epoch {row['epoch']:>{width}}/{self.epochs}  train loss {row['train_loss']:.4f} "
             f"({row['train_accuracy']:.2f} %)  {'  '.join(splits)}  lr {row['learning_rate']:.3g}  "
             f"{row['seconds']:.1f} s{self._best_so_far(row)}"
             + (f"  {row['skipped_steps']} steps skipped" if "skipped_steps" in row else ""),
