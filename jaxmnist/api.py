@@ -43,7 +43,7 @@ def train_run(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | Literal["auto"] | None = None,
-    schedule: Literal["constant", "one_cycle", "linear"] | None = None,
+    schedule: Literal["constant", "one_cycle", "linear", "step"] | None = None,
     weight_decay: float | None = None,
     dropout: float | None = None,
     norm: Literal["batch", "layer", "group"] | None = None,
