@@ -98,6 +98,11 @@ def get_recipe(name: str) -> Recipe:
 
     Raises:
         UsageError: there is no such recipe; the message lists all names.
+
+    Example:
+        >>> jaxmnist.get_recipe("fast").epochs
+        5
+
     """
     if name in _RECIPES:
         return _RECIPES[name]
