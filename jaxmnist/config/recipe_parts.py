@@ -108,6 +108,12 @@ class Schedule(_Part):
     factor: Annotated[float, Limits(above=0, at_most=1)] = 0.1
     """Factor of a step down."""
 
+    @property
+    def in_effect(self) -> dict[str, Any]:
+        """Fields that matter to its kind."""
+        names = ("every", "factor") if self.kind == "step" else ("warm_up", "start_divisor", "end_divisor")
+        return {name: getattr(self, name) for name in ("kind", *names)}
+
 
 @dataclasses.dataclass(frozen=True)
 class Averaging(_Part):

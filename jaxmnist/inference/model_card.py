@@ -85,6 +85,8 @@ def _settings(network: Network) -> dict[str, Any]:
         hidden |= {"decay_on"}
     augmentation = {name: value for name, value in recipe.augmentation.in_effect.items() if value}
     values = dataclasses.asdict(recipe) | {"augmentation": augmentation}
+    if recipe.schedule is not None:
+        values["schedule"] = recipe.schedule.in_effect
     if recipe.dropout is None:
         values["dropout"] = getattr(network.model, "dropout", "the network's own")
     return {name: value for name, value in values.items() if name not in hidden}
