@@ -59,13 +59,13 @@ def step_blocks():
 
 
 def test_the_jax_step_trains_as_printed(step_blocks):
-    model, optimizer = jaxmnist.create_model("third"), optax.sgd(0.01, momentum=0.9)
+    model, optimizer = jaxmnist.create_model("second", dropout=0.0), optax.sgd(0.1, momentum=0.9)
     names = {"jax": jax, "jnp": jnp, "optax": optax, "model": model, "optimizer": optimizer}
     exec(step_blocks[1], names)
     digits = load_dataset("digits")
     images = jnp.asarray(digits.train_images[:64, :, :, None] / 255, jnp.float32)
     state, losses = create_state(jax.random.key(0), model, optimizer), []
-    for number in range(12):
+    for number in range(20):
         state, loss = names["train_step"](state, images, digits.train_labels[:64], jax.random.key(number))
         losses.append(float(loss))
     assert losses[-1] < losses[0] - 0.3
@@ -106,7 +106,7 @@ def place(tmp_path_factory):
     """A folder with everything that the commands name; its MNIST is small."""
     folder = tmp_path_factory.mktemp("readme")
     digits = load_dataset("digits")
-    small = (digits.train_images[:400], digits.train_labels[:400], digits.test_images, digits.test_labels)
+    small = (digits.train_images[:128], digits.train_labels[:128], digits.test_images, digits.test_labels)
     write_idx(folder / "data" / "mnist", Images(*small))
     write_folder(folder / "photos", some_images(train=80, test=30), ("cat", "dog", "owl"))
     images = digits.test_images
@@ -123,7 +123,8 @@ def test_a_command_runs_as_printed(command, place, monkeypatch, capsys):
     monkeypatch.setattr("webbrowser.open", lambda url: True)
     _, name, *words = shlex.split(command)
     monkeypatch.setattr("sys.argv", ["jaxmnist", name, *words])
-    with pytest.raises(SystemExit) as end:
+    # A network of the user's own need not be written for this suite's strict settings.
+    with pytest.raises(SystemExit) as end, jax.numpy_dtype_promotion("standard"):
         cli.main()
     assert not end.value.code, capsys.readouterr().err
 
@@ -137,6 +138,8 @@ def test_every_command_is_named():
     }
 
 
-def test_the_networks_that_come_with_the_package_are_those_of_the_table():
-    named = set(re.findall(r"^\| [^|]*\| `(\w+)`", README, flags=re.MULTILINE))
-    assert named <= {*PRETRAINED}
+def test_the_networks_of_the_table_come_with_the_package():
+    (table,) = re.findall(r"## Which network\n\n(.*?)\n\n", README, flags=re.DOTALL)
+    named = re.findall(r"^\| [^|]*\| `(\w+)`", table, flags=re.MULTILINE)
+    assert len(named) >= 3
+    assert {*named} <= {*PRETRAINED}
