@@ -35,6 +35,8 @@ def main() -> None:
 
 
 def _of_study(network: Network) -> str:
+    if not (STUDIES / network.arch).is_dir():
+        return "It is a single run: the network was not studied by this recipe."
     figures = json.loads((STUDIES / network.arch / "summary.json").read_text())["last_epoch"]
     return (
         f"Its seed was the median one of the {figures['count']} of a study, whose mean is {figures['mean']:.3f} % "

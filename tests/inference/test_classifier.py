@@ -223,7 +223,9 @@ def test_folds_are_asked_for_in_python_as_on_the_line(monkeypatch, capsys):
 
 
 def test_python_trains_to_the_same_numbers_as_the_loop_itself(tmp_path, tiny_run):
-    trained = jaxmnist.train_run("second", dataset="digits", epochs=2, runs=tmp_path, device="cpu", progress=False)
+    trained = jaxmnist.train_run(
+        "second", dataset="digits", epochs=2, runs=tmp_path, device="cpu", progress=False
+    )
     rows = [[row | {"seconds": 0} for row in read_metrics(run)] for run in (trained.path, tiny_run)]
     assert rows[0] == rows[1]
     assert len([plot for plot in trained.plot() if plot.is_file()]) == 3
