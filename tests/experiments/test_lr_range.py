@@ -28,6 +28,7 @@ from jaxmnist.experiments.lr_range import (
     FROM_NOTHING_ON,
     RangeTest,
     analyse,
+    doubt,
     find_learning_rate,
     range_test_of,
 )
@@ -118,9 +119,9 @@ def curve(steepest, steps=350, fall=1.8, noise=0.05, explodes=True):
 
 
 @pytest.mark.parametrize("steepest", [1e-4, 3e-3, 0.03])
-def test_a_third_of_the_rate_of_the_steepest_fall_is_suggested_whatever_the_noise(steepest):
+def test_half_the_rate_of_the_steepest_fall_is_suggested_whatever_the_noise(steepest):
     result = analyse(curve(steepest), FROM_NOTHING_ON)
-    assert result.suggestion == pytest.approx(steepest / 3, rel=0.35)
+    assert result.suggestion == pytest.approx(steepest / 2, rel=0.35)
     assert result.diverged
 
 
@@ -139,6 +140,23 @@ def test_a_loss_without_slope_suggests_nothing():
     assert result.suggestion is None
     assert result.reason is not None
     assert re.match("the loss falls by 1?[0-9]% only", result.reason)
+
+
+@pytest.mark.parametrize(
+    ("own_rate", "doubted"), [(0.09, "6 times below"), (0.0025, "6 times above"), (0.06, None), (0.004, None)]
+)
+def test_a_suggestion_more_than_five_times_from_the_recipes_rate_is_doubted(own_rate, doubted):
+    result = analyse(curve(0.03, noise=0.0), FROM_NOTHING_ON)
+    said = doubt(result, own_rate)
+    assert (said is None) if doubted is None else (doubted in str(said))
+
+
+def test_a_fall_about_as_steep_over_a_decade_is_doubted():
+    rates = FROM_NOTHING_ON.rates
+    losses = np.interp(np.log10(rates), [-4, -1.5], [2.3, 0.3])
+    result = analyse(losses, FROM_NOTHING_ON)
+    assert result.suggestion is not None
+    assert "about as steeply at all rates from" in str(doubt(result, result.suggestion))
 
 
 def test_the_published_pick_lies_near_the_start_of_its_range_and_is_named_so():
