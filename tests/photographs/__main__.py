@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,13 +26,18 @@ from jaxmnist.inference.reading import read_digits
 from jaxmnist.train.network import Network
 from tests.photographs.layouts import LAYOUTS, png
 from tests.photographs.scenes import PHOTOGRAPHS
-from tests.photographs.sequences import SEQUENCES
+from tests.photographs.sequences import SEQUENCES, TOUCHING
 
 SEED = 70_000
 """Of the first row; tuning used others."""
 
 _REQUIRED = 10
 """Photographs that have as many images as asked for; the others have 200."""
+
+_LIMITS = 0.5, 0.63, 0.8, 0.9, 0.95, 0.99, 0.999
+"""Confidences below which the trade-off warns."""
+
+_SURE = np.eye(10, dtype=np.float32)[0]
 
 Draw = Callable[[np.ndarray, np.random.Generator], bytes]
 
@@ -53,12 +58,14 @@ def main() -> None:
     images, labels = mnist.test_images, mnist.test_labels
     draws: dict[str, Draw] = {f"28x28: {name}": _drawn(layout) for name, layout in LAYOUTS.items()}
     draws |= PHOTOGRAPHS
-    rows = []
+    rows, singles = [], []
     for number, (name, draw) in enumerate(draws.items()):
         if options.only not in name:
             continue
         count = options.count if number < len(LAYOUTS) + _REQUIRED else min(options.count, 200)
-        rows.append(_singles(network, images, labels, name, draw, count, SEED + number))
+        row, answers = _singles(network, images, labels, name, draw, count, SEED + number)
+        rows.append(row)
+        singles.append(answers)
         print(rows[-1], file=sys.stderr, flush=True)
     for number, (name, draw) in enumerate(SEQUENCES.items()):
         if options.only not in f"four digits, {name}":
@@ -89,7 +96,11 @@ def main() -> None:
         "temperature": network.temperature,
         "seconds for a photograph of 12 megapixels": _seconds(network, images[0]),
     }
-    figures = {"rows": rows, "summary": summary}
+    figures = {"rows": rows, "summary": summary, "trade_off": []}
+    if not options.only:
+        test = Answers(predictions != labels, _oddly_shaped(images), shares.max(1))
+        together = Answers(*(np.concatenate(parts) for parts in zip(*singles, strict=True)))
+        figures["trade_off"] = [_trade_off(limit, together, test) for limit in _LIMITS]
     print(table(figures))
     if options.out:
         options.out.write_text(json.dumps(figures, indent=2) + "\n")
@@ -108,7 +119,37 @@ def table(figures: dict[str, Any]) -> str:
         wrong = f"{row['wrong']} ({row['unwarned']}) of {row['images']}"
         lines.append(f"| {row['name']} | {share} | {wrong} | {row['false_alarms']} |")
     lines += ["", "| over all | |", "|---|---|"]
-    return "\n".join(lines + [f"| {name} | {value:.3g} |" for name, value in figures["summary"].items()])
+    lines += [f"| {name} | {value:.3g} |" for name, value in figures["summary"].items()]
+    if figures["trade_off"]:
+        names = figures["trade_off"][0]
+        lines += ["", f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    for line in figures["trade_off"]:
+        lines.append(f"| {' | '.join(f'{value:.3g}' for value in line.values())} |")
+    return "\n".join(lines)
+
+
+class Answers(NamedTuple):
+    """What is known of the answers to n pictures of one digit each."""
+
+    wrong: np.ndarray
+    oddly_shaped: np.ndarray
+    """True where the shape alone is a reason to doubt."""
+    confidence: np.ndarray
+
+
+def _oddly_shaped(images: np.ndarray) -> np.ndarray:
+    return np.array([find_doubt(image, _SURE) is not None for image in images])
+
+
+def _trade_off(limit: float, answers: Answers, test: Answers) -> dict[str, float]:
+    """Returns what another limit of the confidence would warn of, in percent."""
+    warned, on_test = (part.oddly_shaped | (part.confidence < limit) for part in (answers, test))
+    return {
+        "warned below": limit,
+        "of MNIST test, percent": 100 * float(on_test.mean()),
+        "of the misread photographs of one digit, percent": 100 * float(warned[answers.wrong].mean()),
+        "of those read rightly, percent": 100 * float(warned[~answers.wrong].mean()),
+    }
 
 
 def _drawn(layout: Callable[..., np.ndarray]) -> Draw:
@@ -117,7 +158,7 @@ def _drawn(layout: Callable[..., np.ndarray]) -> Draw:
 
 def _singles(
     network: Network, images: np.ndarray, labels: np.ndarray, name: str, draw: Draw, count: int, seed: int
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Answers]:
     random = np.random.default_rng(seed)
     index = random.choice(len(images), count, replace=False)
     files = [draw(images[i], random) for i in index]
@@ -125,7 +166,7 @@ def _singles(
     predictions, shares = network.probabilities(read)
     wrong = predictions != labels[index]
     doubted = np.array([find_doubt(*pair) is not None for pair in zip(read, shares, strict=True)])
-    return _row(name, count, wrong, doubted)
+    return _row(name, count, wrong, doubted), Answers(wrong, _oddly_shaped(read), shares.max(1))
 
 
 def _sequences(
@@ -135,7 +176,8 @@ def _sequences(
     for _ in range(count):
         index = random.choice(len(images), 4, replace=False)
         content = draw(images[index], random)
-        reading = read_digits(network, read_grey_stream(io.BytesIO(content).read, name))
+        grey = read_grey_stream(io.BytesIO(content).read, name)
+        reading = read_digits(network, grey, touching=name == TOUCHING)
         text = "\n".join(reading.lines).replace(" ", "")
         wrong.append(text != "".join(map(str, labels[index])))
         doubted.append(bool(reading.warnings))

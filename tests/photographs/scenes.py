@@ -120,6 +120,16 @@ def _everything(digit: np.ndarray, random: Random) -> bytes:
     return developed(scene, random, 0.02, int(random.integers(30, 80)))
 
 
+def _badly_lit(digit: np.ndarray, random: Random) -> bytes:
+    ink = enlarged(digit, random.uniform(0.25, 0.5) * WIDTH, random)
+    room = np.array([HEIGHT, WIDTH]) - ink.shape
+    top, left = (round(random.uniform(0.38, 0.62) * side) for side in room)
+    surface = lined(paper((HEIGHT, WIDTH), random), random, bool(random.integers(2)), random.uniform(25, 60))
+    page = drawn(surface, placed(ink, (HEIGHT, WIDTH), top, left), _dark_pen(random), random)
+    scene = _lit(on_desk(page, random, int(random.integers(1, 5))), vignette((HEIGHT, WIDTH), random))
+    return developed(_lit(scene, shadow((HEIGHT, WIDTH), random)), random)
+
+
 PHOTOGRAPHS: dict[str, Photograph] = {
     "desk edge": _desk,
     "vignette": lambda digit, random: developed(
@@ -143,5 +153,6 @@ PHOTOGRAPHS: dict[str, Photograph] = {
     "ink at the border": _at_border,
     "faint strokes": _faint,
     "desk, lines, vignette, tilt, blur, JPEG": _everything,
+    "desk, lines, vignette, shadow": _badly_lit,
 }
 """Photographs of one digit, by their names in the table."""

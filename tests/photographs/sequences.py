@@ -20,13 +20,13 @@ def line(
     """Returns the ink of digits side by side: sizes, heights and gaps vary; gaps are shares of the side."""
     parts = [pens.enlarged(digit, side * random.uniform(0.85, 1.1), random) for digit in digits]
     gaps = [round(side * random.uniform(*gap)) for _ in parts]
-    width = sum(part.shape[1] for part in parts) + sum(gaps)
+    width = sum(part.shape[1] for part in parts) + sum(gaps[:-1])
     ink, left = np.zeros((round(1.5 * side), width), np.float32), 0
     for part, space in zip(parts, gaps, strict=True):
         top = round((ink.shape[0] - part.shape[0]) / 2 + side * random.uniform(-0.08, 0.08))
         ink = np.maximum(ink, pens.placed(part, ink.shape, max(0, top), left))
         left += part.shape[1] + space
-    return ink[:, : max(1, left - gaps[-1])]
+    return ink
 
 
 def page(ink: np.ndarray, random: Random, margin: float = 0.25) -> np.ndarray:
@@ -55,5 +55,14 @@ def _photographed(digits: np.ndarray, random: Random) -> bytes:
     return optics.developed(scene, random, 0.015, int(random.integers(30, 90)))
 
 
-SEQUENCES: dict[str, Draw] = {"clean": _clean, "photographed": _photographed}
+def _touching(digits: np.ndarray, random: Random) -> bytes:
+    """The margins around the ink are about a twentieth of the side, so most neighbours touch or overlap."""
+    ink = page(line(digits, random, random.uniform(40, 80), (-0.16, -0.06)), random)
+    content = io.BytesIO()
+    Image.fromarray(np.round(245 - 225 * ink).astype(np.uint8)).save(content, "PNG")
+    return content.getvalue()
+
+
+TOUCHING = "touching, with --touching"
+SEQUENCES: dict[str, Draw] = {"clean": _clean, "photographed": _photographed, TOUCHING: _touching}
 """Pictures of several digits, by their names in the table."""
