@@ -363,15 +363,15 @@ def test_the_command_trains_in_processes_as_in_one_and_goes_on_after_a_kill(tmp_
     assert (tmp_path / "two" / "plots" / "curves.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("how", ["--processes=1", "--together=2"])
-def test_every_seed_of_a_study_begins_with_the_given_weights(tiny_run, tmp_path, capsys, monkeypatch, how):
+def test_every_seed_of_a_study_begins_with_the_given_weights(tiny_run, tmp_path, capsys, monkeypatch):
     data = write_npz(tmp_path / "own.npz", some_images(train=80, test=30))  # three classes: another head
     given = np.asarray(restore_run(tiny_run, "best", DEVICE).variables["params"]["conv1"]["kernel"])
-    options = (
-        f"--init-from {tiny_run} --dataset {data} --epochs 1 --lr 1e-20 --seeds 2 --device cpu {how} --json"
-    )
+    # At this rate the weights stay what they are.
+    options = f"--init-from {tiny_run} --dataset {data} --epochs 1 --lr 1e-20 --seeds 2 --together 2 --json"
     monkeypatch.setattr(sys, "argv", ["study", *options.split(), "--out", str(tmp_path / "study")])
-    cli.main("study")
+    with pytest.raises(SystemExit) as end:
+        cli.main("study")
+    assert end.value.code == 0
     assert json.loads(capsys.readouterr().out)["last_epoch"]["count"] == 2
     for seed in (1, 2):
         config = read_config(tmp_path / "study" / f"s{seed}")
