@@ -8,6 +8,7 @@ import json
 import math
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -35,6 +36,7 @@ from jaxmnist.experiments.lr_range import (
 from jaxmnist.report.plots.lr_range import save_range
 from jaxmnist.runtime.devices import select_device
 from jaxmnist.train.jit import build_programs
+from tests import lr_range_table
 from tests.small_network import Small
 
 EVERYTHING = RangeTest(start=0.01, end=1.0, smoothing=1.0, skip_first=0, skip_last=0)
@@ -444,3 +446,9 @@ def test_a_picture_is_drawn_of_any_curve(tmp_path, losses):
     path = save_range(result, "second, recipe second, digits, seed 1", tmp_path / "range.png")
     with Image.open(path) as picture:
         assert picture.size == (960, 600)
+
+
+def test_the_table_of_the_documentation_is_the_one_that_was_measured():
+    docs = Path(__file__).parents[2] / "docs"
+    figures = json.loads((docs / "results" / "lr_range" / "table.json").read_text())
+    assert lr_range_table.table(figures["lines"]) in (docs / "going-on.md").read_text()

@@ -78,7 +78,3 @@ def developed(scene: np.ndarray, random: Random, noise: float = 0.012, quality: 
     content = io.BytesIO()
     Image.fromarray(values).save(content, "JPEG", quality=quality)
     return content.getvalue()
-
-
-Photograph = Callable[[np.ndarray, Random], bytes]
-"""Function from a 28x28 digit to the bytes of a photograph of it."""

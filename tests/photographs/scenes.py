@@ -3,6 +3,8 @@
 Every random choice is drawn from the generator that is passed in.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import ndimage
 
@@ -12,6 +14,9 @@ from tests.photographs.surfaces import Random, board, lined, on_desk, paper, smo
 
 HEIGHT, WIDTH = 440, 340
 """Pixels of a photograph of one digit."""
+
+Photograph = Callable[[np.ndarray, Random], bytes]
+"""Function from a 28x28 digit to the bytes of a photograph of it."""
 
 
 def somewhere(digit: np.ndarray, random: Random, low: float = 0.3, high: float = 0.7) -> np.ndarray:
