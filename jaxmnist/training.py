@@ -11,7 +11,7 @@ from rich.console import Console
 
 from jaxmnist.config.run import RunConfig, merge_options, modified, run_config, with_schedule
 from jaxmnist.data import Dataset
-from jaxmnist.errors import JaxmnistWarning
+from jaxmnist.errors import JaxmnistWarning, counted
 from jaxmnist.inference.evaluate import evaluate_split
 from jaxmnist.models import is_custom
 from jaxmnist.optim import make_optimizer
@@ -106,10 +106,9 @@ def start_run(
             return config
         left = stop_rule.max_seconds - (time.perf_counter() - began)
         config = within_budget(config, dataset, where, left)
-        epochs = f"{config.recipe.epochs} {'epoch' if config.recipe.epochs == 1 else 'epochs'}"
-        console.print(
-            f"{epochs} for {stop_rule.max_seconds:g} seconds: the schedule ends there.", highlight=False
-        )
+        epochs = counted(config.recipe.epochs, "epoch")
+        text = f"{epochs} for {stop_rule.max_seconds:g} seconds: the schedule ends there."
+        console.print(text, highlight=False)
         return config
 
     if not find_rate:

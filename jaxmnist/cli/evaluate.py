@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from jaxmnist.cli.network_options import DatasetCommand
 from jaxmnist.cli.options import OptionalFolder
 from jaxmnist.errors import UsageError, writing
+from jaxmnist.pretrained import is_pretrained
 from jaxmnist.runtime.json_text import json_text
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Evaluate(DatasetCommand):
         if not 0 <= self.shifts <= 4:
             raise UsageError(f"--shifts is {self.shifts}; choose a number of pixels from 0 to 4.")
         network = self.open_network()
-        dataset = self.load_dataset(network)
+        dataset = self.load_dataset(network, or_digits=is_pretrained(self.network))
         name = describe_network(network, self.network, self.checkpoint)
         # Not beside a weights file by default: its folder belongs to others, and may be read-only.
         default = Path("evaluation", self.network.stem) if self.is_weights else self.network

@@ -49,7 +49,7 @@ RunFolders = Annotated[
     tyro.conf.Positional[tuple[Path, ...]],
     tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)"),
 ]
-RunOrWeights = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|WEIGHTS")]
+RunOrWeights = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|WEIGHTS|NAME")]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from jaxmnist.errors import DataError, UsageError
 from jaxmnist.inference.evaluate import Evaluation, evaluate_split
 from jaxmnist.inference.predict import preparation
 from jaxmnist.inference.reading import Reading, read_digits
+from jaxmnist.pretrained import locate
 from jaxmnist.runs.folder import load_data_of_run, require_data_of_run
 from jaxmnist.runs.notebook import facts_html, table_html
 from jaxmnist.runs.record import read_record, read_results
@@ -196,7 +197,8 @@ def load(
     """Opens a trained network; from then on JAX computes on its device and caches compiled programs.
 
     Args:
-        path: run folder or weights file (`.npz` or `.safetensors`).
+        path: run folder, weights file (`.npz` or `.safetensors`), or name of a trained network that comes with the
+            package, one of `jaxmnist.pretrained.PRETRAINED`.
         checkpoint: checkpoint of the run.
         arch: network of a weights file, by default the one whose names and shapes the file has; or the class of a
             run's own network that has moved.
@@ -208,7 +210,7 @@ def load(
         UsageError: an option for weights files is given with a run, or the other way round; or there is no such
             device, arch or recipe.
     """
-    place, where = Path(path), select_device(device)
+    place, where = locate(Path(path)), select_device(device)
     use_compile_cache()
     return Classifier(place, open_network(place, where, checkpoint, arch, recipe))
 
@@ -235,6 +237,7 @@ def dataset_of(
     path: Path,
     dataset: str | os.PathLike[str] | None = None,
     data_dir: str | Path | None = None,
+    download: bool = True,
 ) -> Dataset:
     """Loads the dataset to evaluate a network on: the one of that name or path, or by default that it was trained on.
 
@@ -250,7 +253,7 @@ def dataset_of(
             raise UsageError(
                 f"{path} was trained on {trained_on.dataset!r}; name the path of its data with --dataset."
             )
-        return load_dataset(trained_on.dataset, data_dir)
+        return load_dataset(trained_on.dataset, data_dir, download=download)
     data = load_data_of_run(config, data_dir)
     require_data_of_run(config, data, path)
     return data

@@ -4,6 +4,7 @@ A terminal gets a bar that redraws itself; a file or a pipe gets plain lines.
 """
 
 import math
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.table import Table
 from jaxmnist.config import Recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
+from jaxmnist.errors import counted
 from jaxmnist.report.terminal import data_phrase, print_facts, print_line, warn_of_digits
 from jaxmnist.runs.progress import Progress
 from jaxmnist.runs.selection import Results
@@ -103,7 +105,7 @@ def held_out(config: RunConfig) -> str:
 def recipe_phrase(recipe: Recipe) -> str:
     """Describes a recipe by its name and main settings."""
     return (
-        f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, "
+        f"{recipe.name}: {counted(recipe.epochs, 'epoch')}, batch {recipe.batch_size}, "
         f"learning rate {recipe.learning_rate:g}"
     )
 
@@ -137,7 +139,9 @@ def print_results(console: Console, results: Results, run: Path) -> None:
             f"{results.test_accuracy_of_best:.2f} %" if results.select_on == "val" else ""
         ),
         f"test accuracy, last epoch{kept}": f"{results.final_test_accuracy:.2f} %",
-        "test accuracy, mean of the last five epochs": f"{results.last_five_mean_test_accuracy:.2f} %",
+        "test accuracy, mean of the last five epochs": (
+            f"{results.last_five_mean_test_accuracy:.2f} %" if results.epochs >= 5 else ""
+        ),
         f"best test accuracy (epoch {results.best_test_epoch}{best})": f"{results.best_test_accuracy:.2f} %",
         "training time": f"{results.seconds:.1f} s",
         f"stopped after epoch {results.epochs}": results.stopped or "",
@@ -154,6 +158,9 @@ def print_results(console: Console, results: Results, run: Path) -> None:
     console.print(table)
     warn_of_digits(console, results.dataset)
     print_line(console, f"Run folder: {run}")
+    console.print("Next:")
+    for command in ("report", "evaluate", "demo"):
+        print_line(console, f"  jaxmnist {command} {shlex.quote(str(run))}")
 
 
 _REMARKS = {
