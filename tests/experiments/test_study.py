@@ -376,7 +376,7 @@ def test_every_seed_of_a_study_begins_with_the_given_weights(tiny_run, tmp_path,
     for seed in (1, 2):
         config = read_config(tmp_path / "study" / f"s{seed}")
         assert (config.arch, config.init_from) == ("second", str(tiny_run))
-        (file,) = (tmp_path / "study" / f"s{seed}").glob("*.npz")
+        (file,) = (tmp_path / "study" / f"s{seed}").glob("second-*.npz")
         kernel = read_weights(file, DEVICE).variables["params"]["conv1"]["kernel"]
         np.testing.assert_allclose(np.asarray(kernel), given, atol=1e-6)
 

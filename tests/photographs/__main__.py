@@ -1,7 +1,7 @@
 """Photographs that are read: `python -m tests.photographs RUN` measures every row of docs/photographs.md.
 
 Digits are MNIST's test images, each row has its own seed, and nothing was tuned on these seeds or images. Prints a
-table in Markdown; `--out` keeps the figures as JSON.
+table in Markdown; `--out` keeps the figures as JSON, row by row, and the same command again goes on from there.
 """
 
 import argparse
@@ -9,9 +9,9 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -49,33 +49,31 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500, metavar="N", help="images of a row (default: 500)")
     parser.add_argument("--data-dir", type=Path, help="folder with the four IDX files of MNIST")
     parser.add_argument(
-        "--only", default="", metavar="TEXT", help="rows with this in their names; others are kept"
+        "--out", type=Path, metavar="JSON", help="file for the figures; rows that it has are kept"
     )
-    parser.add_argument("--out", type=Path, metavar="JSON", help="file for the figures")
     options = parser.parse_args()
     network = open_network(options.network, jax.devices("cpu")[0])
     mnist = load_dataset("mnist", options.data_dir)
     images, labels = mnist.test_images, mnist.test_labels
     draws: dict[str, Draw] = {f"28x28: {name}": _drawn(layout) for name, layout in LAYOUTS.items()}
     draws |= PHOTOGRAPHS
-    rows, singles = [], []
-    for number, (name, draw) in enumerate(draws.items()):
-        if options.only not in name:
-            continue
-        count = options.count if number < len(LAYOUTS) + _REQUIRED else min(options.count, 200)
-        row, answers = _singles(network, images, labels, name, draw, count, SEED + number)
+    rows = json.loads(options.out.read_text())["rows"] if options.out and options.out.exists() else []
+    done = {row["name"] for row in rows}
+
+    def keep(row: dict[str, Any]) -> None:
         rows.append(row)
-        singles.append(answers)
-        print(rows[-1], file=sys.stderr, flush=True)
+        print(row["name"], row["wrong"], row["unwarned"], file=sys.stderr, flush=True)
+        if options.out:
+            options.out.write_text(json.dumps({"rows": rows}) + "\n")
+
+    for number, (name, draw) in enumerate(draws.items()):
+        if name not in done:
+            count = options.count if number < len(LAYOUTS) + _REQUIRED else min(options.count, 200)
+            keep(_singles(network, images, labels, name, draw, count, SEED + number))
     for number, (name, draw) in enumerate(SEQUENCES.items()):
-        if options.only not in f"four digits, {name}":
-            continue
-        count = options.count * 2 // 5
-        rows.append(_sequences(network, images, labels, name, draw, count, SEED + 100 + number))
-        print(rows[-1], file=sys.stderr, flush=True)
-    if options.only and options.out and options.out.exists():
-        kept = {row["name"]: row for row in json.loads(options.out.read_text())["rows"]}
-        rows = list((kept | {row["name"]: row for row in rows}).values())
+        if f"four digits, {name}" not in done:
+            count = options.count * 2 // 5
+            keep(_sequences(network, images, labels, name, draw, count, SEED + 100 + number))
     evaluation = evaluate_split(network, mnist, "test")
     predictions, shares = network.probabilities(images)
     alarms = sum(find_doubt(*pair) is not None for pair in zip(images, shares, strict=True))
@@ -96,11 +94,9 @@ def main() -> None:
         "temperature": network.temperature,
         "seconds for a photograph of 12 megapixels": _seconds(network, images[0]),
     }
-    figures = {"rows": rows, "summary": summary, "trade_off": []}
-    if not options.only:
-        test = Answers(predictions != labels, _oddly_shaped(images), shares.max(1))
-        together = Answers(*(np.concatenate(parts) for parts in zip(*singles, strict=True)))
-        figures["trade_off"] = [_trade_off(limit, together, test) for limit in _LIMITS]
+    test = _warned(images, shares, predictions != labels)
+    trade_off = [_trade_off(limit, rows, sum(test[str(limit)]) / len(images)) for limit in _LIMITS]
+    figures = {"rows": rows, "summary": summary, "trade_off": trade_off}
     print(table(figures))
     if options.out:
         options.out.write_text(json.dumps(figures, indent=2) + "\n")
@@ -120,35 +116,32 @@ def table(figures: dict[str, Any]) -> str:
         lines.append(f"| {row['name']} | {share} | {wrong} | {row['false_alarms']} |")
     lines += ["", "| over all | |", "|---|---|"]
     lines += [f"| {name} | {value:.3g} |" for name, value in figures["summary"].items()]
-    if figures["trade_off"]:
-        names = figures["trade_off"][0]
-        lines += ["", f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    names = figures["trade_off"][0]
+    lines += ["", f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for line in figures["trade_off"]:
         lines.append(f"| {' | '.join(f'{value:.3g}' for value in line.values())} |")
     return "\n".join(lines)
 
 
-class Answers(NamedTuple):
-    """What is known of the answers to n pictures of one digit each."""
-
-    wrong: np.ndarray
-    oddly_shaped: np.ndarray
-    """True where the shape alone is a reason to doubt."""
-    confidence: np.ndarray
+def _warned(images: np.ndarray, shares: np.ndarray, wrong: np.ndarray) -> dict[str, list[int]]:
+    """Counts, for each limit of the confidence, the misread and the rightly read images that are warned of."""
+    oddly_shaped = np.array([find_doubt(image, _SURE) is not None for image in images])
+    warned = {str(limit): oddly_shaped | (shares.max(1) < limit) for limit in _LIMITS}
+    return {limit: [int((of & wrong).sum()), int((of & ~wrong).sum())] for limit, of in warned.items()}
 
 
-def _oddly_shaped(images: np.ndarray) -> np.ndarray:
-    return np.array([find_doubt(image, _SURE) is not None for image in images])
-
-
-def _trade_off(limit: float, answers: Answers, test: Answers) -> dict[str, float]:
-    """Returns what another limit of the confidence would warn of, in percent."""
-    warned, on_test = (part.oddly_shaped | (part.confidence < limit) for part in (answers, test))
+def _trade_off(limit: float, rows: Sequence[dict[str, Any]], on_test: float) -> dict[str, float]:
+    """Returns the warnings at another limit of the confidence, in percent."""
+    single = [row for row in rows if "warned_below" in row]
+    wrong, right = np.sum([row["warned_below"][str(limit)] for row in single], axis=0)
+    misread = sum(row["wrong"] for row in single)
     return {
-        "warned below": limit,
-        "of MNIST test, percent": 100 * float(on_test.mean()),
-        "of the misread photographs of one digit, percent": 100 * float(warned[answers.wrong].mean()),
-        "of those read rightly, percent": 100 * float(warned[~answers.wrong].mean()),
+        "warned of below": limit,
+        "of MNIST test, percent": 100 * on_test,
+        "of the misread pictures of one digit, percent": 100 * float(wrong) / max(1, misread),
+        "of those read rightly, percent": 100
+        * float(right)
+        / (sum(row["images"] for row in single) - misread),
     }
 
 
@@ -158,7 +151,7 @@ def _drawn(layout: Callable[..., np.ndarray]) -> Draw:
 
 def _singles(
     network: Network, images: np.ndarray, labels: np.ndarray, name: str, draw: Draw, count: int, seed: int
-) -> tuple[dict[str, Any], Answers]:
+) -> dict[str, Any]:
     random = np.random.default_rng(seed)
     index = random.choice(len(images), count, replace=False)
     files = [draw(images[i], random) for i in index]
@@ -166,7 +159,7 @@ def _singles(
     predictions, shares = network.probabilities(read)
     wrong = predictions != labels[index]
     doubted = np.array([find_doubt(*pair) is not None for pair in zip(read, shares, strict=True)])
-    return _row(name, count, wrong, doubted), Answers(wrong, _oddly_shaped(read), shares.max(1))
+    return _row(name, count, wrong, doubted) | {"warned_below": _warned(read, shares, wrong)}
 
 
 def _sequences(
