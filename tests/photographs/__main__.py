@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from jaxmnist.data import load_dataset
+from jaxmnist.data import Dataset, load_dataset
 from jaxmnist.data.images import read_grey_stream, read_stream
 from jaxmnist.inference.classifier import open_network
 from jaxmnist.inference.evaluate import evaluate_split, wilson_interval
@@ -74,32 +74,31 @@ def main() -> None:
         if f"four digits, {name}" not in done:
             count = options.count * 2 // 5
             keep(_sequences(network, images, labels, name, draw, count, SEED + 100 + number))
-    evaluation = evaluate_split(network, mnist, "test")
+    figures = _figures(network, mnist, rows)
+    print(table(figures))
+    if options.out:
+        options.out.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _figures(network: Network, mnist: Dataset, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the rows, figures over all of them and over MNIST's test images, and the trade-off of warnings."""
+    images, labels = mnist.test_images, mnist.test_labels
     predictions, shares = network.probabilities(images)
-    alarms = sum(find_doubt(*pair) is not None for pair in zip(images, shares, strict=True))
-    wrong = sum(row["wrong"] for row in rows)
-    unwarned = sum(row["unwarned"] for row in rows)
+    doubted = np.array([find_doubt(*pair) is not None for pair in zip(images, shares, strict=True)])
+    wrong, unwarned = (sum(row[name] for row in rows) for name in ("wrong", "unwarned"))
+    error = evaluate_split(network, mnist, "test").expected_calibration_error
     summary = {
         "unwarned misreadings, percent of all images": 100 * unwarned / sum(row["images"] for row in rows),
         "misreadings warned of, percent": 100 * (1 - unwarned / max(1, wrong)),
-        "warnings on MNIST test, percent": 100 * alarms / len(images),
-        "warnings on MNIST test that is read rightly, percent": 100
-        * sum(
-            find_doubt(image, share) is not None
-            for image, share, right in zip(images, shares, predictions == labels, strict=True)
-            if right
-        )
-        / len(images),
-        "expected calibration error (15 bins)": evaluation.expected_calibration_error,
+        "warnings on MNIST test, percent": 100 * float(doubted.mean()),
+        "false alarms on MNIST test, percent": 100 * float((doubted & (predictions == labels)).mean()),
+        "expected calibration error (15 bins)": error,
         "temperature": network.temperature,
         "seconds for a photograph of 12 megapixels": _seconds(network, images[0]),
     }
     test = _warned(images, shares, predictions != labels)
     trade_off = [_trade_off(limit, rows, sum(test[str(limit)]) / len(images)) for limit in _LIMITS]
-    figures = {"rows": rows, "summary": summary, "trade_off": trade_off}
-    print(table(figures))
-    if options.out:
-        options.out.write_text(json.dumps(figures, indent=2) + "\n")
+    return {"rows": rows, "summary": summary, "trade_off": trade_off}
 
 
 def table(figures: dict[str, Any]) -> str:
