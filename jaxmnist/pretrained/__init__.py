@@ -1,7 +1,7 @@
 """Trained networks that come with the package, as weights files with their cards.
 
-Each is the median seed of its study, chosen by the seed's place and not by its own figure; `SHA256SUMS` has the
-checksums.
+Each has the seed that was the median one of its network's study, and was trained anew with it; it was not chosen by its
+own figure. `SHA256SUMS` has the checksums.
 """
 
 from pathlib import Path
