@@ -74,7 +74,7 @@ class RunFacts:
     def settings(self) -> dict[str, Any]:
         """Returns the configuration as nested mappings; the known part if the file is missing."""
         if self.config is not None:
-            return dataclasses.asdict(self.config)
+            return _settings_of(self.config)
         figures = self.figures
         known = {name: getattr(figures, name) for name in ("arch", "dataset", "seed", "select_on")}
         return known | {"recipe": {"name": figures.recipe, "epochs": figures.recipe_epochs}}
@@ -141,7 +141,14 @@ def published_settings(config: RunConfig) -> dict[str, Any] | None:
     if config.data_fingerprint != MNIST_FINGERPRINT:  # other data have another mean
         recipe = dataclasses.replace(recipe, mean=config.recipe.mean, std=config.recipe.std)
     protocol = {"seed": recipe.default_seed, "select_on": "test", "norm": None, "folds": None}
-    return dataclasses.asdict(dataclasses.replace(config, recipe=recipe, **protocol))
+    return _settings_of(dataclasses.replace(config, recipe=recipe, **protocol))
+
+
+def _settings_of(config: RunConfig) -> dict[str, Any]:
+    values, schedule = dataclasses.asdict(config), config.recipe.schedule
+    if schedule is not None:
+        values["recipe"]["schedule"] = schedule.in_effect
+    return values
 
 
 def side_by_side(per_run: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

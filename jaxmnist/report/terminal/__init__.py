@@ -18,9 +18,16 @@ def print_line(console: Console, text: str = "") -> None:
     console.print(escaped(text), highlight=False, markup=False, soft_wrap=True)
 
 
+_LONGEST_NAME = 48  # columns of a name in a table
+
+
 def name_cell(name: str) -> Text:
-    """Returns a name from outside as a cell of a table: on one line, without markup."""
-    return Text(escaped(name))
+    """Returns a name from outside as a cell of a table: on one line, without markup, a long one without its middle."""
+    name = escaped(name)
+    if len(name) > _LONGEST_NAME:
+        half = _LONGEST_NAME // 2
+        name = f"{name[: half - 1]}…{name[-half:]}"
+    return Text(name)
 
 
 def print_facts(console: Console, facts: Mapping[str, str]) -> None:
