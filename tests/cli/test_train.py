@@ -1,5 +1,6 @@
 """The `train` command as a user meets it: fallback to digits, output, learning-rate search, Ctrl-C and resume."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import pytest
 
 import jaxmnist
 from jaxmnist.runs.folder import read_config
+from jaxmnist.runs.selection import Results
 from tests.data.written import some_images, write_npz
 from tests.runs.test_loop import saved
 
@@ -86,6 +88,36 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_exit_code_5(call, tmp_path)
     assert code == 5
     assert "epoch 1, step" in error
     assert "lower --learning-rate" in error
+
+
+@pytest.mark.parametrize(("target", "code"), [(96.5, 0), (97.5, 6)])
+def test_a_target_is_for_the_selected_epoch_and_not_for_the_luckiest_one(
+    call, tmp_path, monkeypatch, target, code
+):
+    figures = {
+        "best_epoch": 3,
+        "test_accuracy_of_best": 97.0,
+        "final_test_accuracy": 98.0,
+        "best_test_accuracy": 99.0,
+    }
+
+    def trained(run, config, *_):
+        rest = dict.fromkeys((field.name for field in dataclasses.fields(Results)), 1.0)
+        return Results(**rest | figures)
+
+    monkeypatch.setattr("jaxmnist.training.train_in", trained)
+    arguments = (
+        "--arch",
+        "second",
+        "--dataset",
+        "digits",
+        "--runs",
+        tmp_path,
+        "--target-acc",
+        target,
+        "--json",
+    )
+    assert call("train", "--arch", "second", *arguments)[0] == code
 
 
 def test_json_is_the_only_thing_on_standard_output(call, tmp_path):

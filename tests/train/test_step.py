@@ -286,6 +286,17 @@ def test_evaluation_counts_every_image_once_whatever_the_batch_size(programs, im
     np.testing.assert_allclose(float(sums.loss_sum), expected, rtol=1e-5)
 
 
+def test_predictions_are_classes_and_log_probabilities_also_of_logits(images):
+    model, recipe = create_model("challenge_final"), get_recipe("challenge")
+    variables = jax.jit(model.init)(KEYS.init, jnp.zeros((1, 28, 28, 1)))
+    predict = jax.jit(partial(train.predict_chunk, batch_size=8, model=model, recipe=recipe))
+    classes, log_probs = predict(variables, images[:16])
+    logits = jax.jit(model.apply)(variables, normalise(images[:16], recipe))
+    np.testing.assert_array_equal(classes, np.argmax(logits, axis=1))
+    np.testing.assert_allclose(log_probs, jax.nn.log_softmax(logits), atol=1e-5)
+    assert np.abs(np.exp(logits).sum(1) - 1).min() > 0.1
+
+
 def test_the_state_carries_the_recipe_s_learning_rate(programs):
     assert float(learning_rate(programs.create_state(KEYS.init).opt_state)) == np.float32(0.01)
 
