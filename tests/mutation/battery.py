@@ -18,6 +18,9 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 1200
 """Longest time of the tests of a fault; a test that waits forever has noticed it."""
 
+PROCESSES = ("-n", "0")
+"""Options of pytest-xdist."""
+
 Verdict = Literal["caught", "survived", "not applicable"]
 
 
@@ -75,7 +78,7 @@ def run_fault(fault: Fault, copy: Path) -> Outcome:
 
 def run_tests(tests: Sequence[str], copy: Path) -> int | None:
     """Runs tests of the copy; returns pytest's exit code, or None if they do not end."""
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "--no-header", "--tb=no", *tests]
+    command = [sys.executable, "-m", "pytest", *PROCESSES, "-x", "-q", "--tb=no", *tests]
     # A compiled program is the same wherever its source lies.
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "d" / "xla"))
     environment = {**os.environ, "PYTHONPATH": str(copy), "JAX_COMPILATION_CACHE_DIR": cache}

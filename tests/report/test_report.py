@@ -265,6 +265,11 @@ def test_json_says_what_the_page_says(call, facts, tmp_path, monkeypatch):
     assert Page((tmp_path / "page.html").read_text()).headings[0] == "second on digits"
 
 
+def test_a_figure_that_an_epoch_lacks_is_no_zero(facts):
+    assert facts.column("val_loss") == [row["val_loss"] for row in facts.rows]
+    assert all(map(math.isnan, facts.column("plain_val_loss")))
+
+
 def with_mistakes(facts, indices, **changes):
     """Changes the run to one that is wrong on these images."""
     mistakes = [Mistake(index, label=3, prediction=5, confidence=0.9) for index in indices]

@@ -289,6 +289,14 @@ def test_the_markdown_table_has_a_line_per_finished_run_and_adds_up(all_systems)
     assert step2[heading.index("published best")] == "99.28 (15)"
 
 
+def test_names_in_the_markdown_table_are_text(all_systems):
+    named = [dataclasses.replace(all_systems[0], arch="my|net.py:*Net*", finished=True)]
+    heading, rule, line = markdown_table(named).splitlines()
+    assert line.startswith(r"| my\|net.py:\*Net\* | ")
+    aligned = dict(zip(heading.split(" | "), rule.split(" | "), strict=True))
+    assert (aligned["recipe"], aligned["seed"], aligned["last-five mean"]) == ("---", "---:", "---:")
+
+
 @pytest.mark.parametrize("draw", [comparison_plots._accuracies, comparison_plots._against_parameters])
 def test_no_text_in_the_pictures_of_all_systems_covers_another_or_is_cut_off(all_systems, draw, monkeypatch):
     drawn: list[Text] = []
