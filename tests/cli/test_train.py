@@ -1,6 +1,5 @@
 """The `train` command as a user meets it: fallback to digits, output, learning-rate search, Ctrl-C and resume."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ import pytest
 
 import jaxmnist
 from jaxmnist.runs.folder import read_config
-from jaxmnist.runs.selection import Results
+from jaxmnist.runs.selection import summarise
 from tests.data.written import some_images, write_npz
 from tests.runs.test_loop import saved
 
@@ -94,16 +93,14 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_exit_code_5(call, tmp_path)
 def test_a_target_is_for_the_selected_epoch_and_not_for_the_luckiest_one(
     call, tmp_path, monkeypatch, target, code
 ):
-    figures = {
-        "best_epoch": 3,
-        "test_accuracy_of_best": 97.0,
-        "final_test_accuracy": 98.0,
-        "best_test_accuracy": 99.0,
-    }
+    # The first epoch is the best on val, the second on test.
+    rows = [
+        {"epoch": epoch, "val_accuracy": val, "test_accuracy": test, "train_accuracy": 90.0, "seconds": 1.0}
+        for epoch, (val, test) in enumerate([(99.0, 97.0), (98.0, 99.0), (97.0, 98.0)], start=1)
+    ]
 
     def trained(run, config, *_):
-        rest = dict.fromkeys((field.name for field in dataclasses.fields(Results)), 1.0)
-        return Results(**rest | figures)
+        return summarise(config, rows, 5_048)
 
     monkeypatch.setattr("jaxmnist.training.train_in", trained)
     arguments = (

@@ -69,9 +69,7 @@ def repository(tmp_path):
     return tmp_path
 
 
-def test_a_fault_is_caught_if_a_test_fails_and_the_copy_is_as_it_was(repository, monkeypatch):
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:cacheprovider -p no:xdist -p no:randomly")
-    monkeypatch.setattr("tests.mutation.battery.PROCESSES", ())
+def test_a_fault_is_caught_if_a_test_fails_and_the_copy_is_as_it_was(repository):
     fault = Fault("sums are sums", "pack/sums.py", "a + b", "a - b", ("test_sums.py",))
     near = fault._replace(tests=("test_sums.py::test_zero",))
     broken = fault._replace(new="a +")
