@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -261,8 +262,7 @@ def test_padding_a_batch_changes_neither_gradients_nor_statistics(arch):
 
     with_padding = jax.grad(total, has_aux=True)(variables["params"], padded, mask)
     without = jax.grad(total, has_aux=True)(variables["params"], images, mask[:6])
-    for a, b in zip(jax.tree.leaves(with_padding), jax.tree.leaves(without), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
+    chex.assert_trees_all_close(with_padding, without, rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("arch", ARCHS)

@@ -60,6 +60,8 @@ class Outcome(NamedTuple):
     verdict: Verdict
     """`not applicable` if the text is not in the file once, or the tests could not begin."""
     seconds: float
+    first: Verdict | None = None
+    """The verdict when it was first tried, before any test was written for it."""
 
 
 @contextlib.contextmanager
@@ -99,7 +101,9 @@ def run_fault(fault: Fault, copy: Path) -> Outcome:
             verdict = _verdict(run_tests(fault.tests, copy))
         finally:
             _write(file, original)
-    return Outcome(fault.name, fault.room, fault.digest, verdict, round(time.perf_counter() - began, 1))
+    return Outcome(
+        fault.name, fault.room, fault.digest, verdict, round(time.perf_counter() - began, 1), verdict
+    )
 
 
 def run_tests(tests: Sequence[str], copy: Path) -> int | None:
