@@ -71,6 +71,7 @@ def test_the_configuration_of_a_run_repeats_it():
         ),
         ({"seed": "1"}, r'seed is "1", which must be a whole number'),
         ({"seed": True}, "seed is true, which must be a whole number"),
+        ({"recipe": {"learning_rate": True}}, r"recipe\.learning_rate is true, which must be a number"),
         ({"recipe": {"epochs": 1.5}}, r"recipe\.epochs is 1\.5, which must be a whole number"),
         ({"recipe": {"learning_rate": "auto"}}, r'recipe\.learning_rate is "auto", which must be a number'),
         ({"recipe": {"augmentation": 3}}, r"recipe\.augmentation is 3, which must be an object"),

@@ -47,6 +47,8 @@ _CONTEXT.set_forkserver_preload(
     ]
 )
 
+_FINISHED = 100  # added to pytest's exit codes, as Python itself ends with 1 after an error
+
 Verdict = Literal["caught", "survived", "not applicable"]
 
 
@@ -107,7 +109,11 @@ def run_fault(fault: Fault, copy: Path) -> Outcome:
 
 
 def run_tests(tests: Sequence[str], copy: Path) -> int | None:
-    """Runs tests of the copy in a process of their own; returns pytest's exit code, or None if they do not end."""
+    """Runs tests of the copy in a process of their own.
+
+    Returns:
+        Pytest's exit code; None if the tests do not end, and a number below 0 if the process ends before them.
+    """
     process = _CONTEXT.Process(target=_test, args=(copy, tests))
     process.start()
     process.join(SECONDS)
@@ -115,7 +121,7 @@ def run_tests(tests: Sequence[str], copy: Path) -> int | None:
         process.kill()
         process.join()
         return None
-    return process.exitcode
+    return (process.exitcode or 0) - _FINISHED
 
 
 def _test(copy: Path, tests: Sequence[str]) -> None:
@@ -132,7 +138,7 @@ def _test(copy: Path, tests: Sequence[str]) -> None:
     import pytest
 
     imported_early = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
-    os._exit(int(pytest.main(["-n", "0", "-x", "-q", "--tb=no", *imported_early, *tests])))
+    os._exit(_FINISHED + int(pytest.main(["-n", "0", "-x", "-q", "--tb=no", *imported_early, *tests])))
 
 
 def _verdict(code: int | None) -> Verdict:
