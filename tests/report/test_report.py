@@ -19,7 +19,7 @@ from jaxmnist.experiments.statistics import mcnemar
 from jaxmnist.inference.evaluate import Mistake
 from jaxmnist.report.facts import pairs
 from jaxmnist.report.gather import gather
-from jaxmnist.report.html.charts import Line, accuracy, draw, linear, logarithmic
+from jaxmnist.report.html.charts import BOTTOM, Line, accuracy, draw, linear, logarithmic
 from jaxmnist.report.html.page import page_of_run, page_of_runs
 from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, read_metrics, write_json
 from tests.chromium import EXECUTABLE, Chromium
@@ -423,6 +423,7 @@ def test_bars_stand_on_zero_and_a_chart_without_values_is_none():
     (_, zero), *_ = [(text, y) for y, text in chart.y_ticks if text == "0"]
     heights = [zero - y for _, y, _ in chart.lines[0].points]
     assert heights[1] == pytest.approx(2 * heights[0], abs=0.2)
+    assert zero == BOTTOM
     assert draw("Time", "seconds", [Line("seconds", "bars", [math.nan])], linear, "bars") is None
 
 
