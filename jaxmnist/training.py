@@ -1,5 +1,6 @@
 """A training as the command and `train_run` do it: its configuration, its run folder, its progress."""
 
+import contextlib
 import dataclasses
 import time
 import warnings
@@ -19,7 +20,8 @@ from jaxmnist.report.notebook import NotebookConsole, NotebookDisplay
 from jaxmnist.report.terminal.training import TrainingDisplay
 from jaxmnist.runs.calibration import calibrate_run
 from jaxmnist.runs.environment import environment
-from jaxmnist.runs.folder import config_of, create_run
+from jaxmnist.runs.folder import config_of, create_run, read_metrics
+from jaxmnist.runs.log import logged
 from jaxmnist.runs.loop import fit
 from jaxmnist.runs.pace import within_budget
 from jaxmnist.runs.restore import restore_run
@@ -27,7 +29,7 @@ from jaxmnist.runs.selection import Results
 from jaxmnist.runs.stopping import NO_LIMITS, StopRule, course_over_length
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.devices import Device
-from jaxmnist.runtime.mesh import Where, first_device
+from jaxmnist.runtime.mesh import Where, first_device, where_text
 from jaxmnist.runtime.team import ALONE, Team
 
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ def start_run(
     if not find_rate:
         config = in_time(config)
         return create_run(root, config, environment(where)), config
-    from jaxmnist.experiments.lr_range import find_learning_rate, range_test_of
+    from jaxmnist.experiments.lr_range import doubt, find_learning_rate, range_test_of
     from jaxmnist.report.plots.lr_range import save_range
     from jaxmnist.report.terminal.lr_range import range_progress
     from jaxmnist.runs.curves import PLOTS, run_title
@@ -127,6 +129,9 @@ def start_run(
         warnings.warn(message, JaxmnistWarning, stacklevel=2)
     else:
         console.print(f"The range test suggests the learning rate {result.suggestion:.6g}.", highlight=False)
+        if (reason := doubt(result, rate)) is not None:
+            message = f"{reason}; compare it with the recipe's rate in short trainings."
+            warnings.warn(message, JaxmnistWarning, stacklevel=2)
         recipe = modified(config.recipe, learning_rate=float(f"{result.suggestion:.6g}"))
         config = dataclasses.replace(config, recipe=recipe)
     config = in_time(config)
@@ -180,8 +185,9 @@ def train_in(
 
         events = EventWriter(run)
     shown = NotebookDisplay if isinstance(console, NotebookConsole) else TrainingDisplay
-    with shown(console, config.recipe.epochs) as display:
-        callbacks = [display] if events is None else [display, events]
+    log = logged(run, where_text(where, team.size)) if team.is_leader else contextlib.nullcontext()
+    with log as write_log, shown(console, config, read_metrics(run)) as display:
+        callbacks = [callback for callback in (display, write_log, events) if callback is not None]
         results = fit(config, dataset, run, where, callbacks, team, stop_rule)
     if not team.is_leader:
         return results

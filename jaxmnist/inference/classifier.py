@@ -101,6 +101,11 @@ class Classifier:
 
         Raises:
             DataError: an array has another shape or other values; a file cannot be read.
+
+        Example:
+            >>> network.predict(data.test_images[:5]).probabilities.shape
+            (5, 10)
+
         """
         found = self._images(images, ink)
         if not len(found):
@@ -120,6 +125,11 @@ class Classifier:
         Raises:
             DataError: the file cannot be read.
             UsageError: the network was not trained on digits.
+
+        Example:
+            >>> from PIL import Image
+            >>> reading = network.read(Image.fromarray(data.test_images[0]))
+
         """
         grey = grey_of_pillow(image) if isinstance(image, Image.Image) else read_grey(Path(image))
         return read_digits(self.network, grey, ink, touching)
@@ -141,6 +151,11 @@ class Classifier:
         Raises:
             UsageError: there is no such dataset, or the split is empty.
             DataError: the data are missing or damaged, or not those of the run although no dataset is named.
+
+        Example:
+            >>> network.evaluate("test").examples
+            297
+
         """
         return evaluate_split(self.network, dataset_of(self.network, self.path, dataset, data_dir), split)
 
@@ -209,6 +224,12 @@ def load(
         CheckpointError: the run or the file is missing, damaged or of another arch.
         UsageError: an option for weights files is given with a run, or the other way round; or there is no such
             device, arch or recipe.
+
+    Example:
+        >>> network = jaxmnist.load(run.path)
+        >>> network.arch
+        'second'
+
     """
     place, where = locate(Path(path)), select_device(device)
     use_compile_cache()

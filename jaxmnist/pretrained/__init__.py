@@ -1,7 +1,7 @@
 """Trained networks that come with the package, as weights files with their cards.
 
-Each is the median seed of its study, chosen by the seed's place and not by its own figure; `SHA256SUMS` has the
-checksums.
+None was chosen by its own figure: each has the seed that was the median one of its network's study and was trained anew
+with it; `dilated`, not studied by this recipe, has one fixed before. `SHA256SUMS` has the checksums.
 """
 
 from pathlib import Path
