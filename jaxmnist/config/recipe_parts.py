@@ -94,8 +94,14 @@ class Schedule(_Part):
     """
 
     kind: Literal["one_cycle", "linear", "step"] = "one_cycle"
-    """Shape of rise and fall: half a cosine (L. N. Smith's one-cycle as in PyTorch, without its change of momentum), or
-    a straight line; or steps down, as PyTorch's `StepLR`, for which only `every` and `factor` matter."""
+    """Shape of rise and fall: half a cosine (L. N. Smith's one-cycle, without its change of momentum), or a straight
+    line; or steps down, as PyTorch's `StepLR`, for which only `every` and `factor` matter. The turns of the first two
+    are Optax's: the rise takes `warm_up` of the steps, and the fall ends one step after the last.
+
+    In PyTorch's `OneCycleLR` of equal arguments both the peak and the end come one step earlier. The rates here equal
+    its rates for one step more in the whole and in the rise, without the last of them. They stay so, as the figures of
+    `flagship` were measured with them.
+    """
     warm_up: Annotated[float, Limits(at_least=0, below=1)] = 0.2
     """Share of the steps in which it rises; 0 starts at the full learning rate."""
     # Larger divisors are zero in effect.

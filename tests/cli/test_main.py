@@ -218,3 +218,4 @@ def test_every_command_that_reads_a_run_refuses_another_folder(call, tmp_path):
         code, _, error = call(command, *arguments)
         assert code == 4, command
         assert f"{tmp_path} is not a run folder" in error
+        assert error.count("\n") == 1

@@ -230,6 +230,8 @@ def test_weights_trained_on_data_of_ones_own_ask_for_them(run, folder):
         ({"std": "0"}, "has wrong metadata"),
         ({"mean": "nan"}, "has wrong metadata"),
         ({"inverted": "yes"}, "has wrong metadata"),
+        ({"temperature": "0.0"}, "has wrong metadata"),
+        ({"temperature": "inf"}, "has wrong metadata"),
     ],
 )
 def test_metadata_that_cannot_be_are_refused(run, tmp_path, changes, message):

@@ -15,6 +15,7 @@ import pytest
 
 import jaxmnist
 from jaxmnist.runs.folder import read_config
+from jaxmnist.runs.selection import summarise
 from tests.data.written import some_images, write_npz
 from tests.runs.test_loop import saved
 
@@ -86,6 +87,34 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_exit_code_5(call, tmp_path)
     assert code == 5
     assert "epoch 1, step" in error
     assert "lower --learning-rate" in error
+
+
+@pytest.mark.parametrize(("target", "code"), [(96.5, 0), (97.5, 6)])
+def test_a_target_is_for_the_selected_epoch_and_not_for_the_luckiest_one(
+    call, tmp_path, monkeypatch, target, code
+):
+    # The first epoch is the best on val, the second on test.
+    rows = [
+        {"epoch": epoch, "val_accuracy": val, "test_accuracy": test, "train_accuracy": 90.0, "seconds": 1.0}
+        for epoch, (val, test) in enumerate([(99.0, 97.0), (98.0, 99.0), (97.0, 98.0)], start=1)
+    ]
+
+    def trained(run, config, *_):
+        return summarise(config, rows, 5_048)
+
+    monkeypatch.setattr("jaxmnist.training.train_in", trained)
+    arguments = (
+        "--arch",
+        "second",
+        "--dataset",
+        "digits",
+        "--runs",
+        tmp_path,
+        "--target-acc",
+        target,
+        "--json",
+    )
+    assert call("train", "--arch", "second", *arguments)[0] == code
 
 
 def test_json_is_the_only_thing_on_standard_output(call, tmp_path):

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from jaxmnist.config import RECIPES, Augmentation, Averaging, Plateau, Recipe, Schedule, get_recipe, recipe_of
+from jaxmnist.config.limits import Limits
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS
 
@@ -69,6 +70,19 @@ def test_the_project_s_own_recipes_look_at_nothing_and_use_no_dropout():
     assert (flagship.plateau, flagship.schedule, flagship.dropout) == (None, Schedule("one_cycle"), 0.0)
     assert flagship.epochs == 15
     assert dataclasses.replace(flagship, name="fast", epochs=fast.epochs) == fast
+
+
+def test_the_steps_of_a_training_count_its_partial_batches():
+    recipe = Recipe("r", epochs=3, batch_size=64)
+    assert [recipe.total_steps(images) for images in (1, 64, 65, 60_000)] == [3, 3, 6, 2_814]
+
+
+def test_limits_include_exactly_the_ends_that_they_name():
+    limits = Limits(above=0, at_most=2), Limits(at_least=0, below=2)
+    assert [[one.allow(value) for value in (0, 1, 2)] for one in limits] == [
+        [False, True, True],
+        [True, True, False],
+    ]
 
 
 def test_an_unknown_recipe_is_answered_with_the_names_that_exist():

@@ -11,6 +11,7 @@ from jaxmnist.config import RECIPES, Averaging, Schedule, get_recipe, recipe_of
 from jaxmnist.config.run import merge_options, read_file, run_config, with_schedule
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS
+from jaxmnist.training import RECIPE_OPTIONS, RUN_OPTIONS, checked_config
 
 
 def fields_of(config):
@@ -70,6 +71,7 @@ def test_the_configuration_of_a_run_repeats_it():
         ),
         ({"seed": "1"}, r'seed is "1", which must be a whole number'),
         ({"seed": True}, "seed is true, which must be a whole number"),
+        ({"recipe": {"learning_rate": True}}, r"recipe\.learning_rate is true, which must be a number"),
         ({"recipe": {"epochs": 1.5}}, r"recipe\.epochs is 1\.5, which must be a whole number"),
         ({"recipe": {"learning_rate": "auto"}}, r'recipe\.learning_rate is "auto", which must be a number'),
         ({"recipe": {"augmentation": 3}}, r"recipe\.augmentation is 3, which must be an object"),
@@ -201,6 +203,23 @@ def test_a_schedule_on_the_command_line_takes_the_place_of_a_plateau():
     # Other values of the schedule remain.
     chosen = with_schedule({"schedule": {"warm_up": 0.1}}, "linear")
     assert run_config({"recipe": chosen}).recipe.schedule == Schedule("linear", 0.1)
+
+
+def test_every_option_of_a_training_reaches_its_field():
+    run = {
+        "arch": "evolution_v2",
+        "dataset": "mnist",
+        "seed": 9,
+        "norm": "layer",
+        "select_on": "val",
+        "folds": 4,
+    }
+    recipe = {"epochs": 7, "batch_size": 17, "learning_rate": 0.3, "weight_decay": 0.25, "dropout": 0.125}
+    config = checked_config({}, run | recipe)
+    assert run.keys() == set(RUN_OPTIONS)
+    assert recipe.keys() == set(RECIPE_OPTIONS)
+    assert {name: getattr(config, name) for name in RUN_OPTIONS} == run
+    assert {name: getattr(config.recipe, name) for name in RECIPE_OPTIONS} == recipe
 
 
 def test_levers_are_read_from_a_file():

@@ -275,6 +275,13 @@ def test_epoch_is_put_together_from_steps_and_an_evaluation():
     assert epoch["over_pipeline"] == {"median": 2.75, "min": 2.5, "max": 3.0}
 
 
+def test_a_ratio_of_speeds_is_that_of_images():
+    row, other = (
+        {"images": images, "count": 2, "seconds": [1.0, seconds]} for images, seconds in ((10, 2.0), (5, 1.0))
+    )
+    assert turns.speed_ratio(row, other) == {"median": 1.5, "min": 1.0, "max": 2.0}
+
+
 def test_overview_has_a_line_for_each_case_and_fits_80_columns(beside_torch):
     text = printed([beside_torch, beside_torch | {"arch": "/of/mine/net.py:Net"}], print_overview)
     lines = [line.split() for line in text.splitlines()]

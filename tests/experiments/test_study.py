@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from jaxmnist.cli import main as cli
+from jaxmnist.cli.study import require_seeds
 from jaxmnist.config import Averaging, Recipe, Schedule
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
@@ -392,6 +393,12 @@ def test_on_a_mesh_of_seeds_and_data_the_command_trains_the_same_seeds(tmp_path)
         for folder in ("alone", "mesh")
     )
     assert mesh == pytest.approx(alone, rel=1e-3)
+
+
+def test_the_last_seed_of_a_study_has_32_bits():
+    require_seeds(2**32 - 3, 3)
+    with pytest.raises(UsageError, match="3 seeds can begin at 0 to 4294967293"):
+        require_seeds(2**32 - 2, 3)
 
 
 def test_a_study_in_the_terminal_has_its_statistics_and_no_test_figure_with_val(whole):

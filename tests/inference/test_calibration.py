@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError
-from jaxmnist.inference.calibration import expected_calibration_error, reliability
+from jaxmnist.inference.calibration import Bin, expected_calibration_error, reliability
 from jaxmnist.inference.classifier import load
 from jaxmnist.runs.calibration import CALIBRATION, calibrate_run, fit_temperature, read_temperature
 from jaxmnist.runs.restore import restore_run
@@ -49,6 +49,11 @@ def test_bins_are_those_of_the_paper():
     assert [part.examples for part in bins] == [2, 2]
     assert [round(part.low * 15) for part in bins] == [7, 14]
     assert expected_calibration_error(bins) == pytest.approx((2 * 0.01 + 2 * 0.025) / 4, abs=1e-6)
+
+
+def test_the_calibration_error_weighs_bins_by_their_predictions():
+    bins = [Bin(0.4, 3, 0.45, 0.5), Bin(0.9, 1, 0.95, 0.5)]
+    assert expected_calibration_error(bins) == pytest.approx((3 * 0.05 + 0.45) / 4)
 
 
 def test_a_run_keeps_its_temperature_for_the_weights_it_belongs_to(tiny_run, tmp_path):

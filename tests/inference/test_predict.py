@@ -168,6 +168,16 @@ def test_proportions_are_kept_and_the_ink_is_centred(side):
     assert (rows.min() + rows.max() + 1, columns.min() + columns.max() + 1) == pytest.approx((28, 28), abs=1)
 
 
+def test_ink_is_centred_by_its_mass_and_not_by_its_box():
+    foot = np.full((200, 200), 255, np.uint8)
+    foot[40:140, 60:80] = 0  # the stem of an L
+    foot[140:160, 60:140] = 0
+    ink = to_mnist_style(foot).astype(np.float64)
+    for axis in (0, 1):
+        middle = ink.sum(axis=1 - axis) @ (np.arange(28) + 0.5) / ink.sum()
+        assert middle == pytest.approx(14, abs=0.51)
+
+
 @pytest.mark.parametrize("shape", [(28, 28), (1, 1), (1, 3000), (3000, 1), (50, 40)])
 @pytest.mark.parametrize("grey", [0, 90, 255])
 def test_an_image_without_ink_is_black(shape, grey):

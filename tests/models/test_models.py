@@ -2,10 +2,13 @@
 
 from functools import partial
 
+import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
 from jaxmnist import ops
 from jaxmnist.errors import UsageError
@@ -49,6 +52,25 @@ DROPOUT = {
     "step3": 0.05,
     "flagship": 0.0,
     "flagship_small": 0.0,
+}
+
+
+# Layers in the order of the sources' tables: activation, batch normalisation, dropout after each convolution.
+ORDER = {
+    "first": "conv1 ABD conv2 ABD trans1 pool conv3 ABD conv4 ABD conv5 ABD conv6 ABD average head",
+    "second": "conv1 ABD conv2 ABD trans1 pool conv3 ABD conv4 ABD conv5 ABD average head",
+    "third": "conv1 ABD conv2 ABD trans1 pool conv3 ABD skip1 conv4 ABD conv5 ABD skip2 conv6 ABD average head",
+    "dilated": "conv1 BAD conv2 BAD conv3 BAD pool trans1 BAD conv4 BAD conv5 BAD conv6 BAD average",
+    "evolution_v1": "conv1 conv2 conv3 trans1 pool conv4 conv5 conv6 trans2 pool conv7 average head",
+    "evolution_v2": "conv1 BAD conv2 BAD conv3 BAD pool trans1 BA conv4 BAD conv5 BAD conv6 BAD pool trans2 BA conv7 "
+    "average head",
+    "evolution_v3": "conv1 BA conv2 BA conv3 BA pool trans1 conv4 BA conv5 BA conv6 BA pool trans2 conv7 BA conv8 BA "
+    "conv9 head average",
+    "challenge_ll": "conv1 BAD conv2 BAD pool conv3 BAD conv4 BAD pool conv5 BAD head BA average fc1 A fc2",
+    "challenge_gap": "conv1 BAD conv2 BAD pool conv3 BAD conv4 BAD pool conv5 BAD head BA average",
+    "challenge_final": "conv1 BA conv2 BA pool conv3 BA conv4 BA pool conv5 BA average head",
+    "step1": "conv1 A conv2 A conv3 A conv4 A pool conv5 A conv6 A pool head average",
+    "step3": "conv1 ABD conv2 ABD trans1 pool conv3 ABD conv4 ABD conv5 ABD pool conv6 ABD conv7 ABD average head",
 }
 
 
@@ -152,6 +174,46 @@ def test_dropout_is_the_published_rate_and_can_be_turned_off(arch):
     jax.eval_shape(partial(model.apply, train=True, mutable=["batch_stats"]), variables, images)
 
 
+@pytest.mark.parametrize("arch", ORDER)
+def test_layers_follow_each_other_as_in_the_sources_and_every_dropout_has_its_rate(arch):
+    model, rates = create_model(arch), []
+
+    def note(next_function, args, kwargs, context):
+        if isinstance(context.module, Dropout):
+            rates.append(context.module.rate)
+        return next_function(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        order = [
+            {
+                "Activation": "A",
+                "BatchNorm": "B",
+                "Dropout": "D",
+                "MaxPool": "pool",
+                "GlobalAverage": "average",
+            }.get(layer.kind, layer.name)
+            for layer in layers(model)
+        ]
+    expected = [letter for word in ORDER[arch].split() for letter in (word if word.isupper() else [word])]
+    assert order == expected
+    rate = DROPOUT[arch]
+    count = expected.count("D")
+    assert rates == ([rate] * count if isinstance(rate, float) else [rate[0]] * 3 + [rate[1]] * 3)
+
+
+class TwoDropouts(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return Dropout(0.5)(x, train=True), Dropout(0.5)(x, train=True)
+
+
+def test_dropouts_of_one_network_draw_independently():
+    drawn = TwoDropouts().apply({}, jnp.ones((8, 8, 8, 32)), rngs={"dropout": jax.random.key(0)})
+    one, other = (np.asarray(kept).ravel() > 0 for kept in drawn)
+    # Five standard deviations: a false alarm once in two million.
+    assert abs(np.mean(one == other) - 0.5) < 2.5 / one.size**0.5
+
+
 @pytest.mark.parametrize("rate", [0.03, 0.5])
 def test_dropout_zeroes_its_share_and_scales_the_rest(rate):
     ones = jnp.ones((16, 26, 26, 64))
@@ -200,8 +262,7 @@ def test_padding_a_batch_changes_neither_gradients_nor_statistics(arch):
 
     with_padding = jax.grad(total, has_aux=True)(variables["params"], padded, mask)
     without = jax.grad(total, has_aux=True)(variables["params"], images, mask[:6])
-    for a, b in zip(jax.tree.leaves(with_padding), jax.tree.leaves(without), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
+    chex.assert_trees_all_close(with_padding, without, rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("arch", ARCHS)
@@ -218,6 +279,29 @@ def test_initial_weights_are_uniform_within_the_sources_bound(arch):
             # The largest of n uniform draws falls short of the bound by more than 12 / n once in 160,000.
             assert np.abs(values).max() > bound * (1 - 12 / values.size), name
             assert abs(values.mean()) < 5 * bound / (3 * values.size) ** 0.5, name
+
+
+def test_initial_weights_are_spread_evenly_within_their_bound():
+    variables = jax.jit(create_model("step1").init)(jax.random.key(7), jnp.zeros((1, 28, 28, 1)))
+    for name in ("conv4", "conv5", "conv6", "head"):
+        kernel = np.asarray(variables["params"][name]["kernel"])
+        bound = np.prod(kernel.shape[:-1]) ** -0.5
+        assert kstest(kernel.ravel(), "uniform", (-bound, 2 * bound)).pvalue > 1e-3, name
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_group_norm_is_its_formula_with_epsilon_scale_and_bias(groups):
+    random = np.random.default_rng(0)
+    # So little spread that epsilon, 1e-5, is as large as the variance.
+    x = 1 + 3e-3 * random.normal(size=(8, 5, 5, 4))
+    scale, bias = random.normal(size=(2, 8))
+    grouped = x.reshape(groups, -1, 4)
+    centred = grouped - grouped.mean(1, keepdims=True)
+    expected = (centred / np.sqrt((centred**2).mean(1, keepdims=True) + 1e-5)).reshape(x.shape)
+    expected = expected * scale[:, None, None, None] + bias[:, None, None, None]
+    params = {"scale": jnp.asarray(scale, jnp.float32), "bias": jnp.asarray(bias, jnp.float32)}
+    found = np.asarray(GroupNorm(groups).apply({"params": params}, jnp.asarray(x, jnp.float32)))
+    np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 @pytest.mark.parametrize(("norm", "groups"), [("layer", 1), ("group", 2)])

@@ -171,3 +171,9 @@ def test_random_words_take_typed_and_raw_keys_and_repeat():
     words = ops.random_words(key, (2, 5))
     np.testing.assert_array_equal(words, ops.random_words(jax.random.key_data(key), (2, 5)))
     assert not np.array_equal(words, ops.random_words(jax.random.key(4), (2, 5)))
+
+
+def test_random_words_repeat_what_they_were():
+    # Another hash would give every seed other weights and dropouts.
+    words = ops.random_words(jnp.array([1, 2], jnp.uint32), (4,))
+    np.testing.assert_array_equal(words, np.array([3432877968, 821347078, 862483055, 3726264125], np.uint32))

@@ -3,6 +3,7 @@
 import dataclasses
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +27,9 @@ def states():
     images = jnp.asarray(random.integers(0, 256, (20, 28, 28), np.uint8))
     batch = train.Batch(images, jnp.arange(20, dtype=jnp.int32) % 10, jnp.ones(20))
     setup = {"model": Small(dropout=0.0), "optimizer": make_optimizer(RECIPE), "recipe": RECIPE}
-    step = jax.jit(partial(train.train_step, batch=batch, key=KEY, total_steps=TOTAL, **setup))
+    # The beginning of the average compiles nothing anew.
+    once = chex.assert_max_traces(train.train_step, n=1)
+    step = jax.jit(partial(once, batch=batch, key=KEY, total_steps=TOTAL, **setup))
     found = [jax.jit(partial(train.create_state, **setup))(KEY)]
     for _ in range(5):
         found.append(step(found[-1])[0])

@@ -1,16 +1,18 @@
 """Tests of optimizers: rates equal PyTorch's, steps equal hand-computed ones, the state is a pytree."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxmnist.config import Plateau, Recipe, Schedule, get_recipe
+from jaxmnist.config import RECIPES, Plateau, Recipe, Schedule, get_recipe
 from jaxmnist.errors import UsageError
 from jaxmnist.optim import constant_rate, learning_rate, make_optimizer, observe, reduce_on_plateau
 
@@ -151,6 +153,41 @@ def test_a_recipe_that_monitors_accuracy_takes_larger_as_better():
     assert learning_rate(falling) == jnp.float32(2e-4)
 
 
+def torch_plateau(metrics, lr, mode, factor, patience, threshold, min_lr):
+    """Rates of `torch.optim.lr_scheduler.ReduceLROnPlateau` after each metric, in its own float64."""
+    best, bad, rates = math.inf if mode == "min" else -math.inf, 0, []
+    for metric in metrics:
+        is_better = metric < best * (1 - threshold) if mode == "min" else metric > best * (1 + threshold)
+        best, bad = (metric, 0) if is_better else (best, bad + 1)
+        if bad > patience:
+            lower, bad = max(lr * factor, min_lr), 0
+            lr = lower if lr - lower > 1e-8 else lr
+        rates.append(lr)
+    return rates
+
+
+WITH_PLATEAU = [name for name in RECIPES if get_recipe(name).plateau]
+
+
+@pytest.mark.parametrize("name", WITH_PLATEAU)
+def test_the_plateau_of_every_recipe_cuts_as_torch_does(name):
+    recipe = get_recipe(name)
+    plateau = recipe.plateau
+    assert plateau is not None
+    mode = "min" if plateau.monitor == "loss" else "max"
+    # Falls of a share around the threshold with lapses between them; then no better to the last cut and beyond.
+    shares = 1 + plateau.threshold * np.random.default_rng(0).uniform(-0.5, 2.5, 40)
+    metrics = np.cumprod(1 / shares if mode == "min" else shares)
+    metrics[::3] = metrics[0]
+    metrics = np.concatenate([metrics, np.full(80, metrics[-1])]).astype(np.float32)
+    arguments = (plateau.factor, plateau.patience, plateau.threshold, plateau.min_lr)
+    expected = torch_plateau(metrics.tolist(), recipe.learning_rate, mode, *arguments)
+    found = np.asarray(rates_after(make_optimizer(recipe).init({"w": jnp.ones(2)}), metrics))
+    np.testing.assert_array_equal(found, np.array(expected, np.float32))
+    assert len(set(expected)) > 3
+    assert min(expected) == pytest.approx(plateau.min_lr, abs=1e-7)
+
+
 def test_the_state_is_found_wherever_it_is_nested():
     inner = reduce_on_plateau(1.0, patience=0)
     optimizer = optax.chain(
@@ -178,19 +215,12 @@ def test_observing_leaves_its_argument_as_it_was():
 
 def test_a_step_compiles_once_whatever_the_rate():
     optimizer = optax.chain(optax.trace(0.9), reduce_on_plateau(0.1, patience=0))
-    traced = []
-
-    @jax.jit
-    def step(gradients, opt_state):
-        traced.append(1)
-        return optimizer.update(gradients, opt_state)
-
+    step = jax.jit(chex.assert_max_traces(optimizer.update, n=1))
     opt_state = initial(optimizer)
     for metric in (1.0, np.float32(1.0), jnp.float32(1.0), 1):
         _, opt_state = step({"w": jnp.ones(2)}, opt_state)
         opt_state = observe(opt_state, metric)
     assert learning_rate(opt_state) < 0.1
-    assert len(traced) == 1
 
 
 def test_the_state_has_strong_types_and_survives_a_round_trip():
@@ -291,6 +321,23 @@ def test_adam_decays_through_the_gradient_and_adamw_beside_it(name, decay):
     np.testing.assert_allclose(params["w"], expected, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_is_that_of_torch_also_where_gradients_are_as_small_as_its_epsilon(name):
+    random = np.random.default_rng(1)
+    weight, gradients = random.normal(size=5), 1e-8 * random.normal(size=(10, 5))
+    params: Any = {"w": jnp.asarray(weight, jnp.float32)}
+    optimizer = make_optimizer(Recipe("x", optimizer=name, learning_rate=0.1))
+    state = optimizer.init(params)
+    with jax.numpy_dtype_promotion("standard"):
+        for gradient in gradients:
+            updates, state = optimizer.update({"w": jnp.asarray(gradient, jnp.float32)}, state, params)
+            params = optax.apply_updates(params, updates)
+    expected = numpy_adam(gradients, weight, 0.1, 0.0, name == "adamw")
+    np.testing.assert_allclose(
+        params["w"] - weight.astype(np.float32), expected - weight, rtol=1e-3, atol=1e-6
+    )
+
+
 def test_weight_decay_of_sgd_enters_the_momentum():
     optimizer = make_optimizer(Recipe("x", learning_rate=0.5, momentum=0.5, weight_decay=0.1))
     params: Any = {"w": jnp.array([1.0])}
@@ -326,6 +373,30 @@ def test_one_cycle_is_that_of_optax():
         expected = optax.cosine_onecycle_schedule(50, 0.1, 0.3, 25.0, 1e4)
         expected = jax.jit(jax.vmap(expected))(jnp.arange(50))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def torch_one_cycle(total_steps, max_lr, pct_start, div_factor, final_div_factor):
+    """Rates of `torch.optim.lr_scheduler.OneCycleLR` with cosines and two phases, from its source."""
+    initial_lr = max_lr / div_factor
+    turns = [(0.0, initial_lr), (pct_start * total_steps - 1, max_lr)]
+    turns.append((total_steps - 1, initial_lr / final_div_factor))
+
+    def rate(step):
+        (start, first), (end, last) = turns[:2] if step <= turns[1][0] else turns[1:]
+        return last + (first - last) / 2 * (1 + math.cos(math.pi * (step - start) / (end - start)))
+
+    return [rate(step) for step in range(total_steps)]
+
+
+@pytest.mark.parametrize(("warm_up", "total_steps"), [(0.2, 50), (0.3, 40), (0.1, 30)])
+def test_one_cycle_is_torch_s_with_the_peak_one_step_and_the_end_one_step_later(warm_up, total_steps):
+    found = rates(Schedule(warm_up=warm_up, end_divisor=25e4), total_steps)
+    theirs = torch_one_cycle(total_steps, 0.1, warm_up, 25.0, 1e4)
+    assert np.argmax(found) == np.argmax(theirs) + 1 == round(warm_up * total_steps)
+    assert found[-1] > 10 * theirs[-1] == pytest.approx(10 * 0.1 / 25e4)
+    rise = round(warm_up * total_steps) + 1
+    longer = torch_one_cycle(total_steps + 1, 0.1, rise / (total_steps + 1), 25.0, 1e4)
+    np.testing.assert_allclose(found, longer[:-1], rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from jaxmnist.experiments.statistics import mcnemar
 from jaxmnist.inference.evaluate import Mistake
 from jaxmnist.report.facts import pairs
 from jaxmnist.report.gather import gather
-from jaxmnist.report.html.charts import Line, accuracy, draw, linear, logarithmic
+from jaxmnist.report.html.charts import BOTTOM, Line, accuracy, draw, linear, logarithmic
 from jaxmnist.report.html.page import page_of_run, page_of_runs
 from jaxmnist.runs.folder import CONFIG, METRICS, RESULTS, read_metrics, write_json
 from tests.chromium import EXECUTABLE, Chromium
@@ -265,6 +265,11 @@ def test_json_says_what_the_page_says(call, facts, tmp_path, monkeypatch):
     assert Page((tmp_path / "page.html").read_text()).headings[0] == "second on digits"
 
 
+def test_a_figure_that_an_epoch_lacks_is_no_zero(facts):
+    assert facts.column("val_loss") == [row["val_loss"] for row in facts.rows]
+    assert all(map(math.isnan, facts.column("plain_val_loss")))
+
+
 def with_mistakes(facts, indices, **changes):
     """Changes the run to one that is wrong on these images."""
     mistakes = [Mistake(index, label=3, prediction=5, confidence=0.9) for index in indices]
@@ -418,6 +423,7 @@ def test_bars_stand_on_zero_and_a_chart_without_values_is_none():
     (_, zero), *_ = [(text, y) for y, text in chart.y_ticks if text == "0"]
     heights = [zero - y for _, y, _ in chart.lines[0].points]
     assert heights[1] == pytest.approx(2 * heights[0], abs=0.2)
+    assert zero == BOTTOM
     assert draw("Time", "seconds", [Line("seconds", "bars", [math.nan])], linear, "bars") is None
 
 

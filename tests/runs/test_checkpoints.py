@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxmnist.config.seal import opened, sealed
 from jaxmnist.errors import CheckpointError, JaxmnistWarning, StorageError
 from jaxmnist.runs.about import SCHEMA
 from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
@@ -71,6 +72,21 @@ def test_a_state_says_what_it_is(tmp_path, run):
     assert about["versions"]["jax"] == jax.__version__
     assert about["rows"] == read_metrics(run)
     assert about["shapes"]["state/params/conv1/kernel"] == "float32[3,3,1,8]"
+
+
+def test_arrays_of_another_state_are_noticed_even_where_the_sums_of_all_files_hold(tmp_path, state):
+    checkpoints = Checkpoints(tmp_path, "second")
+    save(checkpoints, state, 7, 1, 50.0)
+    save(checkpoints, jax.tree.map(lambda leaf: leaf + 1, state), 8, 2, 60.0)
+    first, second = (
+        opened(json.loads((tmp_path / "checkpoints" / name / "about.json").read_text())) for name in "78"
+    )
+    (tmp_path / "checkpoints" / "8" / "about.json").write_text(
+        json.dumps(sealed(second | {"arrays": first["arrays"]}))
+    )
+    with pytest.warns(JaxmnistWarning, match=r"/8 is damaged \(the arrays have changed\)"):
+        restored = Checkpoints(tmp_path, "second").restore_best(*template(state))
+    assert int(restored.state.step) == 7
 
 
 def test_a_damaged_best_state_is_replaced_by_the_next_best_with_both_named(tmp_path, state):

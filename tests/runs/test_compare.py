@@ -289,6 +289,24 @@ def test_the_markdown_table_has_a_line_per_finished_run_and_adds_up(all_systems)
     assert step2[heading.index("published best")] == "99.28 (15)"
 
 
+def test_points_are_of_the_rounded_means(all_systems):
+    run = next(run for run in all_systems if run.published and run.published.last_five_mean)
+    assert run.published is not None
+    for thousandths in range(10):
+        mean = (run.published.last_five_mean or 0.0) + thousandths / 1000
+        cells = dataclasses.replace(run, last_five_mean_test_accuracy=mean).cells()
+        points = float(cells["last-five mean"]) - float(cells["published"])
+        assert float(cells["points"]) == pytest.approx(points)
+
+
+def test_names_in_the_markdown_table_are_text(all_systems):
+    named = [dataclasses.replace(all_systems[0], arch="my|net.py:*Net*", finished=True)]
+    heading, rule, line = markdown_table(named).splitlines()
+    assert line.startswith(r"| my\|net.py:\*Net\* | ")
+    aligned = dict(zip(heading.split(" | "), rule.split(" | "), strict=True))
+    assert (aligned["recipe"], aligned["seed"], aligned["last-five mean"]) == ("---", "---:", "---:")
+
+
 @pytest.mark.parametrize("draw", [comparison_plots._accuracies, comparison_plots._against_parameters])
 def test_no_text_in_the_pictures_of_all_systems_covers_another_or_is_cut_off(all_systems, draw, monkeypatch):
     drawn: list[Text] = []

@@ -105,6 +105,11 @@ def test_results_tell_the_selected_epoch_from_the_luckiest_one():
     assert results.seconds == 8.0
 
 
+def test_the_mean_of_the_last_five_epochs_leaves_the_earlier_ones_out():
+    results = summarise(config_of(get_recipe("first")), rows_of([10.0, 20.0, 1.0, 2.0, 3.0, 4.0, 6.0]), 1)
+    assert results.last_five_mean_test_accuracy == pytest.approx(3.2)
+
+
 def rows_of(accuracies):
     return [
         {"test_accuracy": test, "train_accuracy": 98.0, "epoch": epoch, "seconds": 2.0}

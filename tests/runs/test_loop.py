@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jaxmnist import train
-from jaxmnist.config import Plateau, get_recipe
+from jaxmnist.config import Averaging, Plateau, get_recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.data.splits import SelectOn
@@ -281,13 +281,23 @@ def test_a_complete_run_is_not_trained_further(tiny_run, tmp_path, digits):
     assert watcher.epochs_done == 2
 
 
-def test_the_schedule_observes_the_selection_split_once_an_epoch(new_run, digits):
+@pytest.mark.parametrize(
+    ("select_on", "monitor", "threshold"), [("val", "accuracy", 1e3), ("test", "loss", 0.99)]
+)
+def test_the_schedule_observes_the_selection_split_once_an_epoch(
+    new_run, digits, monkeypatch, select_on, monitor, threshold
+):
+    observed, observe = [], epochs.observe
+    monkeypatch.setattr(
+        epochs, "observe", lambda state, metric: observed.append(metric) or observe(state, metric)
+    )
     # No improvement is this large, so with patience 0 every epoch after the first cuts.
-    plateau = Plateau(monitor="accuracy", factor=0.5, patience=0, threshold=1e3)
-    config, run = new_run(epochs=4, plateau=plateau)
+    plateau = Plateau(monitor=monitor, factor=0.5, patience=0, threshold=threshold)
+    config, run = new_run(select_on, epochs=3, plateau=plateau)
     fit(config, digits, run, DEVICE)
-    rates = [row["learning_rate"] for row in read_metrics(run)]
-    np.testing.assert_allclose(rates, [0.01, 0.01, 0.005, 0.0025], rtol=1e-6)
+    rows = read_metrics(run)
+    np.testing.assert_allclose([row["learning_rate"] for row in rows], [0.01, 0.01, 0.005], rtol=1e-6)
+    assert observed == [row[f"{select_on}_{monitor}"] for row in rows]
 
 
 def test_a_diverging_run_ends_with_epoch_and_step_and_keeps_the_last_good_state(
@@ -349,6 +359,15 @@ def test_the_best_weights_lie_in_the_run_under_pytorch_s_names_with_epoch_and_ac
         jax.tree.leaves(best.variables), jax.tree.leaves(from_file.variables), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_with_averaging_the_best_weights_are_the_averaged_ones(new_run, digits):
+    config, run = new_run(epochs=1, averaging=Averaging(0.9))
+    fit(config, digits, run, DEVICE)
+    (file,) = run.glob("*.npz")
+    found, state = read_weights(file, DEVICE).variables, snapshot_of(run, config).state
+    jax.tree.map(np.testing.assert_array_equal, found, state.average)
+    assert not np.allclose(found["params"]["head"]["kernel"], state.params["head"]["kernel"], atol=1e-5)
 
 
 def results_of(run):

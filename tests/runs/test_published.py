@@ -45,6 +45,25 @@ def test_last_five_means_are_those_quoted(system, mean):
     assert round(named(system).last_five_mean or 0.0, 2) == mean
 
 
+def test_a_log_is_that_of_the_source_in_all_its_counts():
+    sums = {entry.system: sum(entry.correct) for entry in PUBLISHED}
+    assert sums == {
+        "first": 148_753,
+        "second": 147_988,
+        "third": 148_634,
+        "dilated": 148_872,
+        "evolution_v1": 0,
+        "evolution_v2": 59_326,
+        "evolution_v3": 59_611,
+        "challenge_ll": 49_632,
+        "challenge_gap": 49_630,
+        "challenge_final": 49_686,
+        "step1": 144_311,
+        "step2": 148_326,
+        "step3": 148_630,
+    }
+
+
 @pytest.mark.parametrize("entry", PUBLISHED, ids=lambda entry: entry.system)
 def test_a_log_ends_with_epoch_15_and_has_the_last_five(entry):
     if entry.system == "evolution_v1":

@@ -54,6 +54,7 @@ def test_an_object_is_opened_as_it_was_sealed_and_not_otherwise():
     values = {"rate": 0.1, "none": None, "parts": {"list": [1, 2.0]}, "nan": float("nan")}
     written = json.loads(json_text(sealed(values)))
     assert json_text(opened(written)) == json_text(values)
+    assert opened(dict(reversed(written.items())))["rate"] == 0.1
     for changes in ({"rate": 0.2}, {"parts": {}}, {"more": 1}, {"seal": "0"}):
         with pytest.raises(SealError, match="it has changed since it was written"):
             opened(written | changes)

@@ -40,6 +40,19 @@ def test_a_file_is_the_old_one_until_it_is_the_new_one(tmp_path, monkeypatch):
     assert path.read_bytes() == b"new"
 
 
+def test_an_append_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    files.append(path, b"one\n")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.append(path, b"two\n")
+    assert path.read_bytes() == b"one\n"
+
+
 def test_a_locked_folder_is_refused_and_free_once_its_process_is_killed(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None

@@ -3,6 +3,7 @@
 import dataclasses
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,11 +65,6 @@ def run_chunks(programs, images, labels, lengths):
     return state, metrics
 
 
-def assert_equal(a, b):
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_array_equal(x, y)
-
-
 def test_an_epoch_visits_every_image_once_in_an_order_of_its_own(programs):
     orders = [np.asarray(order_of(programs, epoch)) for epoch in (0, 0, 1)]
     assert len(orders[0]) == 320
@@ -81,8 +77,8 @@ def test_an_epoch_visits_every_image_once_in_an_order_of_its_own(programs):
 
 def test_chunks_of_any_length_give_the_same_bytes_from_one_compiled_program(programs, images, labels):
     whole = run_chunks(programs, images, labels, [5])
-    assert_equal(whole, run_chunks(programs, images, labels, [1, 3, 1]))
-    assert_equal(whole, run_chunks(programs, images, labels, [2, 3]))
+    chex.assert_trees_all_equal(whole, run_chunks(programs, images, labels, [1, 3, 1]))
+    chex.assert_trees_all_equal(whole, run_chunks(programs, images, labels, [2, 3]))
     assert programs.train_chunk._cache_size() == 1
 
 
@@ -147,10 +143,10 @@ def test_two_steps_are_sgd_with_the_rate_outside_the_momentum_buffer(images, lab
 
     velocity = gradient(state)
     expected = jax.tree.map(lambda w, v: w - rate * v, state.params, velocity)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), after_one.params, expected)
+    chex.assert_trees_all_close(after_one.params, expected, rtol=1e-4, atol=1e-6)
     velocity = jax.tree.map(lambda v, g: momentum * v + g, velocity, gradient(after_one))
     expected = jax.tree.map(lambda w, v: w - rate * v, after_one.params, velocity)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6), after_two.params, expected)
+    chex.assert_trees_all_close(after_two.params, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_training_repeated_on_one_batch_drives_the_loss_down(images, labels):
@@ -216,8 +212,8 @@ def test_steps_that_are_not_finite_are_skipped_and_the_tenth_in_a_row_is_reporte
         np.int32(3),
         KEYS.step,
     )
-    assert_equal(state, kept._replace(step=jnp.int32(10), bad_steps=jnp.int32(9)))
-    assert_equal(sums, train.no_metrics()._replace(skipped=jnp.int32(3)))
+    chex.assert_trees_all_equal(state, kept._replace(step=jnp.int32(10), bad_steps=jnp.int32(9)))
+    chex.assert_trees_all_equal(sums, train.no_metrics()._replace(skipped=jnp.int32(3)))
     _, sums = programs.train_chunk(
         state, sums, train.EpochData(images, labels, order_of(programs)), np.int32(3), np.int32(2), KEYS.step
     )
@@ -242,14 +238,14 @@ def test_one_bad_step_changes_nothing_but_the_step_and_the_next_good_one_ends_th
     batch = batch_of(images[:64], labels[:64], np.ones(64))
     state, _ = step(state, batch)
     bad, sums = step(state._replace(params=broken(state, "weight").params), batch)
-    assert_equal(sums, train.no_metrics()._replace(skipped=jnp.int32(1)))
+    chex.assert_trees_all_equal(sums, train.no_metrics()._replace(skipped=jnp.int32(1)))
     assert int(bad.bad_steps) == 1
     skipped = bad._replace(params=state.params)
-    assert_equal(skipped, state._replace(step=state.step + 1, bad_steps=jnp.int32(1)))
+    chex.assert_trees_all_equal(skipped, state._replace(step=state.step + 1, bad_steps=jnp.int32(1)))
     good, sums = step(skipped, batch)
     assert (int(good.bad_steps), int(sums.skipped), int(sums.examples)) == (0, 0, 64)
     assert int(good.step) == 3
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(good.params))
+    chex.assert_tree_all_finite((good.params, good.batch_stats, good.opt_state))
 
 
 def test_a_gradient_that_only_the_moments_cannot_hold_is_skipped(images, labels):
@@ -259,7 +255,7 @@ def test_a_gradient_that_only_the_moments_cannot_hold_is_skipped(images, labels)
     batch = train.Batch(images[:64], labels[:64], mask)
     after, sums = step(state, batch)
     assert int(sums.skipped) == 1
-    assert_equal(after.opt_state, state.opt_state)
+    chex.assert_trees_all_equal(after.opt_state, state.opt_state)
 
 
 @pytest.mark.parametrize("batch_size", [7, 64, 512])
@@ -284,6 +280,17 @@ def test_evaluation_counts_every_image_once_whatever_the_batch_size(programs, im
     assert int(sums.correct) == (outputs.argmax(1) == np.asarray(labels)).sum()
     expected = -outputs[np.arange(COUNT), np.asarray(labels)].sum()
     np.testing.assert_allclose(float(sums.loss_sum), expected, rtol=1e-5)
+
+
+def test_predictions_are_classes_and_log_probabilities_also_of_logits(images):
+    model, recipe = create_model("challenge_final"), get_recipe("challenge")
+    variables = jax.jit(model.init)(KEYS.init, jnp.zeros((1, 28, 28, 1)))
+    predict = jax.jit(partial(train.predict_chunk, batch_size=8, model=model, recipe=recipe))
+    classes, log_probs = predict(variables, images[:16])
+    logits = jax.jit(model.apply)(variables, normalise(images[:16], recipe))
+    np.testing.assert_array_equal(classes, np.argmax(logits, axis=1))
+    np.testing.assert_allclose(log_probs, jax.nn.log_softmax(logits), atol=1e-5)
+    assert np.abs(np.exp(logits).sum(1) - 1).min() > 0.1
 
 
 def test_the_state_carries_the_recipe_s_learning_rate(programs):
@@ -329,8 +336,7 @@ def test_label_smoothing_is_in_the_gradient_and_not_in_the_reported_loss(images,
 
     gradients = jax.jit(jax.grad(objective))(state.params)
     moved = jax.tree.map(lambda before, now: before - now, state.params, after.params)
-    for ours, expected in zip(jax.tree.leaves(moved), jax.tree.leaves(gradients), strict=True):
-        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(moved, gradients, rtol=1e-4, atol=1e-6)
     assert not np.allclose(after.params["head"]["kernel"], plain_after.params["head"]["kernel"], atol=1e-3)
 
 
@@ -349,12 +355,5 @@ def test_training_as_it_is_compiled_computes_what_the_plain_step_does(images, la
         state, train.no_metrics(), train.EpochData(images, labels, order), np.int32(0), np.int32(1), KEYS.step
     )
     # With a rate of 1 and no momentum the weights move by the gradient.
-    for name, ours, theirs in zip(
-        ("params", "batch_stats"),
-        (chunk.params, chunk.batch_stats),
-        (plain.params, plain.batch_stats),
-        strict=True,
-    ):
-        for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-            np.testing.assert_allclose(a, b, rtol=0, atol=5e-5, err_msg=name)
+    chex.assert_trees_all_close(chunk.last_variables, plain.last_variables, rtol=0, atol=5e-5)
     np.testing.assert_allclose(chunk_sums.loss_sum, plain_sums.loss_sum, rtol=1e-5)
