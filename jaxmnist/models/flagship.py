@@ -1,4 +1,4 @@
-"""The project's own network in two sizes, below 8,000 and below 5,340 parameters.
+"""The project's own network in seven sizes, from 500 to 8,000 parameters.
 
 Few channels where maps are large, a single pooling, dilated convolutions, and no classifier: the last convolution
 returns a map for each class, whose mean is the score. For the search behind it see `docs/accuracy.md`.
