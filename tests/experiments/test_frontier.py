@@ -112,7 +112,7 @@ def test_seconds_of_runs_by_themselves_replace_those_of_the_study(studies):
 def test_the_command_names_network_recipe_accuracy_and_command(budget):
     code, text, error = budget("--params", 6_000)
     assert (code, error) == (0, "")
-    assert max(map(len, text.splitlines())) <= 80
+    assert max(map(len, text.splitlines()[:-1])) <= 80  # the last one, to be pasted, is not broken
     assert "network    flagship_small: 5,245 parameters, 20.5 kB as float32\n" in text
     assert "work       738,504 multiply-adds for one image\n" in text
     assert "accuracy   99.535 % of MNIST's test images, mean of 10 seeds\n" in text

@@ -63,7 +63,7 @@ def save_frontier(path: Path, choices: Sequence[Choice]) -> None:
     save_figure(figure, path)
 
 
-def _scatter(axes: Axes, choices: Sequence[Choice], positions: Sequence[float]) -> None:
+def _scatter(axes: Axes, choices: Sequence[Choice], positions: Sequence[int | float]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     kinds = ((True, _OURS, "flagship family"), (False, _OTHERS, "other networks"))
