@@ -43,7 +43,7 @@ def train_run(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | Literal["auto"] | None = None,
-    schedule: Literal["constant", "one_cycle", "linear"] | None = None,
+    schedule: Literal["constant", "one_cycle", "linear", "step"] | None = None,
     weight_decay: float | None = None,
     dropout: float | None = None,
     norm: Literal["batch", "layer", "group"] | None = None,
@@ -97,6 +97,12 @@ def train_run(
         CheckpointError: `init_from` is missing, damaged or of another network.
         KeyboardInterrupt: SIGINT arrived; the state was saved first, and `resume_run` goes on from there.
         DivergedError, InterruptedRunError, StorageError: as for `jaxmnist.runs.loop.fit`.
+
+    Example:
+        >>> run = jaxmnist.train_run("second", dataset="digits", epochs=1, progress=False)
+        >>> run.arch, run.results.parameters
+        ('second', 5048)
+
     """
     source = init_from.path if isinstance(init_from, Classifier) else init_from
     if arch is None and source is not None:

@@ -137,6 +137,11 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join([*map(repr, names[:most]), *rest])
 
 
+def counted(count: int, noun: str) -> str:
+    """Returns a number with its noun: `1 epoch`, `1,500 epochs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def shortened(text: str) -> str:
     """Cuts a text from a file to a length that fits in an error message."""
     return text if len(text) <= 120 else f"{text[:100]}... ({len(text):,} characters)"

@@ -1,5 +1,6 @@
 """A training as the command and `train_run` do it: its configuration, its run folder, its progress."""
 
+import contextlib
 import dataclasses
 import time
 import warnings
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from jaxmnist.config.run import RunConfig, merge_options, modified, run_config, with_schedule
 from jaxmnist.data import Dataset
-from jaxmnist.errors import JaxmnistWarning
+from jaxmnist.errors import JaxmnistWarning, counted
 from jaxmnist.inference.evaluate import evaluate_split
 from jaxmnist.models import is_custom
 from jaxmnist.optim import make_optimizer
@@ -19,7 +20,8 @@ from jaxmnist.report.notebook import NotebookConsole, NotebookDisplay
 from jaxmnist.report.terminal.training import TrainingDisplay
 from jaxmnist.runs.calibration import calibrate_run
 from jaxmnist.runs.environment import environment
-from jaxmnist.runs.folder import config_of, create_run
+from jaxmnist.runs.folder import config_of, create_run, read_metrics
+from jaxmnist.runs.log import logged
 from jaxmnist.runs.loop import fit
 from jaxmnist.runs.pace import within_budget
 from jaxmnist.runs.restore import restore_run
@@ -27,7 +29,7 @@ from jaxmnist.runs.selection import Results
 from jaxmnist.runs.stopping import NO_LIMITS, StopRule, course_over_length
 from jaxmnist.runs.teacher import open_teacher
 from jaxmnist.runtime.devices import Device
-from jaxmnist.runtime.mesh import Where, first_device
+from jaxmnist.runtime.mesh import Where, first_device, where_text
 from jaxmnist.runtime.team import ALONE, Team
 
 if TYPE_CHECKING:
@@ -106,10 +108,9 @@ def start_run(
             return config
         left = stop_rule.max_seconds - (time.perf_counter() - began)
         config = within_budget(config, dataset, where, left)
-        epochs = f"{config.recipe.epochs} {'epoch' if config.recipe.epochs == 1 else 'epochs'}"
-        console.print(
-            f"{epochs} for {stop_rule.max_seconds:g} seconds: the schedule ends there.", highlight=False
-        )
+        epochs = counted(config.recipe.epochs, "epoch")
+        text = f"{epochs} for {stop_rule.max_seconds:g} seconds: the schedule ends there."
+        console.print(text, highlight=False)
         return config
 
     if not find_rate:
@@ -181,8 +182,9 @@ def train_in(
 
         events = EventWriter(run)
     shown = NotebookDisplay if isinstance(console, NotebookConsole) else TrainingDisplay
-    with shown(console, config.recipe.epochs) as display:
-        callbacks = [display] if events is None else [display, events]
+    log = logged(run, where_text(where, team.size)) if team.is_leader else contextlib.nullcontext()
+    with log as write_log, shown(console, config, read_metrics(run)) as display:
+        callbacks = [callback for callback in (display, write_log, events) if callback is not None]
         results = fit(config, dataset, run, where, callbacks, team, stop_rule)
     if not team.is_leader:
         return results

@@ -27,6 +27,9 @@ COMMANDS = {
 """Groups of commands; in each the name of a command, which is also that of its module, and its class."""
 
 
+_OTHER_NAMES = {"augment_preview": "preview"}  # the name of its script, after the sources'
+
+
 def load_command(name: str) -> "type[Command]":
     """Imports a command's class.
 
@@ -37,7 +40,7 @@ def load_command(name: str) -> "type[Command]":
         UsageError: there is no such command.
     """
     classes = {known: cls for group in COMMANDS.values() for known, cls in group.items()}
-    module = name.replace("-", "_")
+    module = _OTHER_NAMES.get(name.replace("-", "_"), name.replace("-", "_"))
     if module not in classes:
         raise unknown_name("command", name, classes)
     return getattr(importlib.import_module(f"jaxmnist.cli.{module}"), classes[module])

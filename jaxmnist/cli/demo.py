@@ -7,6 +7,8 @@ import webbrowser
 from pathlib import Path
 
 from jaxmnist.cli.network_options import DatasetCommand
+from jaxmnist.cli.options import RunOrWeights
+from jaxmnist.pretrained import DEFAULT
 from jaxmnist.runtime.json_text import json_text
 
 
@@ -14,6 +16,8 @@ from jaxmnist.runtime.json_text import json_text
 class Demo(DatasetCommand):
     """Open a page in the browser: draw, watch the network read it, look at its feature maps."""
 
+    network: RunOrWeights = Path(DEFAULT)
+    """Run folder, weights file, or the name of a trained network that comes with the package."""
     no_browser: bool = False
     """Only write the page and print its path."""
 
@@ -25,7 +29,9 @@ class Demo(DatasetCommand):
         network = self.open_network()
         # Not deleted: the browser reads it after this command has ended.
         folder = Path(tempfile.mkdtemp(prefix="jaxmnist-"))
-        ((page, *_), _) = export(network, self.load_dataset(network, or_digits=True), ["html"], folder)
+        ((page, *_), _) = export(
+            network, self.load_dataset(network, or_digits=True, download=False), ["html"], folder
+        )
         opened = False
         with contextlib.suppress(webbrowser.Error):
             opened = not self.no_browser and webbrowser.open(page.file.as_uri())

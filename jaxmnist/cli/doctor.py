@@ -44,7 +44,8 @@ class Doctor(Command):
         notes = survey.notes(facts)
         report.print_survey(console, facts, notes)
         several = archs[0] if len(archs) == 1 else f"{len(archs)} networks, some seconds each"
-        print_line(console, f"\nLargest differences from PyTorch's numbers in double precision ({several})")
+        console.print()
+        print_line(console, f"Largest differences from PyTorch's numbers in double precision ({several})")
         checks = []
         for arch in archs:
             checks.append(check(arch, device).as_json())
@@ -52,7 +53,8 @@ class Doctor(Command):
         wrong = tuple(row["arch"] for row in checks if not row["passed"])
         remedy = None
         if wrong:
-            print_line(console, "\nSearching for a remedy, each attempt in a process of its own ...")
+            console.print()
+            print_line(console, "Searching for a remedy, each attempt in a process of its own ...")
             remedy = find_remedy(device, wrong)
         if self.json:
             result = facts | {"notes": notes, "checks": checks, "passed": not wrong}

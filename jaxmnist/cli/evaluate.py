@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Literal
 
 from jaxmnist.cli.network_options import DatasetCommand
 from jaxmnist.cli.options import OptionalFolder
+from jaxmnist.data.dataset import dataset_word
 from jaxmnist.errors import UsageError, writing
+from jaxmnist.pretrained import is_pretrained
 from jaxmnist.runtime.json_text import json_text
 
 if TYPE_CHECKING:
+    from jaxmnist.data import Dataset
     from jaxmnist.data.splits import Split
+    from jaxmnist.train.network import Network
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,8 @@ class Evaluate(DatasetCommand):
     """Predict from the mean over all shifts by up to this many pixels (1 gives 9 of them). This is another figure than
     the network's accuracy; its files end in -shifts1."""
     out: OptionalFolder = None
-    """Folder of evaluation.json and plots/; by default the run folder, for weights NAME.npz evaluation/NAME."""
+    """Folder of evaluation.json and plots/; by default the run folder, for weights NAME.npz evaluation/NAME. Other data
+    and another checkpoint have folders of their own, as evaluation-digits in the run folder."""
 
     def run(self) -> None:
         """Evaluates the splits, writes the files and prints the figures."""
@@ -44,11 +49,9 @@ class Evaluate(DatasetCommand):
         if not 0 <= self.shifts <= 4:
             raise UsageError(f"--shifts is {self.shifts}; choose a number of pixels from 0 to 4.")
         network = self.open_network()
-        dataset = self.load_dataset(network)
+        dataset = self.load_dataset(network, or_digits=is_pretrained(self.network))
         name = describe_network(network, self.network, self.checkpoint)
-        # Not beside a weights file by default: its folder belongs to others, and may be read-only.
-        default = Path("evaluation", self.network.stem) if self.is_weights else self.network
-        out = self.out or default
+        out = self.out or self._default_folder(network, dataset)
         splits: list[Split] = evaluate.splits_of(network, dataset) if self.split == "all" else [self.split]
         evaluations, results, files = [], {}, []
         for split in splits:
@@ -69,3 +72,18 @@ class Evaluate(DatasetCommand):
             print(json_text({"splits": results} if self.split == "all" else results[self.split]))
         else:
             print_evaluations(self.console(), name, evaluations, files)
+
+    def _default_folder(self, network: "Network", dataset: "Dataset") -> Path:
+        config = network.config
+        if config is None:
+            is_own = dataset_word(dataset.name) == dataset_word(network.data_info.dataset)
+        else:
+            is_own = dataset.fingerprint == config.data_fingerprint
+        parts = [
+            "" if self.checkpoint == "best" else self.checkpoint,
+            "" if is_own else dataset_word(dataset.name),
+        ]
+        suffix = "".join(f"-{part}" for part in parts if part)
+        if self.is_weights:  # not beside it: its folder belongs to others, and may be read-only
+            return Path("evaluation", self.network.stem + suffix)
+        return self.network / f"evaluation{suffix}" if suffix else self.network

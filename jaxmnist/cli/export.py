@@ -10,27 +10,35 @@ from jaxmnist.cli.network_options import DatasetCommand
 from jaxmnist.cli.options import OptionalFolder
 from jaxmnist.runtime.json_text import json_text
 
-Formats = Annotated[tuple[str, ...], tyro.conf.arg(metavar="{html,onnx,stablehlo,safetensors,npz} [...]")]
+Formats = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(
+        metavar="{html,onnx,stablehlo,safetensors,npz,torch} [...]",
+        help_behavior_hint="(default: all but onnx)",
+    ),
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Export(DatasetCommand):
     """Write a trained network to files for other programs, each verified against JAX, with a model card."""
 
-    format: Formats = ("html", "stablehlo", "safetensors", "npz")
-    """Formats: a page for the browser, ONNX (needs the extra onnx), StableHLO, or the weights in two kinds of file."""
+    format: Formats = ()
+    """Formats: a page for the browser, ONNX (needs the extra onnx), StableHLO, the weights in two kinds of file, or the
+    network as a PyTorch module with its weights (not for a class of your own)."""
     out: OptionalFolder = None
     """Folder of the files; by default export in the run folder, for weights NAME.npz export/NAME."""
 
     def run(self) -> None:
         """Writes the files and prints their differences from JAX."""
-        from jaxmnist.inference.export import CARD, CHECKED_IMAGES, export
+        from jaxmnist.inference.export import CARD, CHECKED_IMAGES, default_formats, export
         from jaxmnist.report.terminal import print_line
 
         network = self.open_network()
         default = Path("export", self.network.stem) if self.is_weights else self.network / "export"
         out = self.out or default
-        written, about = export(network, self.load_dataset(network, or_digits=True), self.format, out)
+        formats = self.format or default_formats(network.arch)
+        written, about = export(network, self.load_dataset(network, or_digits=True), formats, out)
         if self.json:
             files = [made._asdict() | {"file": str(made.file)} for made in written]
             result = self.origin() | {"network": about.as_json(), "files": files}
@@ -43,5 +51,8 @@ class Export(DatasetCommand):
         )
         width = max(len(made.format) for made in written)
         for made in written:
-            print_line(console, f"  {made.format:<{width}}  {made.difference:.1e}  {made.file}")
+            difference = "not run" if made.difference is None else f"{made.difference:.1e}"
+            print_line(console, f"  {made.format:<{width}}  {difference:<7}  {made.file}")
+        if any(made.difference is None for made in written):
+            print_line(console, "Not run, as PyTorch is not installed here: torch")
         print_line(console, f"Model card: {out / CARD}")

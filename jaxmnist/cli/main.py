@@ -71,7 +71,17 @@ def _parse(name: str | None) -> "Command":
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    _sort_options(command)
     return tyro.cli(command, prog=program, args=arguments, config=_STYLE)
+
+
+def _sort_options(command: "type[Command]") -> None:
+    """Moves the options that every command has behind its own, for the help text."""
+    from jaxmnist.cli.options import Command
+
+    options = command.__dataclass_fields__
+    for name in Command.__dataclass_fields__:
+        options[name] = options.pop(name)
 
 
 def _print_commands() -> None:

@@ -11,6 +11,7 @@ from jaxmnist.cli.options import (
     OptionalRecipe,
     RunOrWeights,
 )
+from jaxmnist.pretrained import locate
 
 if TYPE_CHECKING:
     from jaxmnist.data import Dataset
@@ -22,7 +23,8 @@ class NetworkCommand(Command):
     """Options of the commands that use a trained network."""
 
     network: RunOrWeights
-    """Run folder, or weights file: the arrays of a PyTorch state_dict, as .npz or .safetensors."""
+    """Run folder; or weights file: the arrays of a PyTorch state_dict, as .npz or .safetensors; or the name of a
+    trained network that comes with the package, such as flagship."""
     checkpoint: Literal["best", "latest"] = "best"
     """Checkpoint of the run."""
     arch: OptionalArch = None
@@ -30,6 +32,9 @@ class NetworkCommand(Command):
     network, if it has moved."""
     recipe: OptionalRecipe = None
     """Recipe for the normalisation of a weights file's images; by default the network's own."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "network", locate(self.network))
 
     def open_network(self) -> "Network":
         """Opens the network on the device; errors are those of `jaxmnist.load`."""
@@ -60,19 +65,20 @@ class DatasetCommand(NetworkCommand):
     data_dir: OptionalFolder = None
     """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
 
-    def load_dataset(self, network: "Network", or_digits: bool = False) -> "Dataset":
+    def load_dataset(self, network: "Network", or_digits: bool = False, download: bool = True) -> "Dataset":
         """Loads the dataset; errors are those of `jaxmnist.inference.classifier.dataset_of`.
 
         Args:
             network: the network.
             or_digits: if MNIST is the default and not available, say so and load the digits.
+            download: False keeps off the network.
         """
         from jaxmnist.data import DataUnavailableError, load_dataset
         from jaxmnist.inference.classifier import dataset_of
         from jaxmnist.report.terminal import print_line
 
         try:
-            return dataset_of(network, self.network, self.dataset, self.data_dir)
+            return dataset_of(network, self.network, self.dataset, self.data_dir, download)
         except DataUnavailableError as error:
             is_default = self.dataset is None and network.data_info.dataset == "mnist"
             if not (or_digits and is_default):

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from jaxmnist.runtime.devices import Device as JaxDevice
 
 
+UNWRAPPED = 500
+"""Columns of output that goes to a file or a pipe, where another program reads it line by line."""
+
+
 def _names(names: tuple[str, ...]) -> str:
     return "{" + ",".join(names) + "}"
 
@@ -49,7 +53,7 @@ RunFolders = Annotated[
     tyro.conf.Positional[tuple[Path, ...]],
     tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)"),
 ]
-RunOrWeights = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|WEIGHTS")]
+RunOrWeights = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|WEIGHTS|NAME")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +92,10 @@ class Command:
         """Returns the console for messages: standard error if JSON goes to standard output."""
         from jaxmnist.report.terminal.console import SafeConsole
 
-        return SafeConsole(stderr=self.json)
+        console = SafeConsole(stderr=self.json)
+        if not console.is_terminal:
+            console.width = max(console.width, UNWRAPPED)
+        return console
 
     def no_console(self) -> "Console":
         """Returns a console that prints nothing, for processes whose messages process 0 prints."""

@@ -9,6 +9,7 @@ import tyro
 
 from jaxmnist.cli.network_options import NetworkCommand
 from jaxmnist.errors import DataError, UsageError, listed, one_line
+from jaxmnist.pretrained import DEFAULT
 from jaxmnist.runtime.json_text import json_text
 
 ImageNames = Annotated[
@@ -21,9 +22,15 @@ ImageNames = Annotated[
 class Predict(NetworkCommand):
     """Predict the class of images with a trained network.
 
-    An image that the network is not sure of, or that looks like no digit to one trained on digits, gets a warning.
+    Without a network before the images, flagship reads them, which comes with the package. An image that the network
+    is not sure of, or that looks like no digit to one trained on digits, gets a warning.
     """
 
+    network: Annotated[
+        tyro.conf.Positional[Path],
+        tyro.conf.arg(metavar="[RUN|WEIGHTS|NAME]"),
+    ] = Path(DEFAULT)
+    """Run folder, weights file (.npz or .safetensors), or the name of a trained network that comes with the package."""
     images: ImageNames
     """Image files of any size, prepared as the training images were; of a network for digits also photographs. A folder
     stands for the image files in it, without hidden ones and subfolders, a quoted pattern such as 'photos/**/*.png'
@@ -40,6 +47,14 @@ class Predict(NetworkCommand):
     annotate: Path | None = None
     """With --many: write the image with boxes and digits to this file, or for several images into this folder."""
 
+    def __post_init__(self) -> None:
+        from jaxmnist.data.image_paths import is_image_place
+
+        if is_image_place(self.network):
+            object.__setattr__(self, "images", (self.network, *self.images))
+            object.__setattr__(self, "network", Path(DEFAULT))
+        super().__post_init__()
+
     def run(self) -> None:
         """Predicts the images and prints the predictions."""
         from jaxmnist.data.image_paths import find_image_files
@@ -48,7 +63,7 @@ class Predict(NetworkCommand):
         from jaxmnist.report.terminal.predictions import print_predictions, print_readings, progress
 
         if not self.images:
-            raise UsageError("there is nothing to predict; name image files after the run or weights.")
+            raise UsageError("there is nothing to predict; name image files after the network.")
         if self.json and self.jsonl:
             raise UsageError("--json prints one object and --jsonl one per image; leave out one of them.")
         if not self.many and (self.touching or self.annotate):

@@ -36,8 +36,8 @@ class Summary(Command):
 
         if self.budget < 1:
             raise UsageError(f"--budget {self.budget} is out of range; give at least 1 parameter.")
-        network = layers(create_model(self.arch, **({"norm": self.norm} if self.norm else {})))
-        sums = totals(network)
+        model = create_model(self.arch, **({"norm": self.norm} if self.norm else {}))
+        network, sums = layers(model, operations=True), totals(layers(model))
         if self.json:
             result = {
                 "arch": self.arch,

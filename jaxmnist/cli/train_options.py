@@ -36,8 +36,8 @@ SelectOn = Annotated[
     tyro.conf.arg(metavar="{val,test,last}", help_behavior_hint="(default: val)"),
 ]
 Schedule = Annotated[
-    Literal["constant", "one_cycle", "linear"] | None,
-    tyro.conf.arg(metavar="{constant,one_cycle,linear}", help_behavior_hint=""),
+    Literal["constant", "one_cycle", "linear", "step"] | None,
+    tyro.conf.arg(metavar="{constant,one_cycle,linear,step}", help_behavior_hint=""),
 ]
 
 
@@ -65,8 +65,8 @@ class TrainingCommand(Command):
     """Replaces the recipe's batch size."""
     schedule: Schedule = None
     """Replaces the recipe's schedule or plateau. The learning rate stays constant, or rises in the first fifth of the
-    steps and then falls to zero, each in half a cosine (one_cycle) or a straight line (linear). For details use
-    --set schedule.FIELD=VALUE."""
+    steps and then falls to zero, each in half a cosine (one_cycle) or a straight line (linear), or falls to a tenth
+    every three epochs (step). For details use --set schedule.FIELD=VALUE."""
     weight_decay: OptionalFloat = None
     """Replaces the recipe's weight decay."""
     dropout: OptionalFloat = None

@@ -90,12 +90,12 @@ class Plateau(_Part):
 class Schedule(_Part):
     """A learning rate that depends on the step and the number of all steps only.
 
-    It rises to the recipe's learning rate and then falls until the last step.
+    It rises to the recipe's learning rate and then falls until the last step; or, as `step`, it falls every few epochs.
     """
 
-    kind: Literal["one_cycle", "linear"] = "one_cycle"
+    kind: Literal["one_cycle", "linear", "step"] = "one_cycle"
     """Shape of rise and fall: half a cosine (L. N. Smith's one-cycle as in PyTorch, without its change of momentum), or
-    a straight line."""
+    a straight line; or steps down, as PyTorch's `StepLR`, for which only `every` and `factor` matter."""
     warm_up: Annotated[float, Limits(at_least=0, below=1)] = 0.2
     """Share of the steps in which it rises; 0 starts at the full learning rate."""
     # Larger divisors are zero in effect.
@@ -103,6 +103,16 @@ class Schedule(_Part):
     """Divisor of the recipe's learning rate at the first step, if there is a rise."""
     end_divisor: Annotated[float | None, Limits(at_least=1, at_most=10**9)] = None
     """Divisor of the recipe's learning rate at the end of the fall, one step after the last; None lets it fall to 0."""
+    every: Annotated[int, Limits(at_least=1)] = 3
+    """Epochs from one step down to the next."""
+    factor: Annotated[float, Limits(above=0, at_most=1)] = 0.1
+    """Factor of a step down."""
+
+    @property
+    def in_effect(self) -> dict[str, Any]:
+        """Fields that matter to its kind."""
+        names = ("every", "factor") if self.kind == "step" else ("warm_up", "start_divisor", "end_divisor")
+        return {name: getattr(self, name) for name in ("kind", *names)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -237,7 +237,7 @@ def merge_options(
     return {**values, **_given(options), "recipe": merged}
 
 
-def with_schedule(recipe: object, kind: Literal["constant", "one_cycle", "linear"]) -> object:
+def with_schedule(recipe: object, kind: Literal["constant", "one_cycle", "linear", "step"]) -> object:
     """Replaces the schedule and the plateau of a recipe, given by name or as an object of a configuration file."""
     chosen = {"name": recipe} if isinstance(recipe, str) else recipe
     if not isinstance(chosen, Mapping):

@@ -73,6 +73,12 @@ def load_dataset(
         DataError: files are damaged, incomplete or of another dataset, or `data_dir` lacks them; no later place
             is tried instead.
         DataUnavailableError: no place has the dataset.
+
+    Example:
+        >>> data = jaxmnist.load_dataset("digits")
+        >>> data.train_images.shape, data.test_images.shape
+        ((1500, 28, 28), (297, 28, 28))
+
     """
     if fit not in (None, *get_args(Fit)):
         raise unknown_name("fit", fit, get_args(Fit))

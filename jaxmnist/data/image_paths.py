@@ -56,6 +56,14 @@ def find_image_files(names: Iterable[str | Path]) -> ImageFiles:
     return found
 
 
+def is_image_place(path: Path) -> bool:
+    """True if a name means images and no network: standard input, a pattern, a file's name, a folder with images."""
+    name = str(path)
+    if name == STANDARD_INPUT or is_image_name(path) or (glob.has_magic(name) and not path.exists()):
+        return True
+    return path.is_dir() and not any(path.glob("*.json")) and any(map(is_image_name, path.iterdir()))
+
+
 def _add(found: ImageFiles, name: str, paths: Iterable[Path], error_without_images: str) -> None:
     files = [path for path in paths if path.is_file()]
     images = [path for path in files if is_image_name(path)]

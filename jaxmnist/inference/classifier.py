@@ -19,6 +19,7 @@ from jaxmnist.errors import DataError, UsageError
 from jaxmnist.inference.evaluate import Evaluation, evaluate_split
 from jaxmnist.inference.predict import preparation
 from jaxmnist.inference.reading import Reading, read_digits
+from jaxmnist.pretrained import locate
 from jaxmnist.runs.folder import load_data_of_run, require_data_of_run
 from jaxmnist.runs.notebook import facts_html, table_html
 from jaxmnist.runs.record import read_record, read_results
@@ -100,6 +101,11 @@ class Classifier:
 
         Raises:
             DataError: an array has another shape or other values; a file cannot be read.
+
+        Example:
+            >>> network.predict(data.test_images[:5]).probabilities.shape
+            (5, 10)
+
         """
         found = self._images(images, ink)
         if not len(found):
@@ -119,6 +125,11 @@ class Classifier:
         Raises:
             DataError: the file cannot be read.
             UsageError: the network was not trained on digits.
+
+        Example:
+            >>> from PIL import Image
+            >>> reading = network.read(Image.fromarray(data.test_images[0]))
+
         """
         grey = grey_of_pillow(image) if isinstance(image, Image.Image) else read_grey(Path(image))
         return read_digits(self.network, grey, ink, touching)
@@ -140,6 +151,11 @@ class Classifier:
         Raises:
             UsageError: there is no such dataset, or the split is empty.
             DataError: the data are missing or damaged, or not those of the run although no dataset is named.
+
+        Example:
+            >>> network.evaluate("test").examples
+            297
+
         """
         return evaluate_split(self.network, dataset_of(self.network, self.path, dataset, data_dir), split)
 
@@ -196,7 +212,8 @@ def load(
     """Opens a trained network; from then on JAX computes on its device and caches compiled programs.
 
     Args:
-        path: run folder or weights file (`.npz` or `.safetensors`).
+        path: run folder, weights file (`.npz` or `.safetensors`), or name of a trained network that comes with the
+            package, one of `jaxmnist.pretrained.PRETRAINED`.
         checkpoint: checkpoint of the run.
         arch: network of a weights file, by default the one whose names and shapes the file has; or the class of a
             run's own network that has moved.
@@ -207,8 +224,14 @@ def load(
         CheckpointError: the run or the file is missing, damaged or of another arch.
         UsageError: an option for weights files is given with a run, or the other way round; or there is no such
             device, arch or recipe.
+
+    Example:
+        >>> network = jaxmnist.load(run.path)
+        >>> network.arch
+        'second'
+
     """
-    place, where = Path(path), select_device(device)
+    place, where = locate(Path(path)), select_device(device)
     use_compile_cache()
     return Classifier(place, open_network(place, where, checkpoint, arch, recipe))
 
@@ -235,6 +258,7 @@ def dataset_of(
     path: Path,
     dataset: str | os.PathLike[str] | None = None,
     data_dir: str | Path | None = None,
+    download: bool = True,
 ) -> Dataset:
     """Loads the dataset to evaluate a network on: the one of that name or path, or by default that it was trained on.
 
@@ -250,7 +274,7 @@ def dataset_of(
             raise UsageError(
                 f"{path} was trained on {trained_on.dataset!r}; name the path of its data with --dataset."
             )
-        return load_dataset(trained_on.dataset, data_dir)
+        return load_dataset(trained_on.dataset, data_dir, download=download)
     data = load_data_of_run(config, data_dir)
     require_data_of_run(config, data, path)
     return data

@@ -59,6 +59,8 @@ class Description:
     def training_text(self) -> str:
         """The training in a sentence or two."""
         config, recipe = self.network.config, self.network.recipe
+        if self.network.training is not None:
+            return self.network.training
         if config is None:
             return (
                 "The training of these weights is not known, as they come from a file; images are normalised as by "

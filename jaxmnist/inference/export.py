@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -18,18 +18,20 @@ from jaxmnist.inference.model_card import Exported, model_card
 from jaxmnist.interop.browser import Sample, read_program, to_html
 from jaxmnist.interop.onnx import run_onnx, to_onnx
 from jaxmnist.interop.program import run
+from jaxmnist.interop.pytorch.run import run_pytorch
+from jaxmnist.interop.pytorch.source import to_pytorch
 from jaxmnist.interop.stablehlo import run_stablehlo, to_stablehlo
 from jaxmnist.interop.torch import from_torch, to_torch
 from jaxmnist.interop.trace import trace
 from jaxmnist.interop.weight_files import ARCH, to_npz, to_safetensors, use_metadata
-from jaxmnist.models import arch_word
+from jaxmnist.models import arch_title, arch_word, is_custom
 from jaxmnist.models.structure import layers
 from jaxmnist.runs.folder import write_json
 from jaxmnist.runs.weights import read_weights, sealed_metadata
 from jaxmnist.runtime.reading import read_json, sha256_of
 from jaxmnist.train.network import Network
 
-FORMATS = ("html", "onnx", "stablehlo", "safetensors", "npz")
+FORMATS = ("html", "onnx", "stablehlo", "safetensors", "npz", "torch")
 """Names of all formats."""
 
 CHECKED_IMAGES = 100
@@ -40,6 +42,9 @@ MOST_SAMPLES = 30
 
 LARGEST_DIFFERENCE = 1e-4
 """Largest difference in any probability at which an export is accepted."""
+
+_SUFFIXES = {"torch": "py"}
+_WEIGHTS = ("safetensors", "npz")
 
 CARD, MANIFEST = "model-card.md", "export.json"
 
@@ -53,7 +58,8 @@ def export(
 ) -> tuple[list[Exported], Description]:
     """Writes a network to files named after its arch, with a model card and a manifest, `export.json`.
 
-    Every file is first run on test images and compared with JAX; either all files appear or none.
+    Every file is first run on test images and compared with JAX; either all files appear or none. Without PyTorch on
+    this machine, the format torch is not run. It comes with a file of weights, safetensors if no other is wanted.
 
     Args:
         network: the network.
@@ -72,7 +78,11 @@ def export(
     for name in formats:
         if name not in FORMATS:
             raise unknown_name("format", name, FORMATS)
-    names = {name: f"{arch_word(network.arch)}.{name}" for name in formats}
+    if "torch" in formats:
+        _require_module(network)
+        if not {*formats} & {*_WEIGHTS}:
+            formats = [*formats, "safetensors"]
+    names = {name: f"{arch_word(network.arch)}.{_SUFFIXES.get(name, name)}" for name in formats}
     with writing(out, "name another folder with --out"):
         earlier = _require_free(out, [*names.values(), CARD])
         about = Description(network, evaluate_split(network, dataset, "test"))
@@ -81,12 +91,18 @@ def export(
         out.mkdir(parents=True, exist_ok=True)
         # In the same folder, so that moving a file is one step.
         with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as folder:
+            for name, file_name in names.items():
+                Path(folder, file_name).write_bytes(_make(name, about, dataset, names))
             written = []
             for name, file_name in names.items():
-                made, file = Path(folder, file_name), out / file_name
-                made.write_bytes(_make(name, about, dataset))
-                given = _run(name, made, network, images)
-                written.append(Exported(name, file, _require_same(file, given, expected)))
+                try:
+                    given = _run(name, Path(folder, file_name), network, images)
+                except ValueError as error:
+                    raise ExportError(
+                        f"{out / file_name} is not kept, as it {error}; leave out {name}."
+                    ) from error
+                difference = None if given is None else _require_same(out / file_name, given, expected)
+                written.append(Exported(name, out / file_name, difference))
             Path(folder, CARD).write_text(model_card(about, written, len(images)))
             digests = {file.name: sha256_of(file) for file in sorted(Path(folder).iterdir())}
             # The manifest comes first, so that no file of this export is ever taken for somebody else's.
@@ -94,6 +110,20 @@ def export(
             for file_name in digests:
                 Path(folder, file_name).replace(out / file_name)
     return written, about
+
+
+def default_formats(arch: str) -> tuple[str, ...]:
+    """Returns the formats that need no extra package: all but ONNX, and torch for the networks of this package only."""
+    return tuple(name for name in FORMATS if name not in ("onnx", *(["torch"] if is_custom(arch) else [])))
+
+
+def _require_module(network: Network) -> None:
+    """Refuses a network that has no PyTorch module."""
+    if is_custom(network.arch):
+        raise UsageError(
+            f"{arch_title(network.arch)} is a class of your own, which jaxmnist cannot write for PyTorch; choose other "
+            "formats with --format: html, onnx, stablehlo, safetensors, npz."
+        )
 
 
 def _require_free(out: Path, names: Sequence[str]) -> dict[str, str]:
@@ -129,8 +159,8 @@ def _probabilities(network: Network, images: np.ndarray) -> np.ndarray:
     return np.exp(network.predict(images)[1])
 
 
-def _make(name: str, about: Description, dataset: Dataset) -> bytes:
-    """Returns the contents of a file in a format."""
+def _make(name: str, about: Description, dataset: Dataset, names: Mapping[str, str]) -> bytes:
+    """Returns the contents of a file in a format; `names` are those of all files."""
     network, recipe = about.network, about.network.recipe
     metadata = {
         **use_metadata(network.arch, recipe, network.data_info, network.temperature),
@@ -154,8 +184,13 @@ def _make(name: str, about: Description, dataset: Dataset) -> bytes:
     if network.config and network.config.norm not in (None, "batch"):
         raise UsageError(
             f"{network.arch} with {network.config.norm} normalisation has no weights under PyTorch's names, which "
-            "stand for batch normalisation; leave out the formats safetensors and npz."
+            "stand for batch normalisation; leave out the formats safetensors, npz and torch."
         )
+    if name == "torch":
+        weights = next(names[kind] for kind in _WEIGHTS if kind in names)
+        return to_pytorch(
+            network.arch, network.model, recipe.mean, recipe.std, recipe.deskew, weights
+        ).encode()
     arrays = to_torch(network.arch, jax.device_get(network.variables), len(network.data_info.classes))
     if name == "npz":
         return to_npz(arrays, sealed_metadata(metadata, network.config))
@@ -171,9 +206,11 @@ def _samples(network: Network, dataset: Dataset) -> list[Sample]:
     return [Sample(*parts) for parts in zip(labels, images, _probabilities(network, images), strict=True)]
 
 
-def _run(name: str, file: Path, network: Network, images: np.ndarray) -> np.ndarray:
-    """Returns the probabilities that a file gives for images."""
+def _run(name: str, file: Path, network: Network, images: np.ndarray) -> np.ndarray | None:
+    """Returns the probabilities that a file gives for images; None if this machine lacks the program for it."""
     match name:
+        case "torch":
+            return run_pytorch(file, images)
         case "html":
             return run(read_program(file.read_text()), images)
         case "onnx":

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from jaxmnist.config import Recipe
 from jaxmnist.inference.description import Description
 from jaxmnist.inference.markdown import to_markdown
 from jaxmnist.models import is_custom
+from jaxmnist.train.network import Network
 
 DESKEW_IN_NUMPY = """import numpy as np
 
@@ -26,12 +26,12 @@ def deskew(image):  # [28, 28]
 
 
 class Exported(NamedTuple):
-    """A file that was written and verified."""
+    """A file that was written, and verified unless this machine lacks the program for it."""
 
     format: str
     file: Path
-    difference: float
-    """Largest difference of a probability from JAX's."""
+    difference: float | None
+    """Largest difference of a probability from JAX's; None if not verified."""
 
 
 def model_card(about: Description, files: Sequence[Exported], checked: int) -> str:
@@ -56,9 +56,10 @@ def model_card(about: Description, files: Sequence[Exported], checked: int) -> s
         data=about.network.data_info,
         classes=list(zip(about.classes, about.evaluation.class_accuracies, strict=True)),
         recipe=about.network.recipe,
-        settings={name: _shown(value) for name, value in _settings(about.network.recipe).items()},
+        settings={name: _shown(value) for name, value in _settings(about.network).items()},
         has_torch_names=not is_custom(about.network.arch),
         files=files,
+        formats=[made.format for made in files],
         checked=checked,
         deskew=DESKEW_IN_NUMPY,
     )
@@ -68,12 +69,15 @@ def _shown(value: object) -> str:
     if isinstance(value, Mapping):
         parts = [f"{name.replace('_', ' ')} {_shown(part)}" for name, part in value.items()]
         return ", ".join(parts) or "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
     return str(value)
 
 
-def _settings(recipe: Recipe) -> dict[str, Any]:
+def _settings(network: Network) -> dict[str, Any]:
+    recipe = network.recipe
     hidden = {"name", "mean", "std", "default_seed", "ignored_epochs", "best_model", "repeat_epochs"}
     if recipe.optimizer != "sgd":
         hidden |= {"momentum", "nesterov"}
@@ -81,4 +85,8 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
         hidden |= {"decay_on"}
     augmentation = {name: value for name, value in recipe.augmentation.in_effect.items() if value}
     values = dataclasses.asdict(recipe) | {"augmentation": augmentation}
+    if recipe.schedule is not None:
+        values["schedule"] = recipe.schedule.in_effect
+    if recipe.dropout is None:
+        values["dropout"] = getattr(network.model, "dropout", "the network's own")
     return {name: value for name, value in values.items() if name not in hidden}

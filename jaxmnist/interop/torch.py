@@ -44,6 +44,12 @@ def from_torch(arch: str, arrays: Mapping[str, np.ndarray], num_classes: int | N
 
     Raises:
         CheckpointError: arrays are missing, left over or of another shape; all of them are named.
+
+    Example:
+        >>> back = jaxmnist.interop.from_torch("third", arrays)
+        >>> jaxmnist.count_params(back)
+        7902
+
     """
     num_classes = num_classes or find_num_classes(arch, arrays)
     if faults := find_faults(arch, arrays, num_classes):
@@ -70,6 +76,12 @@ def to_torch(
 
     Raises:
         CheckpointError: the variables are those of another network.
+
+    Example:
+        >>> arrays = jaxmnist.interop.to_torch("third", variables)
+        >>> arrays["conv1.weight"].shape
+        (10, 1, 3, 3)
+
     """
     wanted, given = _leaves(_variable_shapes(arch, num_classes)), _leaves(variables)
     if differing := sorted(wanted.keys() ^ given.keys()):

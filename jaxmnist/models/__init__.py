@@ -88,6 +88,14 @@ def create_model(arch: str | type, **overrides: Any) -> Model:
 
     Raises:
         UsageError: there is no such network, it has no such field, or it does not map images to class scores.
+
+    Example:
+        >>> import jax
+        >>> model = jaxmnist.create_model("third", dropout=0.0)
+        >>> variables = model.init(jax.random.key(0), jax.numpy.zeros((1, 28, 28, 1)))
+        >>> model.apply(variables, jax.numpy.zeros((5, 28, 28, 1))).shape
+        (5, 10)
+
     """
     if isinstance(arch, str) and not is_custom(arch):
         if arch not in _CLASSES:
@@ -115,7 +123,12 @@ def _with_fields(arch: str, network: "type[nn.Module]", overrides: dict[str, Any
 
 
 def count_params(variables: "PyTree") -> int:
-    """Returns the number of trainable parameters, the elements of `variables["params"]`; statistics do not count."""
+    """Returns the number of trainable parameters, the elements of `variables["params"]`; statistics do not count.
+
+    Example:
+        >>> jaxmnist.count_params(variables)
+        7902
+    """
     import jax  # not above: a help text names the networks and must not load JAX
 
     return sum(leaf.size for leaf in jax.tree_util.tree_leaves(variables["params"]))

@@ -8,8 +8,17 @@ from functools import partial
 import flax.linen as nn
 from jaxtyping import Array
 
-from jaxmnist import ops
-from jaxmnist.models.layers import Block, Conv, ConvNet, GlobalAverage, MaxPool, Norm, class_scores
+from jaxmnist.models.layers import (
+    Add,
+    Block,
+    Conv,
+    ConvNet,
+    GlobalAverage,
+    MaxPool,
+    Norm,
+    Resize,
+    class_scores,
+)
 
 
 class EvolutionV1(ConvNet):
@@ -80,7 +89,7 @@ class EvolutionV3(ConvNet):
         x = block(x, "conv6", 12, padding=1)
         x = MaxPool()(x)
         x = Conv(8, kernel_size=1, name="trans2")(x)
-        x = x + ops.resize_nearest(narrowed, 7)
+        x = Add()(x, Resize(7)(narrowed))
         x = block(x, "conv7", 8, padding=1)
         x = block(x, "conv8", 10, padding=1)
         x = Conv(12, padding=1, name="conv9")(x)

@@ -7,11 +7,20 @@ the only pooling, and a global average in place of dense layers.
 from functools import partial
 
 import flax.linen as nn
-import jax
 from jaxtyping import Array
 
-from jaxmnist import ops
-from jaxmnist.models.layers import Block, Conv, ConvNet, GlobalAverage, MaxPool, class_scores, gelu
+from jaxmnist.models.layers import (
+    Add,
+    Attention,
+    Block,
+    Conv,
+    ConvNet,
+    GlobalAverage,
+    MaxPool,
+    Resize,
+    class_scores,
+    gelu,
+)
 
 
 class First(ConvNet):
@@ -63,13 +72,11 @@ class Third(ConvNet):
         x = Conv(10, kernel_size=1, name="trans1")(x)
         pooled = MaxPool()(x)
         x = block(pooled, "conv3", 14)
-        joined = x + Conv(14, kernel_size=1, name="skip1")(ops.resize_nearest(pooled, 10))
+        joined = Add()(x, Conv(14, kernel_size=1, name="skip1")(Resize(10)(pooled)))
         x = block(joined, "conv4", 14)
         x = block(x, "conv5", 12)
-        x = x + Conv(12, kernel_size=1, name="skip2")(ops.resize_nearest(joined, 6))
+        x = Add()(x, Conv(12, kernel_size=1, name="skip2")(Resize(6)(joined)))
         x = block(x, "conv6", 12, padding=1)
-        # Attention scales each map by the sigmoid of its own mean; this is the mean of the scaled map.
-        average = GlobalAverage()(x)
-        x = average * jax.nn.sigmoid(average)
+        x = Attention()(GlobalAverage()(x))
         x = Conv(self.num_classes, kernel_size=1, name="head")(x)
         return nn.log_softmax(class_scores(x))

@@ -152,6 +152,29 @@ class GlobalAverage(nn.Module):
         return ops.map_mean(x)
 
 
+class Resize(nn.Module):
+    """Nearest resize to another side; see `jaxmnist.ops.resize_nearest`."""
+
+    size: int
+
+    def __call__(self, x: Float[Array, "c _ _ batch"]) -> Float[Array, "c _ _ batch"]:
+        return ops.resize_nearest(x, self.size)
+
+
+class Add(nn.Module):
+    """Sum of a map and that of a skip connection."""
+
+    def __call__(self, x: FeatureMap, skip: FeatureMap) -> FeatureMap:
+        return x + skip
+
+
+class Attention(nn.Module):
+    """Each channel's mean, scaled by its own sigmoid: the mean of a map that is scaled by the sigmoid of its mean."""
+
+    def __call__(self, average: Float[Array, "c 1 1 batch"]) -> Float[Array, "c 1 1 batch"]:
+        return average * jax.nn.sigmoid(average)
+
+
 def conv_block(
     x: FeatureMap,
     name: str,

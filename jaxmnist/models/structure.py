@@ -14,7 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, PyTree
 
 from jaxmnist.models import IMAGE_SHAPE, Model
-from jaxmnist.models.layers import Activation, Conv, Dense, GlobalAverage, MaxPool
+from jaxmnist.models.layers import Activation, Add, Attention, Conv, Dense, GlobalAverage, MaxPool, Resize
 
 _BYTES = 4  # of a float32
 
@@ -34,6 +34,16 @@ class Layer(NamedTuple):
     """Running statistics, which are not trained."""
     multiply_adds: int
     """Multiplications by kernel elements for one image; biases and normalisation do not count."""
+    input_shape: tuple[int, int, int]
+    """Channels, height and width of the input; of a sum's first one."""
+    inputs: tuple[str, ...]
+    """Names of the layers whose outputs it takes, as far as they are passed on unchanged."""
+    kernel_size: int | str | None
+    """Side of the window of a convolution or pooling; `3x5` if its sides differ; None for other layers."""
+    stride: int | str | None
+    padding: int | str | None
+    """Zeros added on each side, or Flax's word for it, such as `SAME`."""
+    dilation: int | str | None
     receptive_field: int | None
     """Side of the square of input pixels that one output value depends on. None off the main path (`skip1`), after a
     global average or in a linear layer, where a value depends on every pixel, and in networks of the user's own."""
@@ -61,32 +71,38 @@ class Totals(NamedTuple):
     """Input, activations of all layers, and parameters."""
 
 
-def layers(model: Model) -> list[Layer]:
+def layers(model: Model, operations: bool = False) -> list[Layer]:
     """Lists the layers of a network by abstract evaluation, which computes nothing and starts no device.
 
-    Modules that only call others are left out, as are operations without a module: resizing, sums, attention,
-    log-softmax.
-    """
-    calls: list[tuple[nn.Module, int, tuple[int, int, int]]] = []
+    Modules that only call others are left out, as are operations without a module, such as log-softmax.
 
-    def record(module: nn.Module, x: Array, result: Array) -> Array:
-        calls.append((module, _map_shape(module, x)[1], _map_shape(module, result)))
+    Args:
+        model: the network.
+        operations: True to list resizes, sums and attention as well, which `totals` and published summaries do not
+            count.
+    """
+    calls: list[tuple[nn.Module, tuple[Array, ...], Array]] = []
+
+    def record(module: nn.Module, inputs: tuple[Array, ...], result: Array) -> Array:
+        calls.append((module, inputs, result))
         return result
 
-    with _each_layer(record):
+    with _each_layer(record, operations):
         images = jax.ShapeDtypeStruct((1, *IMAGE_SHAPE), jnp.float32)
         variables: Any = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)), images)
     names = _names([module for module, _, _ in calls], variables["params"])
     # Layers of a user's own network do not show strides between them, as in pooling functions.
     field, jump = (1, 1) if all(_is_ours(module) for module, _, _ in calls) else (None, None)
     found: list[Layer] = []
-    for name, (module, size, shape) in zip(names, calls, strict=True):
+    makers: dict[int, str] = {}  # names of layers by their outputs, which `calls` keeps alive
+    for name, (module, inputs, result) in zip(names, calls, strict=True):
+        input_shape, shape = _map_shape(module, inputs[0]), _map_shape(module, result)
         params, statistics = (
             _own_leaves(variables.get(kind, {}), module) for kind in ("params", "batch_stats")
         )
-        on_main_path = not name.startswith("skip")
+        on_main_path = not name.startswith("skip") and not isinstance(module, Resize)
         if on_main_path:
-            field, jump = _receptive_field(module, size, field, jump)
+            field, jump = _receptive_field(module, input_shape[1], field, jump)
         found.append(
             Layer(
                 name=name,
@@ -95,10 +111,14 @@ def layers(model: Model) -> list[Layer]:
                 parameters=sum(leaf.size for leaf in params.values()),
                 statistics=sum(leaf.size for leaf in statistics.values()),
                 multiply_adds=params["kernel"].size * shape[1] * shape[2] if "kernel" in params else 0,
+                input_shape=input_shape,
+                inputs=tuple(makers[id(x)] for x in inputs if id(x) in makers),
+                **_window(module),
                 receptive_field=field if on_main_path else None,
                 jump=jump if on_main_path else None,
             )
         )
+        makers[id(result)] = name
     return found
 
 
@@ -106,15 +126,17 @@ def apply_labelled(model: Model, variables: PyTree, images: Array) -> Array:
     """Applies a network; in a trace, the result of each of its `layers` is named by the layer's position."""
     position = itertools.count()
 
-    def label(module: nn.Module, x: Array, result: Array) -> Array:
+    def label(module: nn.Module, inputs: tuple[Array, ...], result: Array) -> Array:
         return checkpoint_name(result, str(next(position)))
 
     with _each_layer(label):
         return model.apply(variables, images)
 
 
-def _each_layer(visit: Callable[[nn.Module, Array, Array], Array]) -> AbstractContextManager[Any]:
-    """Context manager that replaces the result of every layer by `visit(module, input, result)`."""
+def _each_layer(
+    visit: Callable[[nn.Module, tuple[Array, ...], Array], Array], operations: bool = False
+) -> AbstractContextManager[Any]:
+    """Context manager that replaces the result of every layer by `visit(module, inputs, result)`."""
     inner = [0]  # calls of other modules, for each call in progress
 
     def intercept(
@@ -126,8 +148,9 @@ def _each_layer(visit: Callable[[nn.Module, Array, Array], Array]) -> AbstractCo
         inner.append(0)
         result = next_function(*args, **kwargs)
         is_layer = not inner.pop() or _own_leaves(context.module.variables.get("params", {}), None)
+        is_layer = is_layer and (operations or not isinstance(context.module, (Resize, Add, Attention)))
         # The cell of a recurrent network gives a pair, which has no shape to list.
-        return visit(context.module, args[0], result) if is_layer and hasattr(result, "ndim") else result
+        return visit(context.module, args, result) if is_layer and hasattr(result, "ndim") else result
 
     return nn.intercept_methods(intercept)
 
@@ -172,6 +195,26 @@ def _receptive_field(
     if isinstance(module, GlobalAverage):
         return field + (size - 1) * jump, None
     return field, jump
+
+
+def _window(module: nn.Module) -> dict[str, int | str | None]:
+    """Returns kernel size, stride, padding and dilation of a convolution or pooling; None for other layers."""
+    values: tuple[Any, ...] = (None,) * 4
+    if isinstance(module, Conv):
+        values = module.kernel_size, 1, module.padding, module.dilation
+    elif isinstance(module, MaxPool):
+        values = 2, 2, 0, 1
+    elif isinstance(module, nn.Conv):
+        values = module.kernel_size, module.strides or 1, module.padding, module.kernel_dilation or 1
+    return dict(zip(("kernel_size", "stride", "padding", "dilation"), map(_side, values), strict=True))
+
+
+def _side(value: int | str | Sequence[Any] | None) -> int | str | None:
+    """Returns one number for equal ones, and a text for others."""
+    if value is None or isinstance(value, int | str):
+        return value
+    numbers = np.unique(value)
+    return int(numbers[0]) if len(numbers) == 1 else "x".join(map(str, value))
 
 
 def _names(modules: Sequence[nn.Module], params: PyTree) -> list[str]:

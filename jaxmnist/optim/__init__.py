@@ -58,7 +58,7 @@ def make_optimizer(
     plateau = recipe.plateau
     lr = recipe.learning_rate if learning_rate is None else learning_rate
     if recipe.schedule is not None:
-        rate = scheduled_rate(lr, recipe.schedule, total_steps)
+        rate = scheduled_rate(lr, recipe.schedule, total_steps, recipe.epochs)
     elif plateau is None:
         rate = constant_rate(lr)
     else:

@@ -28,7 +28,7 @@ def constant_rate(lr: ScalarLike) -> optax.GradientTransformation:
 
 
 def scheduled_rate(
-    lr: ScalarLike, schedule: Schedule, total_steps: int | None
+    lr: ScalarLike, schedule: Schedule, total_steps: int | None, epochs: int = 1
 ) -> optax.GradientTransformation:
     """Returns a transformation that multiplies updates by minus a scheduled learning rate.
 
@@ -39,12 +39,13 @@ def scheduled_rate(
         schedule: course of the rate.
         total_steps: number of steps of the training. Without it a state can be made, for its shape, but an update
             raises a ValueError.
+        epochs: number of epochs of the training, for the kind `step`.
 
     Raises:
         UsageError: `lr` is not traced and negative or not finite.
     """
     lr = number("lr", lr)
-    share = shares(schedule, total_steps or 1)
+    share = shares(schedule, total_steps or 1, epochs)
 
     def init(params: optax.Params) -> ScheduledRateState:
         del params
@@ -60,8 +61,13 @@ def scheduled_rate(
     return optax.GradientTransformation(init, update)
 
 
-def shares(schedule: Schedule, total_steps: int) -> Callable[[Int32[Array, ""]], Float32[Array, ""]]:
+def shares(
+    schedule: Schedule, total_steps: int, epochs: int = 1
+) -> Callable[[Int32[Array, ""]], Float32[Array, ""]]:
     """Returns a function from the number of a step, from 0, to its share of the highest rate."""
+    if schedule.kind == "step":
+        steps = max(schedule.every * total_steps // epochs, 1)
+        return lambda step: jnp.float32(schedule.factor) ** (step // steps).astype(jnp.float32)
     warm_up = round(schedule.warm_up * total_steps)
     end = 0.0 if schedule.end_divisor is None else 1 / schedule.end_divisor
     first = 1 / schedule.start_divisor if warm_up else 1.0

@@ -1,10 +1,12 @@
 """Training progress in a notebook: a bar of ipywidgets where they are installed, and a plain line for each epoch."""
 
 import importlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
+from jaxmnist.config.run import RunConfig
 from jaxmnist.report.terminal.console import SafeConsole
 from jaxmnist.report.terminal.training import TrainingDisplay
 from jaxmnist.runs.progress import Progress
@@ -27,8 +29,8 @@ def is_notebook() -> bool:
 class NotebookDisplay(TrainingDisplay):
     """Callback that shows the progress of a run in a notebook; a context manager."""
 
-    def __init__(self, console: Console, epochs: int) -> None:
-        super().__init__(console, epochs)
+    def __init__(self, console: Console, config: RunConfig, rows: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(console, config, rows)
         self._widgets = _ipywidgets()
         self._bar: Any = None
 
@@ -52,10 +54,8 @@ class NotebookDisplay(TrainingDisplay):
             self._box = self._widgets.HBox([self._bar, self._label])
             importlib.import_module("IPython.display").display(self._box)
         self._bar.value = progress.done
-        self._label.value = (
-            f"Epoch {progress.epoch}/{self.epochs}  {progress.done}/{progress.total}  "
-            f"loss {progress.loss:.4f}  accuracy {progress.accuracy:.2f} %"
-        )
+        place = f"Epoch {progress.epoch}/{self.epochs}  {progress.done}/{progress.total}"
+        self._label.value = f"{place}  {self.figures(progress)}"
 
     def _close_bar(self) -> None:
         if self._bar is not None:

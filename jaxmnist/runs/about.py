@@ -62,8 +62,9 @@ def recorded(config: RunConfig) -> dict[str, Any]:
 def difference_from_record(config: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     """Describes the first difference of a configuration from that of a checkpoint; empty if there is none.
 
-    A run that was given more epochs has checkpoints from before.
+    A run that was given more epochs has checkpoints from before. Fields that a later version added are in no record.
     """
+    record = _with_missing(record, config)
     first, epochs = config["extended_from"], record["recipe"]["epochs"]
     if first is not None and first <= epochs < config["recipe"]["epochs"]:
         earlier = {"epochs": epochs, "name": record["recipe"]["name"]}
@@ -73,6 +74,17 @@ def difference_from_record(config: Mapping[str, Any], record: Mapping[str, Any])
             "recipe": {**config["recipe"], **earlier},
         }
     return first_difference(config, record)
+
+
+def _with_missing(record: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a record with the fields that only the configuration has."""
+    filled = {
+        key: _with_missing(record[key], value)
+        if isinstance(value, Mapping) and isinstance(record.get(key), Mapping)
+        else record.get(key, value)
+        for key, value in config.items()
+    }
+    return {**record, **filled}
 
 
 def rows_of(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -54,6 +54,7 @@ class ComparedRun:
     best_test_accuracy: float | None = None
     best_test_epoch: int | None = None
     best_train_accuracy: float | None = None
+    final_train_accuracy: float | None = None
     rule_met: bool = True
     """False if no epoch met the recipe's checkpoint rule, so that the best of all was kept."""
     stopped: str | None = None

@@ -4,6 +4,7 @@ config.json    configuration (arch, recipe, dataset, seed, selection) and enviro
 metrics.jsonl  one line per epoch
 results.json   final figures, written when the run is complete, sealed; see `jaxmnist.runs.record`
 checkpoints/   see `jaxmnist.runs.checkpoints`
+run.log        what happened when, see `jaxmnist.runs.log`
 plots/         see `jaxmnist.runs.curves`
 """
 

@@ -71,7 +71,12 @@ def read_record(run: Path) -> Record:
         with naming_damage(run / RESULTS):
             values = read_json(run / RESULTS)
             # The figures kept in this repository are from before there were these keys.
-            missing = {"rule_met": True, "data_fingerprint": "", "stopped": None}
+            missing = {
+                "rule_met": True,
+                "data_fingerprint": "",
+                "stopped": None,
+                "final_train_accuracy": None,
+            }
             results = parsed(Results, missing | _with_nan(values))
     about = newest_about(run)
     rows = rows_of(about["rows"]) if about else []

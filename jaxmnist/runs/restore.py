@@ -80,7 +80,7 @@ def restore_run(
         config,
         epochs.get(step),
         step,
-        read_temperature(run, step),
+        temperature=read_temperature(run, step),
     )
 
 

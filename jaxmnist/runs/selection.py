@@ -43,6 +43,8 @@ class Results:
     """Time of all epochs, evaluation included."""
     stopped: str | None = None
     """Reason for the end before the recipe's last epoch, as a phrase; None after all epochs."""
+    final_train_accuracy: float | None = None
+    """Train accuracy of the last epoch, on augmented images; None in runs of earlier versions."""
 
     def _repr_html_(self) -> str:
         return facts_html("Results", dataclasses.asdict(self))
@@ -111,4 +113,5 @@ def summarise(
         ),
         seconds=round(sum(row["seconds"] for row in rows), 3),
         stopped=stopped,
+        final_train_accuracy=rows[-1]["train_accuracy"],
     )

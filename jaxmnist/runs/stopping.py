@@ -79,7 +79,7 @@ NO_LIMITS = StopRule()
 
 def course_over_length(recipe: Recipe) -> str | None:
     """Returns the part of a recipe whose course depends on the number of epochs, as a phrase; None if there is none."""
-    if recipe.schedule is not None:
+    if recipe.schedule is not None and recipe.schedule.kind != "step":
         return f"{recipe.schedule.kind} schedule of recipe {recipe.name!r}"
     if recipe.augmentation.fade:
         return f"fading augmentation of recipe {recipe.name!r}"

@@ -116,7 +116,7 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
     model = create_model(arch, num_classes=num_classes)
     own = dataclasses.replace(recipe_of(arch), **normalisation)
     network = Network(arch, model, named_recipe or own, variables, device, data_info)
-    return network._replace(temperature=temperature)
+    return network._replace(temperature=temperature, training=metadata.get("training"))
 
 
 def is_weights(path: Path) -> bool:
@@ -205,9 +205,9 @@ def _metadata(text: str) -> dict[str, str]:
 
 
 def _recorded_arch(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str | None:
-    """Returns the arch of the run that wrote a file, if the arrays fit it: to trace every network takes seconds."""
+    """Returns the arch that a file names, if the arrays fit it: to trace every network takes seconds."""
     try:
-        arch = parse_json(metadata[CONFIG])["arch"]
+        arch = parse_json(metadata[CONFIG])["arch"] if CONFIG in metadata else metadata.get(ARCH)
     except (ValueError, LookupError, TypeError):
         return None
     return arch if arch in ARCHS and not find_faults(arch, arrays, find_num_classes(arch, arrays)) else None

@@ -43,6 +43,8 @@ class Network(NamedTuple):
     """Epoch at whose end the weights were saved; None in the middle of one and for a weights file."""
     step: int | None = None
     """Training steps of the weights; None for a weights file."""
+    training: str | None = None
+    """Sentence on its training, from the metadata of a weights file."""
     temperature: float = 1.0
     """Divisor of the logits that calibrates the probabilities (Guo et al., 2017); 1 leaves them as they are."""
 

@@ -18,7 +18,7 @@ PARTS = {
     "distillation": ("distillation.teacher=somewhere",),
     "augmentation": ("augmentation.rotation_fill=0",),
 }
-EXAMPLES = {bool: (True, False), int: (3, 0), float: (0.25, 3.0), str: ("elsewhere",), type(None): (None,)}
+EXAMPLES = {bool: (True, False), int: (3, 2, 0), float: (0.25, 3.0), str: ("elsewhere",), type(None): (None,)}
 
 
 def value_of(recipe, field):

@@ -33,6 +33,7 @@ from jaxmnist.report.terminal.evaluation import print_evaluations
 from jaxmnist.runs.folder import read_metrics, require_data_of_run
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.train.network import Network
+from tests.data.written import some_images, write_npz
 from tests.resealed import reseal
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
@@ -361,3 +362,15 @@ def test_a_folder_that_cannot_be_written_is_a_usage_error(tiny_run, tmp_path):
     command = Evaluate(network=tiny_run, out=tmp_path / "file", device="cpu", no_compile_cache=True)
     with pytest.raises(UsageError, match=r"cannot be written .*name another folder with --out"):
         command.run()
+
+
+def test_other_data_and_another_checkpoint_leave_the_run_s_evaluation_as_it_is(tiny_run, tmp_path):
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    Evaluate(network=run, json=True).run()
+    own = (run / "evaluation.json").read_bytes()
+    Evaluate(network=run, json=True, checkpoint="latest").run()
+    other = write_npz(tmp_path / "other.npz", some_images(classes=10))
+    Evaluate(network=run, json=True, dataset=str(other)).run()
+    assert (run / "evaluation.json").read_bytes() == own
+    written = {str(file.relative_to(run)) for file in run.rglob("evaluation.json")}
+    assert written == {f"{name}evaluation.json" for name in ("", "evaluation-latest/", "evaluation-other/")}

@@ -25,7 +25,7 @@ from jaxmnist.errors import UsageError
 from jaxmnist.inference import export as exporting
 from jaxmnist.inference.description import Description
 from jaxmnist.inference.evaluate import wilson_interval
-from jaxmnist.inference.export import CARD, FORMATS, MANIFEST, ExportError, export
+from jaxmnist.inference.export import CARD, FORMATS, MANIFEST, ExportError, default_formats, export
 from jaxmnist.inference.model_card import DESKEW_IN_NUMPY, model_card
 from jaxmnist.interop import to_torch
 from jaxmnist.runs.weights import read_weights
@@ -43,7 +43,9 @@ def digits():
 def exported(digits, tmp_path_factory):
     """A network in every format but ONNX, and the folder of the files."""
     out = tmp_path_factory.mktemp("export") / "new" / "folder"
-    formats = [name for name in FORMATS if name != "onnx"]
+    formats = [
+        name for name in FORMATS if name not in ("onnx", "torch")
+    ]  # tests/interop/test_pytorch.py has torch
     written, about = export(network_of("second"), digits, formats, out)
     return out, written, about
 
@@ -118,6 +120,7 @@ def test_the_card_names_levers_in_words(exported):
     assert "| schedule | kind one_cycle, warm up 0.2, start divisor 25.0, end divisor none |" in card
     assert "| averaging | decay 0.9, start epoch 0 |" in card
     assert "| nesterov | yes |" in card
+    assert "| dropout | 0.1 |" in card  # the network's own, as the recipe leaves it
     assert "| plateau | none |" in card
     assert "| augmentation | none |" in card
     assert "decay on" not in card
@@ -179,7 +182,7 @@ def test_networks_without_batch_normalisation_have_no_pytorch_names(digits, tmp_
     config = RunConfig("evolution_v3", network.recipe, "digits", 1, "val", digits.fingerprint, norm="group")
     network = network._replace(config=config)
     with pytest.raises(
-        UsageError, match=r"with group normalisation .* leave out the formats safetensors and npz"
+        UsageError, match=r"with group normalisation .* leave out the formats safetensors, npz and torch"
     ):
         export(network, digits, ["npz"], tmp_path)
 
@@ -212,7 +215,9 @@ def test_a_run_is_exported_into_its_folder(tiny_run, tmp_path):
     assert "| augmentation | rotation 8.0, rotation fill 1, translation 0.1, interpolation nearest |" in card
     assert "| schedule | none |" in card
     assert "| nesterov | no |" in card
-    assert Export(network=tiny_run).format == ("html", "stablehlo", "safetensors", "npz")
+    assert Export(network=tiny_run).format == ()
+    assert default_formats("second") == ("html", "stablehlo", "safetensors", "npz", "torch")
+    assert default_formats("net.py:Net") == ("html", "stablehlo", "safetensors", "npz")
 
 
 @pytest.mark.parametrize("opens", [True, False])

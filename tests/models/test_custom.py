@@ -23,7 +23,6 @@ from jaxmnist.optim import make_optimizer
 from jaxmnist.runs.folder import read_config
 from jaxmnist.runs.loop import fit
 from tests.models import my_net
-from tests.readme import blocks
 from tests.resealed import reseal
 
 FILE = Path(__file__).with_name("my_net.py")
@@ -150,18 +149,6 @@ def test_a_run_goes_on_to_the_same_bytes_and_is_evaluated_predicted_and_exported
         CheckpointError, match=r"not part of jaxmnist; name its class with --arch .*my_net\.py:CNN"
     ):
         jaxmnist.load(next(run.glob("*.npz")))
-
-
-def test_the_network_of_the_readme_trains_by_the_command_printed_there(call, tmp_path, monkeypatch):
-    ((code,), (command,)) = (blocks("A network of your own", language) for language in ("python", "bash"))
-    (tmp_path / "my_net.py").write_text(code)
-    monkeypatch.chdir(tmp_path)
-    program, name, *words = command.split()
-    assert (program, name) == ("jaxmnist", "train")
-    code, _, error = call(name, *words, "--dataset", "digits", "--epochs", "1", "--json")
-    assert code == 0, error
-    (run,) = (tmp_path / "runs").iterdir()
-    assert run.name.startswith("CNN-challenge-modified-digits-")
 
 
 def test_a_run_says_that_its_class_is_gone_has_moved_or_has_changed(run, tmp_path):

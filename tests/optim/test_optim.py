@@ -342,6 +342,17 @@ def test_a_schedule_follows_its_fields(schedule, expected):
     np.testing.assert_allclose(rates(schedule, 4), expected, rtol=1e-5)
 
 
+def test_steps_down_are_those_of_torch():
+    # torch.optim.lr_scheduler.StepLR: lr * gamma ** (epoch // step_size)
+    recipe = Recipe("x", epochs=8, learning_rate=0.2, schedule=Schedule("step", every=3, factor=0.5))
+    optimizer = make_optimizer(recipe, total_steps=8 * 5)
+    state, found = optimizer.init({"w": jnp.ones(2)}), []
+    for _ in range(40):
+        _, state = optimizer.update({"w": jnp.ones(2)}, state, {"w": jnp.ones(2)})
+        found.append(float(learning_rate(state)))
+    np.testing.assert_allclose(found, [0.2 * 0.5 ** (step // 5 // 3) for step in range(40)], rtol=1e-6)
+
+
 def test_a_state_can_be_made_without_the_number_of_steps_and_not_updated():
     optimizer = make_optimizer(Recipe("x", schedule=Schedule()))
     state = optimizer.init({"w": jnp.ones(2)})

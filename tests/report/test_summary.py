@@ -157,7 +157,7 @@ def test_the_table_fits_into_80_columns(arch):
     text = io.StringIO()
     console = Console(file=text, width=80)
     print_network(console, arch, network(arch), totals(network(arch)))
-    print_summary(console, arch, network(arch), totals(network(arch)), 8_000)
+    print_summary(console, arch, layers(create_model(arch), operations=True), totals(network(arch)), 8_000)
     assert max(map(len, text.getvalue().splitlines())) <= 80
     assert "…" not in text.getvalue()
 
@@ -187,13 +187,21 @@ def test_the_command_prints_layers_and_sums(summary):
     code, text, error = summary("--arch", "dilated")
     assert (code, error) == (0, "")
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    assert "conv5 Conv 10 x 7 x 7 900 44,100 24 2" in lines
-    assert "bn5 BatchNorm 10 x 7 x 7 20 20 24 2" in lines
+    assert "conv5 Conv 3x3 p1 d2 10x9x9 10x7x7 900 44,100 24 2" in lines
+    assert "bn5 BatchNorm 10x7x7 10x7x7 20 20 24 2" in lines
     assert "total 5,340 150 1,390,290" in lines
     assert "parameters 5,340 trainable, 150 running statistics" in lines
     assert "budget 66.8 % of 8,000" in lines
     assert "receptive field 32 pixels wide, 40 with the global average" in lines
     assert "activations 0.70 MiB for one image, forward and backward" in lines
+
+
+def test_resizes_sums_and_attention_are_listed_with_their_inputs(summary):
+    lines = [" ".join(line.split()) for line in summary("--arch", "third")[1].splitlines()]
+    assert "resize1 Resize of pool 10x12x12 10x10x10" in lines
+    assert "add1 Add to dropout3 14x10x10 14x10x10 10 2" in lines
+    assert "attention Attention 12x1x1 12x1x1" in lines
+    assert any(line.startswith("pool MaxPool 2x2 s2 ") for line in lines)
 
 
 def test_a_network_over_the_budget_is_marked(summary):

@@ -2,13 +2,16 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
+from pathlib import Path
 
 import jax
 import pytest
 
 from jaxmnist.config import RECIPES, Recipe, get_recipe
 from jaxmnist.config.run import RunConfig
+from jaxmnist.config.seal import opened, sealed
 from jaxmnist.errors import CheckpointError, UsageError
 from jaxmnist.runs.environment import environment
 from jaxmnist.runs.folder import (
@@ -18,6 +21,7 @@ from jaxmnist.runs.folder import (
     naming_damage,
     read_config,
     read_metrics,
+    write_json,
     write_metrics,
 )
 from jaxmnist.runs.selection import summarise
@@ -148,3 +152,17 @@ def test_a_link_to_itself_is_named_without_the_number_of_the_error(tmp_path):
     message = r"x is damaged \(Too many levels of symbolic links\)"
     with pytest.raises(CheckpointError, match=message), naming_damage(path):
         path.read_text()
+
+
+def test_a_run_from_before_there_was_a_field_is_read_with_its_default(tiny_run, tmp_path):
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    present = read_config(run)
+    older = json.loads((run / "config.json").read_text())
+    del older["recipe"]["nesterov"], older["folds"], older["seal"]
+    write_json(run / "config.json", sealed(older))
+    for path in run.glob("checkpoints/*/about.json"):
+        about = opened(json.loads(path.read_text()))
+        del about["config"]["recipe"]["nesterov"], about["config"]["folds"]
+        write_json(path, sealed(about))
+    assert len([*run.glob("checkpoints/*/about.json")]) > 0
+    assert read_config(run) == present

@@ -27,6 +27,7 @@ from jaxmnist.errors import (
 from jaxmnist.runs import epoch as epochs
 from jaxmnist.runs import loop as fit_module
 from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
+from jaxmnist.runs.devices import training_devices
 from jaxmnist.runs.folder import METRICS, RESULTS, create_run, read_config, read_metrics, write_metrics
 from jaxmnist.runs.loop import fit
 from jaxmnist.runs.restore import restore_run
@@ -265,7 +266,7 @@ def test_a_run_that_lost_its_last_lines_and_state_repeats_the_epoch(tiny_run, tm
     with (run / METRICS).open("a") as file:
         file.write('{"epoch": 3, "st')
     watcher = Watcher()
-    fit(config, digits, run, DEVICE, [watcher])
+    fit(config, digits, run, training_devices(config, DEVICE), [watcher])
     assert watcher.epochs_done == len(kept)
     assert without_times(read_metrics(run)) == without_times(rows)
     assert saved(run, config) == saved(tiny_run, config)

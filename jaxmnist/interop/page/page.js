@@ -197,11 +197,11 @@ function describe() {
   element("accuracy").textContent = about.accuracy_text;
   const facts = [
     ["parameters", about.parameters.toLocaleString("en")],
-    [`of ${about.examples.toLocaleString("en")} test images right`, `${about.accuracy.toFixed(2)} %`],
+    [`of ${about.examples.toLocaleString("en")} test images of ${about.dataset} right`, `${about.accuracy.toFixed(2)} %`],
     ["layers with weights", layers],
-    ["trained on", about.trained_on ?? "unknown data"],
+    ["trained on", about.trained_on],
   ];
-  for (const [name, value] of facts) {
+  for (const [name, value] of facts.filter(([, value]) => value !== null)) {
     const [group, term, detail] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
     term.textContent = name;
     detail.textContent = value;

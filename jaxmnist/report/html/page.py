@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from jaxmnist.errors import escaped
+from jaxmnist.errors import counted, escaped
 from jaxmnist.report.facts import Pair, RunFacts
 from jaxmnist.report.html import charts, evaluation, settings
 from jaxmnist.report.plots.preview import changes_in_words
@@ -94,7 +94,7 @@ def _lead(found: Sequence[RunFacts], names: Sequence[str]) -> str:
     best, name = max(finished, key=lambda pair: pair[0].test_accuracy_of_best or 0.0)
     unfinished = len(found) - len(finished)
     rest = (
-        f" {_plural(unfinished, 'run')} {'is' if unfinished == 1 else 'are'} unfinished."
+        f" {counted(unfinished, 'run')} {'is' if unfinished == 1 else 'are'} unfinished."
         if unfinished
         else ""
     )
@@ -124,7 +124,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "percent": _percent,
-        "plural": _plural,
+        "plural": counted,
         "duration": lambda seconds: f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min",
         "data_uri": _data_uri,
         "most_confused": evaluation.most_confused,
@@ -140,10 +140,6 @@ def _percent(share: float | None) -> str:
 def _printable(text: str) -> str:
     # Markup is made of texts that went through here.
     return escaped(text, "\n") if type(text) is str else text
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _data_uri(pixels: UInt8[np.ndarray, "..."]) -> str:

@@ -52,7 +52,7 @@ def save_comparison(folder: Path, compared: Mapping[str, Any]) -> Path:
     axes = figure.subplots()
     for row, study in enumerate(studies):
         last = study["last_epoch"]
-        half = 0 if last["high"] is None else last["high"] - last["mean"]
+        half = last["high"] - last["mean"] if _says_something(last) else 0
         axes.plot(study["accuracies"], [row] * len(study["accuracies"]), ".", color="tab:grey", alpha=0.6)
         axes.errorbar(last["mean"], row, xerr=half, fmt="o", color="tab:blue", capsize=3)
     axes.axvline(studies[0]["last_epoch"]["mean"], color="tab:orange", linewidth=1)
@@ -62,6 +62,11 @@ def save_comparison(folder: Path, compared: Mapping[str, Any]) -> Path:
     axes.set_xlabel(f"{compared['split']} accuracy of the last epoch (%): seeds, mean and its 95 % interval")
     axes.grid(axis="x", alpha=0.3)
     return save_figure(figure, folder / "comparison.png")
+
+
+def _says_something(last: Mapping[str, Any]) -> bool:
+    """True if there is an interval and it excludes some accuracies; that of two seeds can be wider than the axis."""
+    return last["low"] is not None and (last["low"] >= 0 or last["high"] <= 100)
 
 
 def _distribution(figures: Mapping[str, Any], values: Sequence[float]) -> Figure:
@@ -76,7 +81,8 @@ def _distribution(figures: Mapping[str, Any], values: Sequence[float]) -> Figure
     label = f"mean {last['mean']:.3f}"
     if last["low"] is not None:
         label += f", 95 % interval {last['low']:.3f} to {last['high']:.3f} (Student's t)"
-        axes.axvspan(last["low"], last["high"], color="tab:orange", alpha=0.2)
+        if _says_something(last):
+            axes.axvspan(last["low"], last["high"], color="tab:orange", alpha=0.2)
     axes.axvline(last["mean"], color="tab:orange", label=label)
     axes.set_ylim(0, max(stacks.values()) + 1)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))

@@ -38,8 +38,9 @@ def print_files(console: Console, files: Iterable[Path]) -> None:
 
 def print_warning_box(console: Console, message: str) -> None:
     """Prints a message that must not be missed, in a box."""
+    width = min(console.width, 80)
     panel = Panel(escape(message), box=DOUBLE, border_style="bold yellow", expand=False, padding=(0, 2))
-    console.print(panel)
+    console.print(panel, width=width)
 
 
 def data_phrase(dataset: Dataset) -> str:

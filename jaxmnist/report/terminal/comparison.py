@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxmnist.errors import escaped
+from jaxmnist.errors import counted, escaped
 from jaxmnist.inference.markdown import to_markdown
 from jaxmnist.report.terminal import name_cell, print_line
 from jaxmnist.runs.compare import ComparedRun
@@ -87,7 +87,7 @@ def _unfinished(run: ComparedRun) -> str:
     so_far = f", test accuracy {run.test_accuracies[-1]:.2f} % so far" if run.test_accuracies else ""
     return (
         f"Unfinished: {run.name}, {run.dataset}, seed {run.seed}: "
-        f"{run.epochs} of {run.recipe_epochs} epochs{so_far}"
+        f"{run.epochs} of {counted(run.recipe_epochs, 'epoch')}{so_far}"
     )
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from jaxmnist.data import DIGITS
 from jaxmnist.data.dataset import dataset_title
+from jaxmnist.errors import counted
 from jaxmnist.inference.calibration import BINS
 from jaxmnist.inference.evaluate import Evaluation
 from jaxmnist.models import arch_title
@@ -82,7 +83,7 @@ def describe_split(evaluation: Evaluation) -> str:
 
 def count_errors(evaluation: Evaluation) -> str:
     """Returns the number of errors with its noun."""
-    return f"{evaluation.errors:,} error{'' if evaluation.errors == 1 else 's'}"
+    return counted(evaluation.errors, "error")
 
 
 def file_suffix(evaluation: Evaluation) -> str:

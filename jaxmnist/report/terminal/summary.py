@@ -10,10 +10,10 @@ from jaxmnist.models.structure import Layer, Totals
 from jaxmnist.report.terminal import print_line
 
 _Columns = dict[str, Callable[[Layer], str]]
+_NAMES: _Columns = {"layer": lambda layer: layer.name, "kind": lambda layer: layer.kind}
+_INPUT: _Columns = {"input": lambda layer: _shape(layer.input_shape)}
 _SIZES: _Columns = {
-    "layer": lambda layer: layer.name,
-    "kind": lambda layer: layer.kind,
-    "output": lambda layer: " x ".join(map(str, layer.output_shape)),
+    "output": lambda layer: _shape(layer.output_shape),
     "params": lambda layer: _figure(layer.parameters),
 }
 _COSTS: _Columns = {
@@ -26,7 +26,7 @@ _COSTS: _Columns = {
 
 def print_network(console: Console, name: str, layers: Sequence[Layer], totals: Totals) -> None:
     """Prints the layers with parameters, and the number of parameters."""
-    console.print(_table(name, [layer for layer in layers if layer.parameters], totals, _SIZES))
+    console.print(_table(name, [layer for layer in layers if layer.parameters], totals, _NAMES | _SIZES))
     print_line(
         console, f"{totals.parameters:,} trainable parameters, {totals.statistics:,} running statistics\n"
     )
@@ -34,7 +34,10 @@ def print_network(console: Console, name: str, layers: Sequence[Layer], totals: 
 
 def print_summary(console: Console, name: str, layers: Sequence[Layer], totals: Totals, budget: int) -> None:
     """Prints every layer with its costs, and the sums; `budget` is the largest number of parameters wanted."""
-    console.print(_table(name, layers, totals, _SIZES | _COSTS))
+    before = ["", *(layer.name for layer in layers)]
+    kinds = {layer.name: _kind(layer, previous) for layer, previous in zip(layers, before, strict=False)}
+    named = _NAMES | {"kind": lambda layer: kinds[layer.name]}
+    console.print(_table(name, layers, totals, named | _INPUT | _SIZES | _COSTS))
     for label, value in _lines(totals, budget):
         print_line(console, f"{label:<17}{value}")
 
@@ -46,8 +49,12 @@ def _table(name: str, layers: Sequence[Layer], totals: Totals, columns: _Columns
         title_justify="left",
         title_style="bold",
         pad_edge=False,
-        padding=(0, 1, 0, 0),
+        show_edge=False,
+        padding=0,  # the box has a space between columns, and 80 columns are few
     )
+    columns = {
+        heading: cell for heading, cell in columns.items() if heading not in _COSTS or any(map(cell, layers))
+    }
     for heading in columns:
         table.add_column(heading, justify="left" if heading in ("layer", "kind") else "right", no_wrap=True)
     for layer in layers:
@@ -71,6 +78,7 @@ def _lines(totals: Totals, budget: int) -> list[tuple[str, str]]:
     if totals.receptive_field_of_average is not None:
         field += f", {totals.receptive_field_of_average} with the global average"
     return [
+        ("kernels", "p padding, d dilation, s stride; 0, 1 and 1 where not given"),
         ("parameters", f"{totals.parameters:,} trainable, {totals.statistics:,} running statistics"),
         ("budget", f"{'over the budget: ' if share > 100 else ''}{percent} of {budget:,}"),
         ("multiply-adds", f"{totals.multiply_adds:,} for one image, in convolutions and linear layers"),
@@ -80,6 +88,33 @@ def _lines(totals: Totals, budget: int) -> list[tuple[str, str]]:
         ("weights", _mebibytes(totals.parameter_bytes)),
         ("total memory", f"{_mebibytes(totals.total_bytes)}, the image included"),
     ]
+
+
+def _kind(layer: Layer, previous: str) -> str:
+    """Returns kind, window and inputs of a layer; the layer before it goes without saying."""
+    words = [layer.kind]
+    if layer.kernel_size is not None:
+        words.append(_window_side(layer.kernel_size))
+        words += [
+            f"{letter}{value}".lower()
+            for letter, value, usual in (
+                ("p", layer.padding, 0),
+                ("d", layer.dilation, 1),
+                ("s", layer.stride, 1),
+            )
+            if value != usual
+        ]
+    if others := [name for name in layer.inputs if name != previous]:
+        words += ["to" if layer.kind == "Add" else "of", *others]
+    return " ".join(words)
+
+
+def _window_side(size: int | str) -> str:
+    return f"{size}x{size}" if isinstance(size, int) else size
+
+
+def _shape(shape: tuple[int, int, int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _figure(value: int | None) -> str:

@@ -4,8 +4,9 @@ A terminal gets a bar that redraws itself; a file or a pipe gets plain lines.
 """
 
 import math
+import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from rich.table import Table
 from jaxmnist.config import Recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
+from jaxmnist.errors import counted
 from jaxmnist.report.terminal import data_phrase, print_facts, print_line, warn_of_digits
 from jaxmnist.runs.progress import Progress
-from jaxmnist.runs.selection import Results
+from jaxmnist.runs.selection import Results, best_row
 
 PLAIN_SECONDS = 10.0
 """Shortest time between two progress lines if the output is not a terminal."""
@@ -29,9 +31,19 @@ PLAIN_SECONDS = 10.0
 class TrainingDisplay:
     """Callback that shows the progress of a run; a context manager."""
 
-    def __init__(self, console: Console, epochs: int) -> None:
+    def __init__(self, console: Console, config: RunConfig, rows: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Prepares the display.
+
+        Args:
+            console: console to print on.
+            config: configuration of the run.
+            rows: lines of the epochs before this session.
+        """
         self.console = console
-        self.epochs = epochs
+        self.config = config
+        self.epochs = config.recipe.epochs
+        self._rows = list(rows)
+        self._last_step = 0, math.nan  # number of steps done in the epoch, and when
         self._progress = ProgressBar(
             TextColumn("Epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=None),
@@ -62,7 +74,7 @@ class TrainingDisplay:
 
     def _show_step(self, progress: Progress) -> None:
         epoch, done, total = progress.epoch, progress.done, progress.total
-        figures = f"loss {progress.loss:.4f}  accuracy {progress.accuracy:.2f} %"
+        figures = self.figures(progress)
         if self._task is None:
             self._task = self._progress.add_task("", total=total, epoch=epoch, epochs=self.epochs, figures="")
         self._progress.update(self._task, completed=done, figures=figures)
@@ -70,6 +82,14 @@ class TrainingDisplay:
         if not self.console.is_terminal and waited > PLAIN_SECONDS and done < total:
             self._last_line = time.monotonic()
             print_line(self.console, f"Epoch {epoch}/{self.epochs}  {done}/{total}  {figures}")
+
+    def figures(self, progress: Progress) -> str:
+        """Returns loss and accuracy of an epoch so far, and the images per second since the last call."""
+        (steps, then), now = self._last_step, time.monotonic()
+        self._last_step = progress.done, now
+        pace = (progress.done - steps) * self.config.recipe.batch_size / (now - then)
+        speed = f"  {pace:,.0f} images/s" if pace > 0 else ""  # not in the first call of an epoch
+        return f"loss {progress.loss:.4f}  accuracy {progress.accuracy:.2f} %{speed}"
 
     def _print_epoch(self, row: Mapping[str, Any]) -> None:
         if self._task is not None:
@@ -85,10 +105,23 @@ class TrainingDisplay:
         ]
         print_line(
             self.console,
-            f"Epoch {row['epoch']:>{width}}/{self.epochs}  train {row['train_accuracy']:.2f} %  "
-            f"{'  '.join(splits)}  lr {row['learning_rate']:.3g}  {row['seconds']:.1f} s"
+            f"Epoch {row['epoch']:>{width}}/{self.epochs}  train loss {row['train_loss']:.4f} "
+            f"({row['train_accuracy']:.2f} %)  {'  '.join(splits)}  lr {row['learning_rate']:.3g}  "
+            f"{row['seconds']:.1f} s{self._best_so_far(row)}"
             + (f"  {row['skipped_steps']} steps skipped" if "skipped_steps" in row else ""),
         )
+
+    def _best_so_far(self, row: Mapping[str, Any]) -> str:
+        """Returns the place of an epoch among those before it; nothing if the last epoch is kept anyway."""
+        self._rows.append(row)
+        if self.config.select_on == "last":
+            return ""
+        best = best_row(self.config, self._rows)
+        if best is row:
+            return "  best so far"
+        since = counted(row["epoch"] - best["epoch"], "epoch")
+        figure = best[f"{self.config.select_on}_accuracy"]
+        return f"  no better for {since}; best {figure:.2f} % in epoch {best['epoch']}"
 
 
 def held_out(config: RunConfig) -> str:
@@ -103,7 +136,7 @@ def held_out(config: RunConfig) -> str:
 def recipe_phrase(recipe: Recipe) -> str:
     """Describes a recipe by its name and main settings."""
     return (
-        f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, "
+        f"{recipe.name}: {counted(recipe.epochs, 'epoch')}, batch {recipe.batch_size}, "
         f"learning rate {recipe.learning_rate:g}"
     )
 
@@ -133,11 +166,16 @@ def print_results(console: Console, results: Results, run: Path) -> None:
     figures = {
         "parameters": f"{results.parameters:,}",
         "best train accuracy": f"{results.best_train_accuracy:.2f} %",
+        "train accuracy, last epoch": (
+            "" if results.final_train_accuracy is None else f"{results.final_train_accuracy:.2f} %"
+        ),
         f"test accuracy of the epoch selected on val (epoch {results.best_epoch})": (
             f"{results.test_accuracy_of_best:.2f} %" if results.select_on == "val" else ""
         ),
         f"test accuracy, last epoch{kept}": f"{results.final_test_accuracy:.2f} %",
-        "test accuracy, mean of the last five epochs": f"{results.last_five_mean_test_accuracy:.2f} %",
+        "test accuracy, mean of the last five epochs": (
+            f"{results.last_five_mean_test_accuracy:.2f} %" if results.epochs >= 5 else ""
+        ),
         f"best test accuracy (epoch {results.best_test_epoch}{best})": f"{results.best_test_accuracy:.2f} %",
         "training time": f"{results.seconds:.1f} s",
         f"stopped after epoch {results.epochs}": results.stopped or "",
@@ -154,6 +192,9 @@ def print_results(console: Console, results: Results, run: Path) -> None:
     console.print(table)
     warn_of_digits(console, results.dataset)
     print_line(console, f"Run folder: {run}")
+    console.print("Next:")
+    for command in ("report", "evaluate", "demo"):
+        print_line(console, f"  jaxmnist {command} {shlex.quote(str(run))}")
 
 
 _REMARKS = {

@@ -1,0 +1,79 @@
+"""A network's PyTorch module as a file of its own, with its numbers filled in."""
+
+import ast
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from jaxmnist.models import Model
+
+_SIGNATURE = re.compile(r"def __init__\(\s*self,.*?\) ->", re.DOTALL)
+
+
+def to_pytorch(arch: str, model: Model, mean: float, std: float, deskew: bool, weights: str) -> str:
+    """Returns the source text of a network for PyTorch, which needs nothing of jaxmnist.
+
+    It has the module, `normalise`, `deskew` where images are made upright first, and `load`, which reads the weights.
+
+    Args:
+        arch: name of the network.
+        model: the network, one of this package's.
+        mean: subtracted from pixels scaled to [0, 1].
+        std: divisor of the difference.
+        deskew: True if images are made upright first; see `jaxmnist.augment.deskew`.
+        weights: name of the weights file that lies beside the text.
+    """
+    name, module = _find_class(type(model))
+    loader = jinja2.PackageLoader("jaxmnist.interop.pytorch", "")
+    environment = jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    return environment.get_template("file.py.jinja").render(
+        arch=arch,
+        name=name,
+        network=_without_idle_dropout(_filled_in(module, vars(model))),
+        mean=float(mean),
+        std=float(std),
+        deskew=deskew,
+        weights=weights,
+    )
+
+
+def _find_class(network: type) -> tuple[str, str]:
+    """Returns name and text of the PyTorch class for a network's class, or for the nearest class that it inherits."""
+    for base in network.__mro__:
+        file = Path(__file__).with_name(f"{base.__module__.rpartition('.')[2]}.py")
+        text = file.read_text(encoding="utf-8")
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef) and node.name == base.__name__:
+                return node.name, ast.get_source_segment(text, node) or ""
+    raise AssertionError(f"{network.__name__} has no PyTorch module")
+
+
+def _filled_in(module: str, fields: Mapping[str, Any]) -> str:
+    """Puts the values of a network's fields in the places of the constructor's arguments of the same names."""
+
+    def value(match: re.Match[str]) -> str:
+        found, index = fields[match[1]], match[2]
+        return repr(found[int(index)] if index and isinstance(found, tuple) else found)
+
+    module = _SIGNATURE.sub("def __init__(self) ->", module, count=1)
+    return re.sub(r"(?<![.\w])(num_classes|dropout|features)(?:\[(\d)\])?(?!\w)", value, module)
+
+
+def _without_idle_dropout(module: str) -> str:
+    """Leaves out dropout with a rate of 0, which does nothing."""
+    for line, name in re.findall(r"( +self\.(\w+) = nn\.Dropout\(0(?:\.0)?\)\n)", module):
+        module = module.replace(line, "")
+        calls = (node for node in ast.walk(ast.parse(module)) if isinstance(node, ast.Call))
+        texts = {
+            ast.get_source_segment(module, call): ast.get_source_segment(module, call.args[0])
+            for call in calls
+            if ast.unparse(call.func) == f"self.{name}"
+        }
+        for call, argument in texts.items():
+            module = module.replace(call or "", argument or "")
+    return module
