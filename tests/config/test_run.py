@@ -11,6 +11,7 @@ from jaxmnist.config import RECIPES, Averaging, Schedule, get_recipe, recipe_of
 from jaxmnist.config.run import merge_options, read_file, run_config, with_schedule
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS
+from tests.sizes import SIZES
 
 
 def fields_of(config):
@@ -21,7 +22,7 @@ def fields_of(config):
 def test_an_arch_alone_means_its_published_recipe_and_seed(arch):
     config = run_config({"arch": arch})
     assert config.recipe == recipe_of(arch)
-    assert config.recipe.name == arch.split("_")[0]
+    assert config.recipe.name == ("tiny" if SIZES.get(arch, 2_000) < 2_000 else arch.split("_")[0])
     assert config.seed == config.recipe.default_seed
     assert config.select_on == "val"
 
