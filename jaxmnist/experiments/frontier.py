@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from jaxmnist.config import RECIPES
+from jaxmnist.config import RECIPES, get_recipe
 from jaxmnist.errors import CheckpointError, UsageError
 from jaxmnist.experiments.study.folder import REMEDY, SUMMARY
 from jaxmnist.models import ARCHS, create_model
@@ -128,8 +128,8 @@ def _choices(path: Path, seconds: Mapping[tuple[str, str], float]) -> list[Choic
         if not on_test or arch not in ARCHS or recipe not in RECIPES or last["count"] < LEAST_SEEDS:
             return []
         sums = _totals(arch)
-        if figures["parameters"] != sums.parameters:  # the study of an earlier form
-            return []
+        if (figures["parameters"], figures["epochs"]) != (sums.parameters, get_recipe(recipe).epochs):
+            return []  # of an earlier form or recipe
         return [
             Choice(
                 arch,

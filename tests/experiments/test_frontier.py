@@ -79,6 +79,7 @@ def test_every_limit_binds_and_is_itself_within_the_budget():
         {"recipe": "fast-modified"},
         {"arch": "net.py:Net"},
         {"parameters": 7_918},
+        {"epochs": 4},
         {"last_epoch": {"count": 3, "mean": 99.9, "low": 99.8, "high": 100.0, "standard_deviation": 0.1}},
     ],
     ids=lambda values: next(iter(values)),
