@@ -116,7 +116,7 @@ def start_run(
     if not find_rate:
         config = in_time(config)
         return create_run(root, config, environment(where)), config
-    from jaxmnist.experiments.lr_range import find_learning_rate, range_test_of
+    from jaxmnist.experiments.lr_range import doubt, find_learning_rate, range_test_of
     from jaxmnist.report.plots.lr_range import save_range
     from jaxmnist.report.terminal.lr_range import range_progress
     from jaxmnist.runs.curves import PLOTS, run_title
@@ -129,6 +129,9 @@ def start_run(
         warnings.warn(message, JaxmnistWarning, stacklevel=2)
     else:
         console.print(f"The range test suggests the learning rate {result.suggestion:.6g}.", highlight=False)
+        if (reason := doubt(result, rate)) is not None:
+            message = f"{reason}; compare it with the recipe's rate in short trainings."
+            warnings.warn(message, JaxmnistWarning, stacklevel=2)
         recipe = modified(config.recipe, learning_rate=float(f"{result.suggestion:.6g}"))
         config = dataclasses.replace(config, recipe=recipe)
     config = in_time(config)

@@ -9,14 +9,16 @@ import dataclasses
 import json
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxmnist.config import get_recipe
 from jaxmnist.config.run import RunConfig, modified, run_config, with_data
 from jaxmnist.data import Dataset, load_dataset
-from jaxmnist.experiments.lr_range import find_learning_rate
+from jaxmnist.experiments.lr_range import analyse, doubt, find_learning_rate, range_test_of
 from jaxmnist.runs.environment import environment
 from jaxmnist.runs.folder import create_run
 from jaxmnist.runs.loop import fit
@@ -27,13 +29,13 @@ ARCHS = {
     "first": "first",
     "second": "second",
     "third": "third",
-    "dilated": "dilated",
-    "evolution": "evolution_v2",
-    "challenge": "challenge_gap",
     "step1": "step1",
     "step3": "step3",
+    "dilated": "dilated",
+    "challenge": "challenge_gap",
+    "evolution": "evolution_v2",
 }
-"""The network that each recipe trains here."""
+"""The network that each recipe trains here; the quick ones first."""
 SEEDS, EPOCHS, VAL = (1, 2), 5, 5_000
 
 
@@ -59,6 +61,28 @@ def main() -> None:
                 about["environment"] = {**environment(device), "command": []}  # has the place of this file
                 out.write_text(json.dumps(about | {"lines": lines}, indent=1) + "\n")
                 print({name: value for name, value in lines[-1].items() if name != "losses"}, flush=True)
+    print(table(lines))
+
+
+def table(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the best accuracy of the five epochs at either rate as a table in Markdown."""
+    rows = [
+        "| recipe (network) | seed | own rate | at it | suggested | at it | difference | warning |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for line in lines:
+        settings = range_test_of(get_recipe(line["recipe"]))
+        said = doubt(analyse(np.array(line["losses"]), settings), line["own rate"])
+        best = {rate: max(accuracies) for rate, accuracies in line["val accuracies"].items()}
+        cells = [f"`{line['recipe']}` ({line['arch']})", line["seed"], f"{line['own rate']:.4g}"]
+        cells.append(f"{best['own']:.2f}")
+        if line["suggested rate"] is None:
+            cells += ["none", "", "", line["reason for none"]]
+        else:
+            difference = f"{best['suggested'] - best['own']:+.2f}"
+            cells += [f"{line['suggested rate']:.4g}", f"{best['suggested']:.2f}", difference, said or ""]
+        rows.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(rows)
 
 
 def _subset(dataset: Dataset, images: int) -> Dataset:

@@ -71,7 +71,7 @@ class FindLr(Command):
         """Runs the test, and writes and prints its result."""
         from jaxmnist.config.run import merge_options, run_config, with_data
         from jaxmnist.config.settings import parse_settings
-        from jaxmnist.experiments.lr_range import find_learning_rate, range_test_of
+        from jaxmnist.experiments.lr_range import doubt, find_learning_rate, range_test_of
         from jaxmnist.report.plots.lr_range import save_range
         from jaxmnist.report.terminal.lr_range import print_range, print_range_setup, range_progress
         from jaxmnist.runs.curves import run_title
@@ -105,6 +105,9 @@ class FindLr(Command):
             if result.diverged and not len(result.losses[result.kept]):
                 advice = f"try a lower --start than {settings.start:g}"
             message = f"no learning rate is suggested: {result.reason}; {advice}."
+            warnings.warn(message, JaxmnistWarning, stacklevel=2)
+        elif (doubted := doubt(result, config.recipe.learning_rate)) is not None:
+            message = f"{doubted}; compare it with the recipe's rate in short trainings."
             warnings.warn(message, JaxmnistWarning, stacklevel=2)
         if self.json:
             print(json_text(summary | {"files": list(map(str, files))}))

@@ -84,5 +84,6 @@ class DatasetCommand(NetworkCommand):
             if not (or_digits and is_default):
                 raise
             message = "The network is evaluated on the digits embedded in scikit-learn, not on MNIST"
-            print_line(self.console(), f"{message}: {error}")
+            reason = str(error) if download else "it is not on this machine, and training downloads it."
+            print_line(self.console(), f"{message}: {reason}")
             return load_dataset("digits")

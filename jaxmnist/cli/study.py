@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from jaxmnist.cli.device_options import MultiDeviceCommand
-from jaxmnist.cli.options import OptionalFolder
+from jaxmnist.cli.options import OptionalFolder, OptionalSource
 from jaxmnist.data.dataset import dataset_word
 from jaxmnist.errors import JaxmnistWarning, UsageError, writing
 from jaxmnist.models import arch_word
@@ -41,6 +41,8 @@ class Study(MultiDeviceCommand):
 
     learning_rate: Rate = None
     """Replaces the recipe's."""
+    init_from: OptionalSource = None
+    """Begin every seed with the weights of a run or a weights file; see train."""
     seeds: int = 5
     """Number of seeds, from --first-seed on; the statistics cover all finished seeds of the folder."""
     first_seed: int = 1
@@ -85,15 +87,18 @@ class Study(MultiDeviceCommand):
         from jaxmnist.report.plots.study import save_study_pictures
         from jaxmnist.report.terminal import study as report
         from jaxmnist.runs.environment import environment
+        from jaxmnist.runs.initial import with_initial_weights
         from jaxmnist.runs.teacher import open_teacher
         from jaxmnist.runtime.files import locked
         from jaxmnist.runtime.mesh import where_text
 
         self.require_same_options(team)
         console = self.console() if team.is_leader else self.no_console()
-        config, dataset = self.configure(console, None, self.learning_rate)
-        team.require_same(as_texts(config))
+        config, dataset = self.configure(console, None, self.learning_rate, self.init_from)
         where = self.start_on(team, console)
+        if self.init_from is not None:
+            config = with_initial_weights(config, dataset, self.init_from)
+        team.require_same(as_texts(config))
         self._check_devices(config, where)
         team.remedy = "what was saved is kept: give the same command again to all processes"
         folder, place = self.out or Path("studies", _default_name(config)), environment(where)

@@ -24,8 +24,9 @@ from jaxmnist.data import image_cache
 from jaxmnist.data.assemble import Part, assemble, class_order, content_hash
 from jaxmnist.data.dataset import Dataset, Fit
 from jaxmnist.data.idx import MAX_ITEMS
+from jaxmnist.data.image_formats import is_image_name
 from jaxmnist.data.image_paths import natural_order
-from jaxmnist.data.images import MAX_STREAM_BYTES, decode, is_image_name, pillow_warnings
+from jaxmnist.data.images import MAX_STREAM_BYTES, decode, pillow_warnings
 from jaxmnist.errors import DataError
 from jaxmnist.runtime.reading import read_bytes
 

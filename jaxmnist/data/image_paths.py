@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxmnist.data.images import is_image_name
+from jaxmnist.data.image_formats import is_image_name
 from jaxmnist.errors import DataError, UsageError
 
 STANDARD_INPUT = "-"

@@ -8,48 +8,28 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Num, UInt8
+from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from jaxmnist.data.dataset import Fit
+from jaxmnist.data.grey_values import to_grey
+from jaxmnist.data.image_formats import (
+    MAX_DECODED_PIXELS,
+    MAX_PIXELS,
+    known_formats,
+    require_format,
+    require_pixels,
+    too_large,
+)
 from jaxmnist.data.mnist_style import Ink, to_28x28
 from jaxmnist.errors import DataError
 from jaxmnist.runtime.reading import UnsuitableFileError, open_regular
 
-MAX_PIXELS = 64_000_000
-"""Most pixels of a file; larger ones are refused unread, as a few kilobytes can unpack to gigabytes. Large photos
-have 50 million."""
-
-MAX_DECODED_PIXELS = 20_000_000
-"""Most pixels to decode, at up to 12 bytes each; JPEGs can be decoded at a fraction of their size."""
-
-MAX_SIDE = 65_535
-"""Longest side in pixels, as tables for scaling grow with it; the limit of JPEG."""
-
-MAX_STREAM_BYTES = 2**26
-"""Longest image on a pipe, which is read into memory whole; the largest photos have half of that."""
-
 MAX_FILE_BYTES = 2**27
 """Longest image file, as decoders of some formats read it whole; `MAX_DECODED_PIXELS` without compression."""
 
-# Formats that Pillow itself decodes to pixels. Others start programs (EPS: Ghostscript), hold more than their header
-# promises (icons contain whole files), or are not images (HDF5).
-_FORMATS = (
-    "PNG",
-    "JPEG",
-    "MPO",
-    "GIF",
-    "BMP",
-    "DIB",
-    "TIFF",
-    "WEBP",
-    "PPM",
-    "JPEG2000",
-    "TGA",
-    "PCX",
-    "AVIF",
-    "HEIF",  # with pillow-heif
-)
+MAX_STREAM_BYTES = 2**26
+"""Longest image on a pipe, which is read into memory whole; the largest photos have half of that."""
 
 _LARGE = 4_000  # side from which a JPEG is decoded at a half, a quarter or an eighth of its size
 _ENOUGH = 8 * 28  # for an average of areas: a JPEG decoded at a fraction of its size is averaged as well
@@ -157,56 +137,8 @@ def grey_of_pillow(image: Image.Image) -> UInt8[np.ndarray, "height width"]:
     """Returns the grey values of an image that is open in Pillow, upright; errors as `from_pillow`."""
     name = "the image"
     with pillow_warnings(), _reading(name):
-        _require_pixels(name, image, MAX_PIXELS)
+        require_pixels(name, image, MAX_PIXELS)
         return to_grey(ImageOps.exif_transpose(image))
-
-
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-
-
-def is_image_name(path: Path) -> bool:
-    """True if a file's suffix, in upper or lower case, is that of a format that can be read, perhaps with a plugin."""
-    suffix = path.suffix.lower()
-    return suffix in (".heic", ".heif") or Image.registered_extensions().get(suffix) in _FORMATS
-
-
-def _require_format(file: io.BufferedReader | io.BytesIO, name: str) -> None:
-    """Prepares Pillow for a HEIC file; refuses files that are no images with what to do instead."""
-    start = file.read(12)
-    file.seek(0)
-    if start.startswith(b"%PDF"):
-        raise DataError(
-            f"{name} is a PDF document; save its page as an image, as pdftoppm -r 150 -png does, and name that."
-        )
-    if start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS:
-        try:
-            from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise DataError(
-                f"{name} is a HEIC photograph; install pillow-heif to read it, or save it as JPEG or PNG."
-            ) from error
-        register_heif_opener()
-
-
-def to_grey(image: Image.Image) -> UInt8[np.ndarray, "height width"]:
-    """Converts an image of any mode to grey values: colours by luminance (ITU-R 601), grey values exactly.
-
-    Of 16 bits the upper 8 count. Transparent pixels take the ground that their image was made for: white
-    under dark ink or beside a light page, black under light ink or beside a dark page.
-    """
-    if image.mode[0] in "IF":  # 16- or 32-bit integers, floats
-        return _to_bytes(np.asarray(image))
-    if not image.has_transparency_data:
-        return np.asarray(image.convert("L"))
-    image = image if image.mode == "RGBA" else image.convert("RGBA")
-    grey, alpha = image.convert("L"), image.getchannel("A")
-    on_black, on_white = (
-        np.asarray(Image.composite(grey, Image.new("L", image.size, ground), alpha)) for ground in (0, 255)
-    )
-    opacity = np.asarray(alpha).mean()
-    is_dark = on_black.mean() < opacity / 2
-    is_ink = opacity < 255 / 2
-    return on_white if is_dark == is_ink else on_black
 
 
 @contextlib.contextmanager
@@ -228,7 +160,7 @@ def _reading(name: str) -> Iterator[None]:
     except UnsuitableFileError as error:
         raise DataError(f"{name} {str(error).removeprefix('it ')}; name an image file.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(name, MAX_PIXELS) from error
+        raise too_large(name, MAX_PIXELS) from error
     except Image.UnidentifiedImageError as error:
         raise DataError(f"{name} is not a readable image; save it as PNG or JPEG.") from error
     # Decoders have many ways to fail on damaged data: OSError, SyntaxError, ValueError, struct.error, ...
@@ -238,40 +170,13 @@ def _reading(name: str) -> Iterator[None]:
 
 
 def _decode(file: io.BufferedReader | io.BytesIO, name: str, fit: Fit) -> UInt8[np.ndarray, "height width"]:
-    _require_format(file, name)
-    with Image.open(file, formats=_known_formats()) as image:
-        _require_pixels(name, image, MAX_PIXELS)
+    require_format(file, name)
+    with Image.open(file, formats=known_formats()) as image:
+        require_pixels(name, image, MAX_PIXELS)
         if fit != "mnist":
             image.draft(None, (_ENOUGH, _ENOUGH))
         elif max(image.size) > _LARGE:
             image.draft(None, (_LARGE // 2, _LARGE // 2))
-        _require_pixels(name, image, MAX_DECODED_PIXELS)
+        require_pixels(name, image, MAX_DECODED_PIXELS)
         ImageOps.exif_transpose(image, in_place=True)
         return to_grey(image)
-
-
-def _known_formats() -> list[str]:
-    Image.init()
-    return [name for name in _FORMATS if name in Image.OPEN]  # AVIF is not in every Pillow
-
-
-def _require_pixels(name: str, image: Image.Image, most: int) -> None:
-    if max(image.size) > MAX_SIDE:
-        raise DataError(f"{name} has a side of more than {MAX_SIDE:,} pixels; scale it down first.")
-    if image.width * image.height > most:
-        raise _too_large(name, most)
-
-
-def _too_large(name: str, most: int) -> DataError:
-    return DataError(f"{name} has more than {most:,} pixels; scale it down first.")
-
-
-def _to_bytes(values: Num[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
-        raise ValueError("some pixels are not finite")
-    if values.dtype.kind == "f" and high <= 1:
-        return np.clip(np.round(values * 255), 0, 255).astype(np.uint8)
-    # The mode does not tell the value of white: 16-bit files often hold 8-bit values.
-    white = next((limit for limit in (255, 65535) if high <= limit), high)
-    return np.clip(values.astype(np.float32) * (256 / (white + 1)), 0, 255).astype(np.uint8)

@@ -28,6 +28,7 @@ from jaxmnist.experiments.range_curve import (
     RangeResult,
     RangeTest,
     analyse,
+    doubt,
     range_test_of,
 )
 from jaxmnist.models import Model
@@ -42,6 +43,7 @@ __all__ = [
     "RangeResult",
     "RangeTest",
     "analyse",
+    "doubt",
     "find_learning_rate",
     "range_chunk",
     "range_test_of",

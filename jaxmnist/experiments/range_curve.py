@@ -12,6 +12,11 @@ from jaxmnist.errors import UsageError
 
 _NEAR_END = 30  # the part of the points, at either end, in which the steepest fall is not trusted
 _FEWEST_POINTS = 3  # with fewer, no point has a neighbour on either side
+_FAR = 5.0  # times the recipe's rate, or its share; the suggestions that trained well lay within 4
+_AS_STEEP, _BROAD = (
+    0.8,
+    10.0,
+)  # a fall about as steep over rates of a whole decade has no clear steepest point
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +77,7 @@ PUBLISHED = RangeTest()
 """Settings of the source of `dilated`."""
 
 FROM_NOTHING_ON = RangeTest(
-    start=1e-6, end=10.0, steps=350, optimizer="recipe", window=0.25, divisor=3.0, least_fall=0.2
+    start=1e-6, end=10.0, steps=350, optimizer="recipe", window=0.25, divisor=2.0, least_fall=0.2
 )
 """Settings for every other recipe: from a rate at which nothing is learnt to one at which nothing can be."""
 
@@ -153,6 +158,28 @@ def analyse(losses: Shaped[np.ndarray, " taken"], settings: RangeTest) -> RangeR
         reason = f"the loss falls most steeply at {rate:.4g}, near the {end} of the tested rates"
         return dataclasses.replace(result, reason=reason)
     return dataclasses.replace(result, step=settings.skip_first + steepest)
+
+
+def doubt(result: RangeResult, learning_rate: float) -> str | None:
+    """Describes, as a sentence without its end, a reason not to trust a suggestion; None if there is none.
+
+    Args:
+        result: the test; without a suggestion there is nothing to doubt.
+        learning_rate: that of the recipe, which was chosen for whole trainings.
+    """
+    suggestion, settings = result.suggestion, result.settings
+    if suggestion is None:
+        return None
+    times = max(suggestion, learning_rate) / min(suggestion, learning_rate)
+    if times > _FAR:
+        side = "above" if suggestion > learning_rate else "below"
+        lies = f"lies {times:.0f} times {side} the recipe's {learning_rate:g}"
+        return f"the suggested learning rate {suggestion:.4g} {lies}"
+    slopes = np.gradient(result.smoothed[result.kept])
+    steep = result.rates[result.kept][slopes <= _AS_STEEP * slopes.min()]
+    if settings.window is not None and steep[-1] > _BROAD * steep[0]:
+        return f"the loss falls about as steeply at all rates from {steep[0]:.4g} to {steep[-1]:.4g}"
+    return None
 
 
 def _smooth(

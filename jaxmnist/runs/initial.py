@@ -53,8 +53,6 @@ def with_initial_weights(config: RunConfig, dataset: Dataset, source: Path) -> R
         raise UsageError(
             f"--init-from {source} has {its.norm or 'batch'} normalisation; add --norm {its.norm or 'batch'}."
         )
-    if its is not None and its.data_fingerprint == config.data_fingerprint:
-        require_unseen(f"--init-from {source}", its, config)
     config = with_mean_and_std(config, dataset, (network.recipe.mean, network.recipe.std))
     return dataclasses.replace(config, init_from=str(source), init_fingerprint=_fingerprint(network))
 
@@ -67,6 +65,7 @@ def initial_state(state: TrainState, config: RunConfig) -> TrainState:
 
     Raises:
         CheckpointError: the source is gone, damaged, or not as it was when the run began.
+        UsageError: it has seen images that this seed of a study with folds holds out.
     """
     if config.init_from is None:
         return state
@@ -95,6 +94,9 @@ def _open(source: Path, config: RunConfig) -> Network:
         network = _cached(source, config.arch, _changed(source))
         arch = network.arch
         if arch_word(arch) == arch_word(config.arch):
+            its = network.config
+            if its is not None and its.data_fingerprint == config.data_fingerprint:
+                require_unseen(f"--init-from {source}", its, config)
             return network
     raise UsageError(
         f"--init-from {source} has the weights of {arch_title(arch)}, and the run trains {arch_title(config.arch)}; "

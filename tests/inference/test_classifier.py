@@ -281,6 +281,13 @@ def test_a_spawned_pool_predicts_with_a_classifier(tiny_run, tmp_path):
     assert done.stdout == "True\n", done.stderr
 
 
+def test_joblibs_processes_predict_with_a_classifier(classifier, digits, expected):
+    loky = pytest.importorskip("joblib.externals.loky")  # scikit-learn brings it
+    with loky.ProcessPoolExecutor(max_workers=1) as pool:
+        found = pool.submit(classifier.predict, digits.test_images[:6]).result(timeout=60)
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+
+
 def test_batches_of_any_size_share_a_program_for_each_power_of_two(tiny_run, digits, monkeypatch):
     from jaxmnist.train import jit, network
 

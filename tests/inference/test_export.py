@@ -74,6 +74,7 @@ def test_onnx_is_verified_as_the_others(digits, tmp_path):
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     ((made,), _) = export(network_of("second"), digits, ["onnx"], tmp_path)
     assert made.file.is_file()
+    assert made.difference is not None
     assert made.difference < 1e-6
 
 

@@ -19,8 +19,9 @@ from jaxmnist.inference.classifier import load
 from jaxmnist.inference.reading import read_digits
 from jaxmnist.runs.restore import restore_run
 from tests.photographs.__main__ import table
+from tests.photographs.ink import enlarged
 from tests.photographs.layouts import LAYOUTS
-from tests.photographs.scenes import PHOTOGRAPHS, enlarged
+from tests.photographs.scenes import PHOTOGRAPHS
 from tests.photographs.sequences import line, page
 
 

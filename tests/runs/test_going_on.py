@@ -195,18 +195,20 @@ def test_a_run_out_of_patience_is_complete_with_its_best_epoch_and_goes_on_witho
     # At this rate nothing changes, so no epoch is better than the first.
     config = config_for(digits, epochs=3, learning_rate=1e-30)
     run = create_run(tmp_path, config, {})
-    results = fit(config, digits, run, DEVICE, stop_rule=StopRule(patience=1))
+    where = training_devices(config, DEVICE)  # those of the fixture's run, whose programs are compiled
+    results = fit(config, digits, run, where, stop_rule=StopRule(patience=1))
     assert (results.epochs, results.best_epoch, results.stopped) == (2, 1, "no better epoch in 1")
     assert read_record(run).results == results
     assert restore_run(run, "best", DEVICE).epoch == 1
-    assert fit(config, digits, run, DEVICE, stop_rule=StopRule(patience=1)).epochs == 2
-    results = fit(config, digits, run, DEVICE)
+    assert fit(config, digits, run, where, stop_rule=StopRule(patience=1)).epochs == 2
+    results = fit(config, digits, run, where)
     assert (results.epochs, results.stopped) == (3, None)
 
 
 def test_a_session_out_of_time_ends_after_an_epoch(run, digits):
     config = extended(run, 9)
-    results = fit(config, digits, run, DEVICE, stop_rule=StopRule(max_seconds=1e-3))
+    where = training_devices(config, DEVICE)
+    results = fit(config, digits, run, where, stop_rule=StopRule(max_seconds=1e-3))
     assert (results.epochs, results.stopped) == (3, "0.001 seconds are over with the next epoch")
 
 
@@ -221,13 +223,13 @@ def test_a_schedule_gets_the_epochs_that_fit_into_the_time(digits):
 def test_the_time_is_told_to_a_schedule_and_the_run_then_ends_with_it(monkeypatch, tmp_path):
     def told(config, dataset, where, seconds):
         assert 0 < seconds <= 60
-        return dataclasses.replace(config, recipe=modified(config.recipe, epochs=2))
+        return dataclasses.replace(config, recipe=modified(config.recipe, epochs=1))
 
     monkeypatch.setattr("jaxmnist.training.within_budget", told)
     options: dict[str, Any] = {"dataset": "digits", "runs": tmp_path, "device": "cpu", "progress": False}
     network = jaxmnist.train_run("second", schedule="one_cycle", epochs=50, max_seconds=60.0, **options)
     assert network.results is not None
-    assert (network.results.epochs, network.results.stopped) == (2, None)
+    assert (network.results.epochs, network.results.stopped) == (1, None)
     assert network.metrics[-1]["learning_rate"] < 1e-3
 
 

@@ -1,4 +1,4 @@
-"""Figures in the documents, from the files that they follow from: `python -m docs.figures [--write]`.
+"""Figures in the documents, from the files that they follow from: `python .ci/figures.py [--write]`.
 
 Each entry is a document, a piece of its text with fields in place of the numbers, and the values of the fields, read
 from a file in `docs/results`. Without `--write` a piece that differs is named and the exit code is 1.
