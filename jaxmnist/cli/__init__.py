@@ -16,6 +16,7 @@ COMMANDS = {
     "Look": {
         "data": "Data",
         "summary": "Summary",
+        "budget": "Budget",
         "preview": "Preview",
         "report": "Report",
         "compare": "Compare",

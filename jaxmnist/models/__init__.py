@@ -28,6 +28,11 @@ _CLASSES = {
     "step3": "steps.Step3",
     "flagship": "flagship.Flagship",
     "flagship_small": "flagship.FlagshipSmall",
+    "flagship_2500": "flagship.Flagship2500",
+    "flagship_1500": "flagship.Flagship1500",
+    "flagship_1000": "flagship.Flagship1000",
+    "flagship_700": "flagship.Flagship700",
+    "flagship_500": "flagship.Flagship500",
 }
 
 ARCHS: tuple[str, ...] = tuple(_CLASSES)

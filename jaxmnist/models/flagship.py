@@ -1,4 +1,4 @@
-"""The project's own network in two sizes, below 8,000 and below 5,340 parameters.
+"""The project's own network in seven sizes, from 500 to 8,000 parameters.
 
 Few channels where maps are large, a single pooling, dilated convolutions, and no classifier: the last convolution
 returns a map for each class, whose mean is the score. For the search behind it see `docs/accuracy.md`.
@@ -35,3 +35,33 @@ class FlagshipSmall(Flagship):
     """5,245 parameters."""
 
     features: tuple[int, int, int, int, int] = (8, 11, 11, 11, 11)
+
+
+class Flagship2500(Flagship):
+    """2,473 parameters."""
+
+    features: tuple[int, int, int, int, int] = (6, 7, 7, 7, 7)
+
+
+class Flagship1500(Flagship):
+    """1,409 parameters."""
+
+    features: tuple[int, int, int, int, int] = (4, 5, 5, 5, 5)
+
+
+class Flagship1000(Flagship):
+    """985 parameters."""
+
+    features: tuple[int, int, int, int, int] = (3, 4, 4, 4, 4)
+
+
+class Flagship700(Flagship):
+    """671 parameters."""
+
+    features: tuple[int, int, int, int, int] = (3, 3, 3, 3, 3)
+
+
+class Flagship500(Flagship):
+    """496 parameters."""
+
+    features: tuple[int, int, int, int, int] = (4, 3, 2, 2, 2)

@@ -60,16 +60,28 @@ def test_every_arch_has_its_family_s_recipe():
     assert families["challenge_ll"] == families["challenge_final"] == "challenge"
     own = ("first", "second", "third", "dilated", "step1", "step3")
     assert all(families[arch] == arch for arch in own)
-    assert families["flagship"] == families["flagship_small"] == "flagship"
-    assert len(families) == 14
+    assert {families[arch] for arch in ("flagship", "flagship_small", "flagship_2500")} == {"flagship"}
+    assert {families[f"flagship_{size}"] for size in (1500, 1000, 700, 500)} == {"tiny"}
+    assert len(families) == 19
 
 
 def test_the_project_s_own_recipes_look_at_nothing_and_use_no_dropout():
-    assert set(RECIPES) - set(PUBLISHED) == {"flagship", "fast", "evolution_one_cycle"}
-    flagship, fast = get_recipe("flagship"), get_recipe("fast")
+    assert set(RECIPES) - set(PUBLISHED) == {
+        *("flagship", "fast", "sprint", "dash", "tiny"),
+        "evolution_one_cycle",
+    }
+    flagship = get_recipe("flagship")
     assert (flagship.plateau, flagship.schedule, flagship.dropout) == (None, Schedule("one_cycle"), 0.0)
     assert flagship.epochs == 15
-    assert dataclasses.replace(flagship, name="fast", epochs=fast.epochs) == fast
+    for name, epochs in {"fast": 5, "sprint": 3, "dash": 1}.items():
+        assert get_recipe(name) == dataclasses.replace(flagship, name=name, epochs=epochs)
+
+
+def test_the_recipe_of_the_smallest_networks_only_regularises_less_and_trains_longer():
+    tiny, flagship = get_recipe("tiny"), get_recipe("flagship")
+    assert (tiny.epochs, tiny.learning_rate, tiny.weight_decay) == (40, 0.2, 0.0)
+    changed = ("name", "epochs", "learning_rate", "weight_decay", "augmentation")
+    assert dataclasses.replace(tiny, **{name: getattr(flagship, name) for name in changed}) == flagship
 
 
 def test_the_steps_of_a_training_count_its_partial_batches():

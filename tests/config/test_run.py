@@ -12,6 +12,7 @@ from jaxmnist.config.run import merge_options, read_file, run_config, with_sched
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS
 from jaxmnist.training import RECIPE_OPTIONS, RUN_OPTIONS, checked_config
+from tests.sizes import SIZES
 
 
 def fields_of(config):
@@ -22,7 +23,7 @@ def fields_of(config):
 def test_an_arch_alone_means_its_published_recipe_and_seed(arch):
     config = run_config({"arch": arch})
     assert config.recipe == recipe_of(arch)
-    assert config.recipe.name == arch.split("_")[0]
+    assert config.recipe.name == ("tiny" if SIZES.get(arch, 2_000) < 2_000 else arch.split("_")[0])
     assert config.seed == config.recipe.default_seed
     assert config.select_on == "val"
 

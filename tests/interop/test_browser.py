@@ -12,11 +12,11 @@ import pytest
 from jaxmnist.augment.deskew import deskew
 from jaxmnist.data import load_dataset
 from jaxmnist.data.images import read_stream
-from jaxmnist.models import ARCHS
 from tests.chromium import EXECUTABLE, Chromium
 from tests.exported_networks import made, network_of, write_page
 from tests.photographs.layouts import LAYOUTS, png
 from tests.photographs.scenes import PHOTOGRAPHS
+from tests.sizes import FORMS
 from tests.strokes import DIGITS
 
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="there is no Chromium to open pages with")
@@ -83,7 +83,7 @@ def test_the_image_is_shown_as_the_network_sees_it(arch, drawn, browser):
         assert np.ptp(np.flatnonzero(shown.max(0))) < np.ptp(np.flatnonzero(image.max(0))) / 2
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", FORMS)
 def test_ten_drawn_digits_get_the_probabilities_of_jax(arch, drawn, browser):
     draw = drawn(arch)
     images, given = zip(*(draw(strokes) for strokes in DIGITS), strict=True)

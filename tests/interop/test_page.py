@@ -17,10 +17,10 @@ from jaxmnist.data.digit import to_digit
 from jaxmnist.data.mnist_style import to_28x28, to_mnist_style
 from jaxmnist.interop.browser import read_program
 from jaxmnist.interop.program import run
-from jaxmnist.models import ARCHS
 from tests.exported_networks import data_of, made, write_page
 from tests.photographs.layouts import LAYOUTS
 from tests.photographs.scenes import PHOTOGRAPHS
+from tests.sizes import FORMS
 from tests.strokes import DIGITS
 
 NODE = shutil.which("node")
@@ -85,7 +85,7 @@ def test_the_page_knows_what_the_network_is_given(arch, tmp_path):
 
 
 @needs_node
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", FORMS)
 def test_the_page_computes_the_probabilities_of_its_network(arch, tmp_path):
     _, _, images, expected = made(arch)
     np.testing.assert_allclose(predicted(write_page(arch, tmp_path), images), expected, rtol=0, atol=1e-6)

@@ -16,16 +16,16 @@ from jaxmnist.interop.onnx import run_onnx, to_onnx
 from jaxmnist.interop.program import run
 from jaxmnist.interop.stablehlo import run_stablehlo, to_stablehlo
 from jaxmnist.interop.trace import trace
-from jaxmnist.models import ARCHS
 from jaxmnist.models.structure import layers
 from tests.conftest import FIXTURES
 from tests.exported_networks import made, network_of
+from tests.sizes import FORMS
 
 NORMS = [("evolution_v3", {"norm": "group"}), ("evolution_v2", {"norm": "layer"})]
-CASES = [(arch, {}) for arch in ARCHS] + NORMS
+CASES = [(arch, {}) for arch in FORMS] + NORMS
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", FORMS)
 def test_a_program_gives_the_probabilities_that_pytorch_gave(arch):
     network = network_of(arch)
     # The images of the reference are noise around zero, without ink to make upright.

@@ -12,9 +12,10 @@ from jaxmnist.data import load_dataset
 from jaxmnist.inference.export import export
 from jaxmnist.interop.pytorch.source import to_pytorch
 from jaxmnist.interop.torch import shapes_of
-from jaxmnist.models import ARCHS, create_model
+from jaxmnist.models import create_model
 from tests.conftest import FIXTURES
 from tests.exported_networks import network_of
+from tests.sizes import FORMS
 
 WITHOUT = "PyTorch is not installed"
 
@@ -62,7 +63,7 @@ class Stub:
 
 
 @pytest.mark.parametrize("num_classes", [10, 26])
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", FORMS)
 def test_the_layers_have_the_names_and_shapes_of_the_weights(arch, num_classes):
     network = class_in(text_of(arch, num_classes=num_classes))
     names = {"nn": Stub, "super": lambda: type("Parent", (), {"__init__": lambda self: None})()}
@@ -83,7 +84,7 @@ def test_the_layers_have_the_names_and_shapes_of_the_weights(arch, num_classes):
 
 
 @pytest.mark.parametrize("deskew", [False, True])
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", FORMS)
 def test_the_text_is_short_and_stands_alone(arch, deskew):
     text = text_of(arch, deskew)
     network = class_in(text)
@@ -104,7 +105,7 @@ def test_the_text_is_short_and_stands_alone(arch, deskew):
     assert imported == {"pathlib", "torch", "torch.nn.functional", "numpy", "safetensors.torch"}
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", FORMS)
 def test_dropout_is_written_where_it_has_a_rate_and_nowhere_else(arch):
     assert "ropout" not in text_of(arch, dropout=0.0)
     assert "drop" not in text_of(arch, dropout=0.0)
@@ -135,7 +136,7 @@ def torch():
     return pytest.importorskip("torch", reason=WITHOUT)
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", FORMS)
 def test_outputs_gradients_and_statistics_are_those_of_the_fixtures(arch, torch, tmp_path):
     file = tmp_path / f"{arch}.py"
     file.write_text(text_of(arch, dropout=0.0))

@@ -8,8 +8,9 @@ import pytest
 import jaxmnist
 from jaxmnist.errors import CheckpointError
 from jaxmnist.interop.torch import find_num_classes, from_torch, to_torch
-from jaxmnist.models import ARCHS, create_model
+from jaxmnist.models import create_model
 from tests.conftest import FIXTURES
+from tests.sizes import FORMS
 
 
 def weights_of(arch):
@@ -21,7 +22,7 @@ def weights_of(arch):
     }
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", FORMS)
 def test_from_torch_and_to_torch_are_exact_inverses(arch):
     weights = weights_of(arch)
     back = jaxmnist.interop.to_torch(arch, jaxmnist.interop.from_torch(arch, weights))
@@ -31,7 +32,7 @@ def test_from_torch_and_to_torch_are_exact_inverses(arch):
         assert back[key].dtype == np.float32
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", FORMS)
 @pytest.mark.parametrize("num_classes", [2, 26])
 def test_the_number_of_classes_follows_from_the_arrays(arch, num_classes):
     model = create_model(arch, num_classes=num_classes)

@@ -17,6 +17,7 @@ from jaxmnist.models import ARCHS, count_params, create_model
 from jaxmnist.models.layers import Dropout, GroupNorm
 from jaxmnist.models.structure import layers
 from tests.conftest import FIXTURES
+from tests.sizes import FORMS, SIZES
 
 # Compiled like the training programs, which is also faster.
 compiled = partial(jax.jit, compiler_options=ops.compiler_options(jax.devices()[0]))
@@ -36,6 +37,7 @@ COUNTS = {
     "step3": 7_216,
     "flagship": 7_836,
     "flagship_small": 5_245,
+    **SIZES,
 }
 DROPOUT = {
     "first": 0.03,
@@ -52,6 +54,7 @@ DROPOUT = {
     "step3": 0.05,
     "flagship": 0.0,
     "flagship_small": 0.0,
+    **dict.fromkeys(SIZES, 0.0),
 }
 
 
@@ -91,14 +94,14 @@ def images_of(tensors):
     return jnp.asarray(tensors["x"].transpose(0, 2, 3, 1))
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", FORMS)
 def test_evaluation_equals_the_reference(arch):
     tensors, weights = parity(arch)
     outputs = compiled(create_model(arch).apply)(from_torch(arch, weights), images_of(tensors))
     np.testing.assert_allclose(outputs, tensors["eval_out"], rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", FORMS)
 def test_a_training_pass_equals_the_reference_in_loss_gradients_and_statistics(arch):
     tensors, weights = parity(arch)
     variables = from_torch(arch, weights)
@@ -137,6 +140,19 @@ def test_parameter_count_is_the_published_one(arch):
     assert sum(layer.parameters for layer in layers(create_model(arch))) == COUNTS[arch]
 
 
+@pytest.mark.parametrize("arch", SIZES)
+def test_a_size_has_the_layers_of_flagship_small_and_at_most_the_parameters_of_its_name(arch):
+    assert SIZES[arch] <= int(arch.removeprefix("flagship_"))
+    shapes = [
+        [
+            (layer.name, layer.kind, layer.output_shape[1:], layer.receptive_field)
+            for layer in layers(create_model(name))
+        ]
+        for name in ("flagship_small", arch)
+    ]
+    assert shapes[0] == shapes[1]
+
+
 @pytest.mark.parametrize("arch", ARCHS)
 @pytest.mark.parametrize("num_classes", [2, 47])
 def test_any_network_scores_any_number_of_classes_and_only_its_head_depends_on_it(arch, num_classes):
@@ -150,7 +166,7 @@ def test_any_network_scores_any_number_of_classes_and_only_its_head_depends_on_i
     sizes = [{path: leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)} for tree in (ten, other)]
     assert sizes[0].keys() == sizes[1].keys()
     changed = {path[1].key for path in sizes[0] if sizes[0][path] != sizes[1][path]}
-    last = "conv6" if arch in ("dilated", "flagship", "flagship_small") else "head"
+    last = "conv6" if arch == "dilated" or arch.startswith("flagship") else "head"
     allowed = {last, f"{last}_bn", last.replace("conv", "bn")} | (
         {"fc1", "fc2"} if arch == "challenge_ll" else set()
     )
@@ -265,7 +281,7 @@ def test_padding_a_batch_changes_neither_gradients_nor_statistics(arch):
     chex.assert_trees_all_close(with_padding, without, rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", FORMS)
 def test_initial_weights_are_uniform_within_the_sources_bound(arch):
     variables = jax.jit(create_model(arch).init)(jax.random.key(7), jnp.zeros((1, 28, 28, 1)))
     for name, layer in variables["params"].items():

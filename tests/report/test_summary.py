@@ -18,6 +18,7 @@ from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS, create_model
 from jaxmnist.models.structure import layers, totals
 from jaxmnist.report.terminal.summary import print_network, print_summary
+from tests.sizes import SIZES
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "summary.py"
 
@@ -37,6 +38,11 @@ MULTIPLY_ADDS = {
     # Of the project's own, by hand: maps of 26, 24, 10, 8, 6 and 4 pixels a side; the first has a classifier.
     "flagship": 26**2 * 90 + 24**2 * 1_170 + 100 * 1_638 + (64 + 36) * 1_764 + 16 * 1_260,
     "flagship_small": 26**2 * 72 + 24**2 * 792 + (100 + 64 + 36) * 1_089 + 16 * 990,
+    "flagship_2500": 26**2 * 54 + 24**2 * 378 + (100 + 64 + 36) * 441 + 16 * 630,
+    "flagship_1500": 26**2 * 36 + 24**2 * 180 + (100 + 64 + 36) * 225 + 16 * 450,
+    "flagship_1000": 26**2 * 27 + 24**2 * 108 + (100 + 64 + 36) * 144 + 16 * 360,
+    "flagship_700": 26**2 * 27 + 24**2 * 81 + (100 + 64 + 36) * 81 + 16 * 270,
+    "flagship_500": 26**2 * 36 + 24**2 * 108 + 100 * 54 + (64 + 36) * 36 + 16 * 180,
 }
 # Activations, parameters and their sum with the input, in MB of 1,048,576 bytes.
 EVERY_LAYER = {
@@ -68,6 +74,7 @@ RECEPTIVE_FIELDS = {
     "step3": "3, 5, pool 6 (2), 10, 14, 18, pool 20 (4), 28, 36, average pool 44",
     "flagship": "3, 5, pool 6 (2), 10, 18, 26, 34, average pool 40",
     "flagship_small": "3, 5, pool 6 (2), 10, 18, 26, 34, average pool 40",
+    **dict.fromkeys(SIZES, "3, 5, pool 6 (2), 10, 18, 26, 34, average pool 40"),
 }
 LEFT_OUT = {
     **dict.fromkeys(("evolution_v1", "evolution_v2"), ("trans1", "trans2")),

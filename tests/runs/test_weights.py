@@ -24,13 +24,13 @@ from jaxmnist.inference.export import export
 from jaxmnist.interop import to_torch
 from jaxmnist.interop.torch import without_wrappers
 from jaxmnist.interop.weight_files import METADATA, use_metadata
-from jaxmnist.models import ARCHS
 from jaxmnist.runs import weights
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.weights import read_weights
 from tests.conftest import FIXTURES
 from tests.exported_networks import network_of
 from tests.interop.test_torch import weights_of
+from tests.sizes import FORMS
 
 CPU = jax.devices("cpu")[0]
 OPTIONS = {"device": "cpu", "no_compile_cache": True}
@@ -125,7 +125,7 @@ def test_the_network_of_a_file_is_the_one_of_the_run_it_came_from(file, trained,
         np.testing.assert_array_equal(ours, its)
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", FORMS)
 def test_an_arch_is_recognised_by_the_names_and_shapes_of_its_arrays(tmp_path, arch):
     network = read_weights(saved(tmp_path, weights_of(arch)), CPU)
     assert network.arch == arch
