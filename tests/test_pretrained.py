@@ -29,7 +29,8 @@ def call(monkeypatch, capsys, tmp_path):
 
 
 def test_each_has_its_checksum_and_its_card():
-    sums = dict(reversed(line.split()) for line in (FOLDER / "SHA256SUMS").read_text().splitlines())
+    lines = (FOLDER / "SHA256SUMS").read_text().splitlines()
+    sums = {name: digest for digest, name in map(str.split, lines)}
     files = {f"{name}.safetensors": FOLDER / f"{name}.safetensors" for name in PRETRAINED}
     assert sums == {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
     assert {card.stem for card in FOLDER.glob("*.md")} == {*PRETRAINED}
