@@ -56,7 +56,7 @@ print("forbidden", sorted({{"tensorflow", "torch", "tensorboardX"}} & set(sys.mo
     pictures = {f"plots/{name}.png" for name in ("loss", "accuracy", "learning_rate")}
     (weights,) = (name for name in names if name.endswith(".npz"))
     assert weights.startswith("second-epoch")
-    files = {"calibration.json", "config.json", "lock.json", "metrics.jsonl", "results.json"}
+    files = {"calibration.json", "config.json", "lock.json", "metrics.jsonl", "results.json", "run.log"}
     assert names == {*files, weights, *pictures}
     assert time.perf_counter() - began < 60
 

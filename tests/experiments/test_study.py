@@ -37,10 +37,7 @@ from jaxmnist.experiments.study.predictions import read_predictions, write_predi
 from jaxmnist.experiments.study.together import train_together
 from jaxmnist.report.plots.study import save_study_pictures
 from jaxmnist.report.terminal import study as report
-from jaxmnist.runs.folder import METRICS, RESULTS, read_config, read_metrics
-from jaxmnist.runs.restore import restore_run
-from jaxmnist.runs.weights import read_weights
-from tests.data.written import some_images, write_npz
+from jaxmnist.runs.folder import METRICS, RESULTS, read_metrics
 from tests.resealed import write_finished
 from tests.small_network import Small
 
@@ -362,24 +359,6 @@ def test_the_command_trains_in_processes_as_in_one_and_goes_on_after_a_kill(tmp_
     assert figures("two")["mean"] == pytest.approx(alone["mean"], abs=2.0)
     assert (tmp_path / "two" / "s2" / PREDICTIONS).is_file()
     assert (tmp_path / "two" / "plots" / "curves.png").stat().st_size > 10_000
-
-
-def test_every_seed_of_a_study_begins_with_the_given_weights(tiny_run, tmp_path, capsys, monkeypatch):
-    data = write_npz(tmp_path / "own.npz", some_images(train=80, test=30))  # three classes: another head
-    given = np.asarray(restore_run(tiny_run, "best", DEVICE).variables["params"]["conv1"]["kernel"])
-    # At this rate the weights stay what they are.
-    options = f"--init-from {tiny_run} --dataset {data} --epochs 1 --lr 1e-20 --seeds 2 --together 2 --json"
-    monkeypatch.setattr(sys, "argv", ["study", *options.split(), "--out", str(tmp_path / "study")])
-    with pytest.raises(SystemExit) as end:
-        cli.main("study")
-    assert end.value.code == 0
-    assert json.loads(capsys.readouterr().out)["last_epoch"]["count"] == 2
-    for seed in (1, 2):
-        config = read_config(tmp_path / "study" / f"s{seed}")
-        assert (config.arch, config.init_from) == ("second", str(tiny_run))
-        (file,) = (tmp_path / "study" / f"s{seed}").glob("second-*.npz")
-        kernel = read_weights(file, DEVICE).variables["params"]["conv1"]["kernel"]
-        np.testing.assert_allclose(np.asarray(kernel), given, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from jaxmnist.errors import counted, escaped
 from jaxmnist.inference.markdown import to_markdown
-from jaxmnist.report.terminal import name_cell, print_line
+from jaxmnist.report.terminal import print_line
 from jaxmnist.runs.compare import ComparedRun
 
 # Columns of the terminal's table: the figure on the first line of a cell, the one below it, and the heading.
@@ -53,7 +53,7 @@ def markdown_table(compared: Sequence[ComparedRun]) -> str:
 def _table(dataset: str, compared: list[ComparedRun]) -> Table:
     other = ": from scikit-learn, not MNIST" if dataset == "digits" else ""
     table = Table(
-        title=name_cell(f"Test accuracy (%) on {dataset}{other}"),
+        title=Text(escaped(f"Test accuracy (%) on {dataset}{other}")),
         box=SIMPLE_HEAD,
         title_justify="left",
         title_style="bold",
