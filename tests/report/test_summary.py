@@ -245,3 +245,9 @@ def test_no_device_is_started():
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "98.8 % of 8,000" in done.stdout
+
+
+def test_the_table_before_a_training_ends_in_a_line_of_its_own_and_an_empty_one():
+    output, network = io.StringIO(), layers(create_model("second"))
+    print_network(Console(width=80, file=output), "second", network, totals(network))
+    assert output.getvalue().endswith("5,048 trainable parameters, 120 running statistics\n\n")

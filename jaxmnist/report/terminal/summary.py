@@ -28,8 +28,9 @@ def print_network(console: Console, name: str, layers: Sequence[Layer], totals: 
     """Prints the layers with parameters, and the number of parameters."""
     console.print(_table(name, [layer for layer in layers if layer.parameters], totals, _NAMES | _SIZES))
     print_line(
-        console, f"{totals.parameters:,} trainable parameters, {totals.statistics:,} running statistics\n"
+        console, f"{totals.parameters:,} trainable parameters, {totals.statistics:,} running statistics"
     )
+    print_line(console)
 
 
 def print_summary(console: Console, name: str, layers: Sequence[Layer], totals: Totals, budget: int) -> None:

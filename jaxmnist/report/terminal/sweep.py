@@ -183,9 +183,9 @@ def print_sweep(
         study, out = folder / best["study"] / "study.json", folder / f"{best['member']}-again"
         print_line(
             console,
-            f"The best of {len(rows)} owes some of its lead to chance. For a fair figure train other seeds:\n"
-            f"  study --config {study} --first-seed 1001 --seeds 10 --out {out}",
+            f"The best of {len(rows)} owes some of its lead to chance. For a fair figure train other seeds:",
         )
+        print_line(console, f"  study --config {study} --first-seed 1001 --seeds 10 --out {out}")
     warn_of_digits(console, figures["dataset"])
     print_files(console, files)
 
