@@ -6,8 +6,9 @@ The page is that of `jaxmnist demo`, with a digit drawn by mouse; it needs Chrom
 import tempfile
 from pathlib import Path
 
-from jaxmnist.inference.classifier import dataset_of, load
+from jaxmnist.inference.classifier import load
 from jaxmnist.inference.export import export
+from jaxmnist.inference.opening import dataset_of
 from jaxmnist.pretrained import DEFAULT
 from tests.chromium import Chromium
 from tests.strokes import DIGITS

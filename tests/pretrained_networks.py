@@ -11,8 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from jaxmnist.inference.classifier import dataset_of, load
+from jaxmnist.inference.classifier import load
 from jaxmnist.inference.export import export
+from jaxmnist.inference.opening import dataset_of
 from jaxmnist.pretrained import FOLDER
 from jaxmnist.train.network import Network
 

@@ -38,14 +38,14 @@ class NetworkCommand(Command):
 
     def open_network(self) -> "Network":
         """Opens the network on the device; errors are those of `jaxmnist.load`."""
-        from jaxmnist.inference.classifier import open_network
+        from jaxmnist.inference.opening import open_network
 
         return open_network(self.network, self.start(), self.checkpoint, self.arch, self.recipe)
 
     @property
     def is_weights(self) -> bool:
         """True if the network comes from a weights file, which need not exist, instead of a run."""
-        from jaxmnist.inference.classifier import is_weights
+        from jaxmnist.runs.weights import is_weights
 
         return is_weights(self.network)
 
@@ -66,7 +66,7 @@ class DatasetCommand(NetworkCommand):
     """Folder with the four IDX files (plain or .gz), or with a subfolder named after the dataset."""
 
     def load_dataset(self, network: "Network", or_digits: bool = False, download: bool = True) -> "Dataset":
-        """Loads the dataset; errors are those of `jaxmnist.inference.classifier.dataset_of`.
+        """Loads the dataset; errors are those of `jaxmnist.inference.opening.dataset_of`.
 
         Args:
             network: the network.
@@ -74,7 +74,7 @@ class DatasetCommand(NetworkCommand):
             download: False keeps off the network.
         """
         from jaxmnist.data import DataUnavailableError, load_dataset
-        from jaxmnist.inference.classifier import dataset_of
+        from jaxmnist.inference.opening import dataset_of
         from jaxmnist.report.terminal import print_line
 
         try:

@@ -4,36 +4,32 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float32, Int32, UInt8
 from PIL import Image
 
-from jaxmnist.data import DATASETS, Dataset, is_path, load_dataset
+from jaxmnist.data.grey_values import grey_values_of
 from jaxmnist.data.images import from_pillow, grey_of_pillow, read_grey, read_image
 from jaxmnist.data.mnist_style import Ink
 from jaxmnist.data.splits import Split
-from jaxmnist.errors import DataError, UsageError
+from jaxmnist.errors import UsageError
 from jaxmnist.inference.evaluate import Evaluation, evaluate_split
+from jaxmnist.inference.opening import Checkpoint, dataset_of, open_network
 from jaxmnist.inference.predict import preparation
 from jaxmnist.inference.reading import Reading, read_digits
 from jaxmnist.pretrained import locate
-from jaxmnist.runs.folder import load_data_of_run, require_data_of_run
 from jaxmnist.runs.notebook import facts_html, table_html
 from jaxmnist.runs.record import read_record, read_results
-from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.selection import Results
-from jaxmnist.runs.weights import is_weights, read_weights
-from jaxmnist.runtime.devices import Device, DeviceChoice, select_device, use_compile_cache
+from jaxmnist.runtime.devices import DeviceChoice, select_device, use_compile_cache
 from jaxmnist.runtime.jax_settings import own_settings
 from jaxmnist.train.network import Network
 
 if TYPE_CHECKING:
     from jaxmnist.runs.curves import Curves
-
-Checkpoint = Literal["best", "latest"]
 
 Images = ArrayLike | str | os.PathLike[str] | Image.Image | Sequence[Any]
 """Images in any form that `Classifier.predict` takes."""
@@ -197,7 +193,7 @@ class Classifier:
         if isinstance(images, Sequence):
             parts = [self._images(image, ink) for image in images]
             return np.concatenate(parts) if parts else np.zeros((0, 28, 28), np.uint8)
-        return _grey_values(np.asarray(images))
+        return grey_values_of(np.asarray(images))
 
 
 @own_settings()
@@ -234,70 +230,3 @@ def load(
     place, where = locate(Path(path)), select_device(device)
     use_compile_cache()
     return Classifier(place, open_network(place, where, checkpoint, arch, recipe))
-
-
-def open_network(
-    path: Path,
-    device: Device,
-    checkpoint: Checkpoint = "best",
-    arch: str | None = None,
-    recipe: str | None = None,
-) -> Network:
-    """Opens the network of a run folder or weights file; arguments and errors are those of `load`."""
-    if is_weights(path):
-        if checkpoint != "best":
-            raise UsageError(f"{path} is a weights file, not a run; leave out --checkpoint.")
-        return read_weights(path, device, arch, recipe)
-    if recipe is not None:
-        raise UsageError(f"{path} is a run, which has its own recipe; leave out --recipe.")
-    return restore_run(path, checkpoint, device, arch)
-
-
-def dataset_of(
-    network: Network,
-    path: Path,
-    dataset: str | os.PathLike[str] | None = None,
-    data_dir: str | Path | None = None,
-    download: bool = True,
-) -> Dataset:
-    """Loads the dataset to evaluate a network on: the one of that name or path, or by default that it was trained on.
-
-    Raises:
-        UsageError: there is no such dataset, or weights were trained on data of the user's own and none are named.
-        DataError: the data are missing or damaged, or by default not those of the run.
-    """
-    config, trained_on = network.config, network.data_info
-    if dataset is not None:
-        return load_dataset(dataset, data_dir, fit=trained_on.fit if is_path(dataset) else None)
-    if config is None:
-        if trained_on.dataset not in DATASETS:
-            raise UsageError(
-                f"{path} was trained on {trained_on.dataset!r}; name the path of its data with --dataset."
-            )
-        return load_dataset(trained_on.dataset, data_dir, download=download)
-    data = load_data_of_run(config, data_dir)
-    require_data_of_run(config, data, path)
-    return data
-
-
-def _grey_values(values: np.ndarray) -> UInt8[np.ndarray, "n 28 28"] | Float32[np.ndarray, "n 28 28"]:
-    """Returns an array of images as grey values from 0 to 255."""
-    if values.shape[-2:] != (28, 28) or values.ndim not in (2, 3):
-        raise DataError(
-            f"the images are an array of shape {values.shape}, which must be [n, 28, 28] or [28, 28]; "
-            "give images of other sizes as files or as Pillow's images."
-        )
-    values = values.reshape(-1, 28, 28)
-    if values.dtype == np.uint8 or not values.size:
-        return values.astype(np.uint8)
-    if values.dtype.kind not in "biuf":
-        raise DataError(f"the images are an array of {values.dtype}; give integers or floats.")
-    low, high = float(values.min()), float(values.max())
-    # Also true if a value is NaN.
-    if not (low >= 0 and high <= 255):
-        raise DataError(
-            f"the images have values from {low:g} to {high:g}, which must be from 0 to 1 or to 255; "
-            "give them before normalisation."
-        )
-    is_share = values.dtype.kind == "b" or (values.dtype.kind == "f" and high <= 1)
-    return values.astype(np.float32) * np.float32(255 if is_share else 1)

@@ -19,8 +19,8 @@ from PIL import Image
 
 from jaxmnist.data import Dataset, load_dataset
 from jaxmnist.data.images import read_grey_stream, read_stream
-from jaxmnist.inference.classifier import open_network
 from jaxmnist.inference.evaluate import evaluate_split, wilson_interval
+from jaxmnist.inference.opening import open_network
 from jaxmnist.inference.out_of_distribution import find_doubt
 from jaxmnist.inference.reading import read_digits
 from jaxmnist.train.network import Network

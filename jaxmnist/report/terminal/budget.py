@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from jaxmnist.errors import counted
 from jaxmnist.experiments.frontier import Choice
 from jaxmnist.report.terminal import print_facts
 
@@ -15,7 +16,7 @@ def print_choice(console: Console, choice: Choice) -> None:
     facts = {
         "network": f"{choice.arch}: {choice.parameters:,} parameters, {choice.size_kb:.1f} kB as float32",
         "work": f"{choice.multiply_adds:,} multiply-adds for one image",
-        "recipe": f"{choice.recipe}: {_plural(choice.epochs, 'epoch')}, {_seconds(choice)} s of training",
+        "recipe": f"{choice.recipe}: {counted(choice.epochs, 'epoch')}, {_seconds(choice)} s of training",
         "accuracy": f"{choice.accuracy:.3f} % of MNIST's test images, mean of {choice.seeds} seeds",
         "": f"95 % interval of the mean {choice.low:.3f} to {choice.high:.3f}; standard deviation "
         f"{choice.standard_deviation:.3f}",
@@ -46,7 +47,3 @@ def print_choices(console: Console, choices: Sequence[Choice]) -> None:
 
 def _seconds(choice: Choice) -> str:
     return f"{choice.seconds:.1f}" if choice.seconds < 20 else f"{choice.seconds:,.0f}"
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"

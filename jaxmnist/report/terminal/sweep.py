@@ -12,7 +12,7 @@ from rich.progress import TaskID
 from rich.table import Table
 
 from jaxmnist.data import Dataset
-from jaxmnist.errors import JaxmnistWarning
+from jaxmnist.errors import JaxmnistWarning, counted
 from jaxmnist.experiments.study.folder import Study
 from jaxmnist.experiments.sweep.folder import Sweep
 from jaxmnist.experiments.sweep.members import Member, value_text
@@ -177,7 +177,7 @@ def print_sweep(
             "\N{PLUS-MINUS SIGN} is half of the mean's 95 % interval, Student's t over seeds, on these images.",
         )
     if missing := count - figures["members_begun"]:
-        print_line(console, f"{missing} member{'s' * (missing > 1)} without a finished seed.")
+        print_line(console, f"{counted(missing, 'member')} without a finished seed.")
     if figures["best"] is not None:
         best = figures["best"]
         study, out = folder / best["study"] / "study.json", folder / f"{best['member']}-again"
