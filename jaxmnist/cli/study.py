@@ -48,8 +48,8 @@ class Study(MultiDeviceCommand):
     first_seed: int = 1
     """First seed."""
     processes: int = 0
-    """Number of processes that train a seed each and share the CPU's cores; by default one per core, which trains more
-    seeds an hour than one seed at a time on all cores."""
+    """Number of processes that train a seed each and share the CPU's cores. By default that which trains the seeds
+    soonest: a long study measures it first, a short one has a process on each core."""
     together: int = 0
     """Number of seeds to train in one program; by default 1 on a CPU, whose cores one seed keeps busy, else all."""
     threshold: float = 99.4
@@ -115,9 +115,11 @@ class Study(MultiDeviceCommand):
                 delete_checkpoints(study, seed)
             wanted = range(self.first_seed, self.first_seed + self.seeds)
             todo = [seed for seed in wanted if seed not in finished]
+            processes = self._count_processes(console, config, dataset, len(todo), where, place)
             with report.progress_bars(console) as bars:
                 callbacks = [report.seed_bars(bars, config.recipe.epochs), self._recorder(study, console)]
-                self._train_seeds(study, todo, callbacks, dataset, where, place, team)
+                trainer = dataclasses.replace(self, processes=processes)
+                trainer._train_seeds(study, todo, callbacks, dataset, where, place, team)
             results = studies.read_seeds(study)
             figures = studies.summary(study, results, self.threshold)
             with writing(folder, "give the same command again", mend=True):
@@ -161,6 +163,36 @@ class Study(MultiDeviceCommand):
                 "--devices and --mesh, or --folds."
             )
 
+    def _count_processes(
+        self,
+        console: "Console",
+        config: "RunConfig",
+        dataset: "Dataset",
+        seeds: int,
+        where: "Where",
+        place: "Mapping[str, Any]",
+    ) -> int:
+        """Returns the number of processes to train the seeds in, which it measures if that pays; 0 for none."""
+        from jaxmnist.experiments.study import pace
+        from jaxmnist.experiments.study.processes import Settings
+        from jaxmnist.report.terminal.study import print_paces
+        from jaxmnist.runtime.devices import count_cores
+        from jaxmnist.runtime.mesh import first_device
+
+        device, cores = first_device(where), count_cores()
+        if self.processes or self.together or device.platform != "cpu" or where != device:
+            return self.processes
+        counts = len(dataset.train_labels), len(dataset.test_labels)
+        steps = config.recipe.total_steps(len(config.splits(*counts)["train"]))
+        if min(seeds, cores) < 2 or seeds * steps < pace.LEAST_STEPS:
+            return cores
+        settings = Settings(self.data_dir, not self.no_compile_cache)
+        with console.status("measuring how many seeds to train at once"):
+            paces = pace.measure_paces(config, seeds, cores, settings, place)
+        fastest = pace.fastest(paces, seeds)
+        print_paces(console, paces, fastest)
+        return fastest.processes
+
     def _train_seeds(
         self,
         study: "StudyFolder",
@@ -174,7 +206,6 @@ class Study(MultiDeviceCommand):
         from jaxmnist.experiments.study.jobs import Job, train_jobs
         from jaxmnist.experiments.study.processes import Settings, train_in_processes
         from jaxmnist.experiments.study.together import train_together
-        from jaxmnist.runtime.devices import count_cores
         from jaxmnist.runtime.mesh import first_device, mesh_shape
 
         device = first_device(where)
@@ -189,8 +220,7 @@ class Study(MultiDeviceCommand):
             train_together(study, seeds, dataset, where, callbacks, place, together, team)
             return
         jobs = [Job(study, seed, callbacks) for seed in seeds]
-        default = count_cores() if is_cpu and self.together != 1 else 1
-        processes = min(self.processes or default, len(seeds))
+        processes = min(self.processes or 1, len(seeds))
         if processes > 1:
             train_in_processes(jobs, processes, Settings(self.data_dir, not self.no_compile_cache))
         else:

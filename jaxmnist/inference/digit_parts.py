@@ -19,6 +19,8 @@ class Part(NamedTuple):
     top: int
     left: int
     mask: Bool[np.ndarray, "rows columns"]
+    is_doubtful: bool = False
+    """True if it was part of a wide piece that may as well be other digits."""
 
     @property
     def bottom(self) -> int:

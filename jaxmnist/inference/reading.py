@@ -24,6 +24,8 @@ _SIDE = 640
 _SPACE = 0.9
 """Gap that is a space, as a share of the typical height."""
 
+_TOUCHES = "it touches another digit, and may be cut off in the wrong place"
+
 
 class Digit(NamedTuple):
     """A digit in a picture."""
@@ -114,7 +116,6 @@ def read_digits(
             image, prediction, shares = next(outcome)
             spaced = before is not None and part.left - before.right > _SPACE * height
             box = tuple(round(side * scale) for side in (part.left, part.top, part.right, part.bottom))
-            digits.append(
-                Digit(box, int(prediction), shares.tolist(), find_doubt(image, shares), number, spaced)
-            )
+            doubt = find_doubt(image, shares) or (_TOUCHES if part.is_doubtful else None)
+            digits.append(Digit(box, int(prediction), shares.tolist(), doubt, number, spaced))
     return Reading(digits, about.classes)

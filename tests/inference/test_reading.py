@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -22,7 +23,7 @@ from tests.photographs.__main__ import table
 from tests.photographs.ink import enlarged
 from tests.photographs.layouts import LAYOUTS
 from tests.photographs.scenes import PHOTOGRAPHS
-from tests.photographs.sequences import line, page
+from tests.photographs.sequences import SEQUENCES, TOUCHING, line, page
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,19 @@ def test_boxes_of_a_form_and_specks_are_no_digits(network, digits):
     boxes = [digit.box for digit in read_digits(network, grey).digits]
     assert len(boxes) == 3
     assert all(bottom - top < 80 for _, top, _, bottom in boxes)  # the frames have 100
+
+
+def test_digits_that_touch_are_cut_apart_and_doubtful_cuts_are_warned_of(mnist_dir):
+    network, mnist = load("flagship").network, load_dataset("mnist", mnist_dir)
+    random, counts = np.random.default_rng(0), Counter()
+    for _ in range(16):
+        index = random.choice(10_000, 4, replace=False)
+        picture = grey_of(SEQUENCES[TOUCHING](mnist.test_images[index], random))
+        reading = read_digits(network, picture, touching=True)
+        is_right = "".join(reading.lines) == "".join(map(str, mnist.test_labels[index]))
+        counts[is_right, any("it touches" in warning for warning in reading.warnings)] += 1
+    assert counts[True, False] >= 9
+    assert counts[False, False] == 0
 
 
 def test_an_empty_page_has_no_digits(network):

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from jaxmnist.data import Dataset
 from jaxmnist.experiments.study.folder import SeedResult, Study
+from jaxmnist.experiments.study.pace import Pace
 from jaxmnist.models import arch_title
 from jaxmnist.report.terminal import (
     data_phrase,
@@ -87,6 +88,12 @@ def print_study_setup(
     }
     print_facts(console, facts)
     console.print()
+
+
+def print_paces(console: Console, paces: Sequence[Pace], chosen: Pace) -> None:
+    """Prints what was measured to choose the number of seeds that train at once."""
+    measured = ", ".join(f"{pace.processes} at once: {pace.steps:.0f}" for pace in paces)
+    print_line(console, f"seeds at once: {chosen.processes}; steps a second with {measured}")
 
 
 def print_seed(console: Console, result: SeedResult, figures: Mapping[str, Any]) -> None:
