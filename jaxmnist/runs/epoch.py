@@ -34,6 +34,7 @@ from jaxmnist.runs.record import write_results
 from jaxmnist.runs.session import Session, means
 from jaxmnist.runs.storage import room_for
 from jaxmnist.runs.weights import save_best
+from jaxmnist.runtime.devices import peak_memory
 from jaxmnist.runtime.mesh import first_device, run_alone
 from jaxmnist.runtime.team import Team
 from jaxmnist.train.jit import EVAL_BATCH
@@ -111,6 +112,8 @@ def close_epoch(session: Session, snapshot: Snapshot, rows: list[dict[str, Any]]
             else:
                 state = state._replace(opt_state=observe(state.opt_state, metric))
     row["seconds"] = round(seconds + time.perf_counter() - began, 3)
+    if (memory := peak_memory(first_device(session.where))) is not None:
+        row["peak_memory_bytes"] = memory
     best = selection.is_best(session.config, rows, row)
     rows.append(row)
     snapshot = _between_epochs(session, state, rows)

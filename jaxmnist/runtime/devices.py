@@ -150,6 +150,12 @@ def set_cpu_devices(count: int) -> None:
     jax.config.update("jax_num_cpu_devices", count)
 
 
+def peak_memory(device: Device) -> int | None:
+    """Returns the most bytes of a device that were in use since the process began; None where JAX does not count."""
+    stats = device.memory_stats() or {}
+    return stats.get("peak_bytes_in_use")
+
+
 def count_cores() -> int:
     """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

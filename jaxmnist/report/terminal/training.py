@@ -108,6 +108,7 @@ class TrainingDisplay:
             f"Epoch {row['epoch']:>{width}}/{self.epochs}  train loss {row['train_loss']:.4f} "
             f"({row['train_accuracy']:.2f} %)  {'  '.join(splits)}  lr {row['learning_rate']:.3g}  "
             f"{row['seconds']:.1f} s{self._best_so_far(row)}"
+            + (f"  at most {row['peak_memory_bytes'] / 1e6:,.0f} MB" if "peak_memory_bytes" in row else "")
             + (f"  {row['skipped_steps']} steps skipped" if "skipped_steps" in row else ""),
         )
 
