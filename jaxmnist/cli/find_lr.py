@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from jaxmnist.cli.options import (
-    Arch,
     Command,
+    OptionalArch,
     OptionalDataset,
     OptionalFile,
     OptionalFit,
@@ -38,8 +38,8 @@ def _of_recipe(name: str, metavar: str, default: str) -> object:
 class FindLr(Command):
     """Find a learning rate: train briefly at rising rates and take the one where the loss falls most steeply."""
 
-    arch: Arch = "third"
-    """Network."""
+    arch: OptionalArch = None
+    """Network; by default third."""
     recipe: OptionalRecipe = None
     """Recipe whose optimizer is tested, with its batch size and augmentation; by default the network's own. For dilated
     it is the published test: SGD with Nesterov momentum."""
@@ -57,9 +57,12 @@ class FindLr(Command):
     """Replaces the recipe's."""
     recipe_settings: Settings = ()
     """Sets any other field of the recipe; see train."""
+    config: OptionalFile = None
+    """JSON file with any of these settings, such as the config.json of a run; options overrule it."""
     # Named differently than on the command line because of `Command.start`.
     start_rate: Annotated[float | None, _of_recipe("start", "FLOAT", "1e-6")] = None
-    """Learning rate of the first step; for the recipe dilated 0.1, as published."""
+    """Learning rate of the first step; for the recipe dilated 0.1, as published. Start, end and steps may also be the
+    recipe's: rate_range.start and so on, which train --lr auto takes, too."""
     end_rate: Annotated[float | None, _of_recipe("end", "FLOAT", "10")] = None
     """Learning rate of the last step; for the recipe dilated 2."""
     steps: Annotated[int | None, _of_recipe("steps", "INT", "350")] = None
@@ -69,7 +72,7 @@ class FindLr(Command):
 
     def run(self) -> None:
         """Runs the test, and writes and prints its result."""
-        from jaxmnist.config.run import merge_options, run_config, with_data
+        from jaxmnist.config.run import merge_options, read_file, run_config, with_data
         from jaxmnist.config.settings import parse_settings
         from jaxmnist.experiments.lr_range import doubt, find_learning_rate, range_test_of
         from jaxmnist.report.plots.lr_range import save_range
@@ -82,9 +85,11 @@ class FindLr(Command):
         options = {"arch": self.arch, "seed": self.seed}
         changes = parse_settings(self.recipe_settings)
         batch = {"batch_size": self.batch_size}
-        config = run_config(merge_options({}, options, self.recipe, batch, changes))
+        values = {} if self.config is None else read_file(self.config)
+        config = run_config(merge_options(values, options, self.recipe, batch, changes))
         settings = range_test_of(config.recipe, start=self.start_rate, end=self.end_rate, steps=self.steps)
-        dataset = load_or_fall_back(console, self.dataset, self.data_dir, self.fit, self.test)
+        wanted = self.dataset or config.dataset or None
+        dataset = load_or_fall_back(console, wanted, self.data_dir, self.fit, self.test)
         config = with_data(config, dataset)
         device = self.start()
         name = f"{arch_word(config.arch)}-{config.recipe.name}-{dataset_word(config.dataset)}-s{config.seed}"

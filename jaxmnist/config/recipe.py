@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from jaxmnist.config.limits import Limits, check_fields
 from jaxmnist.config.parsing import shown
-from jaxmnist.config.recipe_parts import Augmentation, Averaging, Distillation, Plateau, Schedule
+from jaxmnist.config.recipe_parts import Augmentation, Averaging, Distillation, Plateau, RateRange, Schedule
 from jaxmnist.errors import UsageError
 
 _NAME = re.compile(r"[\w.+-]{1,100}")  # becomes part of the run folder's name
@@ -67,6 +67,8 @@ class Recipe:
     with biases 0."""
     distillation: Distillation | None = None
     """Teacher to learn from in addition to the labels."""
+    rate_range: RateRange | None = None
+    """Range of learning rates that a range test tries; the training does not depend on it."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -1,4 +1,4 @@
-"""Parts of a recipe: augmentation, plateau, learning-rate schedule, averaging and distillation."""
+"""Parts of a recipe: augmentation, plateau, learning-rate schedule, averaging, distillation and range test."""
 
 import dataclasses
 from typing import Annotated, Any, Literal
@@ -148,3 +148,16 @@ class Distillation(_Part):
     """Share of the teacher in the objective; the labels have the rest."""
     temperature: Annotated[float, Limits(at_least=0.1, at_most=1000)] = 4.0
     """Divisor of both networks' scores before they become probabilities."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RateRange(_Part):
+    """Range test of `find_lr` and `--lr auto` for a recipe; None for the default of those commands."""
+
+    # The largest float32 is 3.4e38.
+    start: Annotated[float | None, Limits(above=0, at_most=1e38)] = None
+    """Learning rate of the first step."""
+    end: Annotated[float | None, Limits(above=0, at_most=1e38)] = None
+    """Learning rate of the last step."""
+    steps: Annotated[int | None, Limits(at_least=2)] = None
+    """Number of steps."""

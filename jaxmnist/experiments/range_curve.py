@@ -87,13 +87,15 @@ def range_test_of(recipe: Recipe, **changes: float | int | None) -> RangeTest:
 
     Args:
         recipe: the recipe.
-        **changes: fields to change; None for a field that stays.
+        **changes: fields to change, also those of the recipe's `rate_range`; None for a field that stays.
 
     Raises:
         UsageError: a value is out of range.
     """
     settings = PUBLISHED if recipe.name.removesuffix("-modified") == "dilated" else FROM_NOTHING_ON
-    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    own = {} if recipe.rate_range is None else dataclasses.asdict(recipe.rate_range)
+    changed = [*own.items(), *changes.items()]
+    given: dict[str, Any] = {name: value for name, value in changed if value is not None}
     return dataclasses.replace(settings, **given)
 
 

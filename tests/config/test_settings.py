@@ -15,6 +15,7 @@ from jaxmnist.errors import UsageError
 PARTS = {
     "schedule": ("plateau=null", "schedule={}"),
     "averaging": ("averaging={}",),
+    "rate_range": ("rate_range={}",),
     "distillation": ("distillation.teacher=somewhere",),
     "augmentation": ("augmentation.rotation_fill=0",),
 }

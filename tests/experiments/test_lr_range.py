@@ -20,7 +20,8 @@ from PIL import Image
 from jaxmnist import ops, train
 from jaxmnist.cli import main as cli
 from jaxmnist.cli.find_lr import FindLr
-from jaxmnist.config import RECIPES, get_recipe
+from jaxmnist.cli.train import Train
+from jaxmnist.config import RECIPES, RateRange, get_recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import UsageError
@@ -110,6 +111,39 @@ def test_every_other_recipe_is_tested_with_its_own_optimizer_from_a_millionth_on
     settings = range_test_of(get_recipe(name), steps=300)
     assert (settings.start, settings.end, settings.steps) == (1e-6, 10.0, 300)
     assert settings.optimizer == "recipe"
+
+
+def test_a_recipe_s_own_range_replaces_the_default_and_options_replace_it():
+    recipe = dataclasses.replace(get_recipe("third"), rate_range=RateRange(start=1e-4, steps=20))
+    settings = range_test_of(recipe, steps=30)
+    assert (settings.start, settings.end, settings.steps) == (1e-4, 10.0, 30)
+    with pytest.raises(
+        UsageError, match=r"the range test has end=10\.0, which must be a learning rate above the"
+    ):
+        range_test_of(dataclasses.replace(recipe, rate_range=RateRange(start=20.0)))
+
+
+def test_the_range_of_a_file_is_that_of_find_lr_and_of_lr_auto(tmp_path, monkeypatch):
+    """Both stop at once, with the settings that they would have tested."""
+
+    class Tested(Exception):
+        pass
+
+    def test(config, dataset, device, settings, callback):
+        raise Tested(settings.start, settings.end, settings.steps)
+
+    monkeypatch.setattr("jaxmnist.experiments.lr_range.find_learning_rate", test)
+    file = tmp_path / "recipe.json"
+    content = {"arch": "second", "dataset": "digits", "recipe": {"rate_range": {"start": 1e-3, "end": 2}}}
+    file.write_text(json.dumps(content))
+    more = ("rate_range.steps=40",)
+    for command in (
+        FindLr(config=file, recipe_settings=more, out=tmp_path / "out"),
+        Train(config=file, settings=more, learning_rate="auto", runs=tmp_path / "runs"),
+    ):
+        with pytest.raises(Tested) as caught:
+            command.run()
+        assert caught.value.args == (1e-3, 2.0, 40)
 
 
 def curve(steepest, steps=350, fall=1.8, noise=0.05, explodes=True):
