@@ -67,6 +67,9 @@ class Recipe:
     with biases 0."""
     distillation: Distillation | None = None
     """Teacher to learn from in addition to the labels."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Factors of the products in a training step of the networks of this package; bfloat16 is faster on accelerators
+    with units for it. Sums, normalisation, weights and every evaluation stay in float32."""
     rate_range: RateRange | None = None
     """Range of learning rates that a range test tries; the training does not depend on it."""
 

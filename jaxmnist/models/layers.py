@@ -46,7 +46,7 @@ class Conv(nn.Module):
         shape = (self.kernel_size, self.kernel_size, x.shape[0], self.features)
         bound = float(np.prod(shape[:3])) ** -0.5
         kernel = self.param("kernel", _uniform_within(bound), shape)
-        y: Any = ops.conv2d(x, kernel, self.padding, self.dilation)
+        y: Any = ops.conv2d(x, kernel, self.padding, self.dilation, ops.factors())
         if self.use_bias:
             y = y + self.param("bias", _uniform_within(bound), (self.features,))[:, None, None, None]
         return y
@@ -60,7 +60,10 @@ class Dense(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "batch _"]) -> Float[Array, "batch _"]:
         shape = (x.shape[1], self.features)
-        return x @ self.param("kernel", _uniform_within(float(shape[0]) ** -0.5), shape)
+        kernel = self.param("kernel", _uniform_within(float(shape[0]) ** -0.5), shape)
+        if ops.factors() == "bfloat16":
+            x, kernel = ops.rounded(x), ops.rounded(kernel)
+        return x @ kernel
 
 
 class BatchNorm(nn.Module):

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Key, UInt32
 
 from jaxmnist.ops.convolution import conv2d
 from jaxmnist.ops.norm import batch_norm
+from jaxmnist.ops.precision import factors, products_in, rounded
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.parts import count_parts, first_row
 
@@ -24,10 +25,13 @@ __all__ = [
     "batch_norm",
     "compiler_options",
     "conv2d",
+    "factors",
     "map_mean",
     "max_pool2",
+    "products_in",
     "random_words",
     "resize_nearest",
+    "rounded",
     "to_batch_minor",
 ]
 

@@ -11,13 +11,16 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
+from jaxmnist.ops.precision import Precision, rounded
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def conv2d(
     x: Float[Array, "c_in h w batch"],
     kernel: Float[Array, "kh kw c_in c_out"],
     padding: int = 0,
     dilation: int = 1,
+    factors: Precision = "float32",
 ) -> Float[Array, "c_out h_out w_out batch"]:
     """Computes the cross-correlation with stride 1 and symmetric zero padding.
 
@@ -26,13 +29,20 @@ def conv2d(
         kernel: weights, HWIO.
         padding: zeros added on every side of the map.
         dilation: distance in pixels between neighbouring kernel taps.
+        factors: precision of the factors, also in the gradient; a CPU rounds to it and multiplies in float32.
     """
-    return _convolved(_computed(x), kernel, padding, dilation)
+    x, kernel = _rounded(factors, x, kernel)
+    return _convolved(_computed(x), kernel, padding, dilation, factors)
 
 
-def _conv2d_forward(x, kernel, padding, dilation):
+def _conv2d_forward(x, kernel, padding, dilation, factors):
+    x, kernel = _rounded(factors, x, kernel)
     x = _computed(x)
-    return _computed(_convolved(x, kernel, padding, dilation)), (x, kernel)
+    return _computed(_convolved(x, kernel, padding, dilation, factors)), (x, kernel)
+
+
+def _rounded(factors, *arrays):
+    return arrays if factors == "float32" else tuple(map(rounded, arrays))
 
 
 def _computed(x):
@@ -40,22 +50,24 @@ def _computed(x):
     return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=lambda x: x)
 
 
-def _convolved(x, kernel, padding, dilation):
+def _convolved(x, kernel, padding, dilation, factors):
     return lax.platform_dependent(
         x,
         kernel,
         cpu=functools.partial(_cpu_conv, padding=padding, dilation=dilation),
-        default=functools.partial(_library_conv, padding=padding, dilation=dilation),
+        default=functools.partial(_library_conv, padding=padding, dilation=dilation, factors=factors),
     )
 
 
-def _conv2d_backward(padding, dilation, residuals, dy):
+def _conv2d_backward(padding, dilation, factors, residuals, dy):
+    convolve = functools.partial(_library_conv, padding=padding, dilation=dilation, factors=factors)
+
     def library_vjp(x, kernel, dy):
-        return jax.vjp(functools.partial(_library_conv, padding=padding, dilation=dilation), x, kernel)[1](dy)
+        return jax.vjp(convolve, x, kernel)[1](dy)
 
     return lax.platform_dependent(
         *residuals,
-        dy,
+        *_rounded(factors, dy),
         cpu=functools.partial(_cpu_conv_vjp, padding=padding, dilation=dilation),
         default=library_vjp,
     )
@@ -64,7 +76,10 @@ def _conv2d_backward(padding, dilation, residuals, dy):
 conv2d.defvjp(_conv2d_forward, _conv2d_backward)
 
 
-def _library_conv(x, kernel, *, padding, dilation):
+def _library_conv(x, kernel, *, padding, dilation, factors):
+    dtype = x.dtype
+    if factors == "bfloat16":
+        x, kernel = x.astype(factors), kernel.astype(factors)
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -72,7 +87,7 @@ def _library_conv(x, kernel, *, padding, dilation):
         padding=[(padding, padding)] * 2,
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("CHWN", "HWIO", "CHWN"),
-    )
+    ).astype(dtype)
 
 
 _SLICE_IMAGES = 32

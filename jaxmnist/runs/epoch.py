@@ -60,6 +60,9 @@ def begin(session: Session) -> tuple[Snapshot, list[dict[str, Any]]]:
         )
     if int(snapshot.state.step):
         warn_of_settings(run)
+    if session.config.recipe.precision == "bfloat16" and first_device(session.where).platform == "cpu":
+        message = "the precision bfloat16 makes a CPU round and no faster; it is for accelerators."
+        warnings.warn(message, JaxmnistWarning, stacklevel=3)
     present = read_metrics(run)
     # The last line may be missing: it is written after the checkpoint.
     if json.dumps(present[: len(rows)]) not in (json.dumps(rows), json.dumps(rows[:-1])):

@@ -8,6 +8,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int32, Key, PyTree
 
+from jaxmnist import ops
 from jaxmnist.augment import augment, normalise, strength_at
 from jaxmnist.config import Recipe
 from jaxmnist.models import Model
@@ -84,7 +85,8 @@ def train_step(
             objective = distilled(objective, outputs, teachers, batch, recipe.distillation)
         return objective / images_in_all, (metrics, updated.get("batch_stats", {}))
 
-    gradients, (metrics, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)
+    with ops.products_in(recipe.precision):
+        gradients, (metrics, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)
     gradients, sums = total((gradients, metrics[:3]))
     metrics = Metrics(*sums, *metrics[3:])
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
