@@ -29,7 +29,7 @@ ARCHS = {
     "first": "first",
     "second": "second",
     "third": "third",
-    "step1": "step3",  # as in step 2 of the source; the network of step 1 takes forty times as long
+    "step1": "step3",  # as in step 2 of the source; the network of step 1 takes twenty times as long
     "step3": "step3",
     "dilated": "dilated",
     "challenge": "challenge_gap",
