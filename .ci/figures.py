@@ -136,7 +136,7 @@ def _accuracy() -> Iterator[Figure]:
         yield Figure(document, text, found)
 
 
-FRONTIER = ("flagship", "fast", "flagship_small", "dash", "flagship_1000")
+FRONTIER = ("flagship", "fast", "flagship_small", "dash", "sprint", "flagship_2500", "flagship_1000")
 """Studies in the table of the frontier."""
 
 PUBLISHED_ARCHS = (
