@@ -83,9 +83,10 @@ def test_a_long_study_measures_first(config, monkeypatch, options, seeds, proces
 
 
 def test_what_was_measured_is_said():
-    console = Console(file=io.StringIO(), width=80)
+    out = io.StringIO()
+    console = Console(file=out, width=80)
     paces = [Pace(2, 264.4), Pace(1, 251.0)]
     print_paces(console, paces, paces[0])
-    assert re.sub(r"\s+", " ", console.file.getvalue()).strip() == (
+    assert re.sub(r"\s+", " ", out.getvalue()).strip() == (
         "seeds at once: 2; steps a second with 2 at once: 264, 1 at once: 251"
     )

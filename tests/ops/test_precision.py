@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,7 @@ def as_bfloat16(x):
 
 def test_a_convolution_and_its_gradients_multiply_rounded_factors():
     x, kernel, dy = normal(0, 4, 11, 9, 6), normal(1, 3, 3, 4, 5), normal(2, 5, 9, 7, 6)
+    out: Any
     out, vjp = jax.vjp(lambda x, kernel: ops.conv2d(x, kernel, 0, 1, "bfloat16"), x, kernel)
     expected, expected_vjp = jax.vjp(ops.conv2d, as_bfloat16(x), as_bfloat16(kernel))
     np.testing.assert_array_equal(out, expected)
@@ -43,7 +45,8 @@ def test_a_convolution_and_its_gradients_multiply_rounded_factors():
 @pytest.mark.parametrize("factors", ["float32", "bfloat16"])
 def test_on_an_accelerator_the_library_convolves_in_that_precision(factors):
     def loss(x, kernel):
-        return ops.conv2d(x, kernel, 0, 1, factors).sum()
+        out: Any = ops.conv2d(x, kernel, 0, 1, factors)
+        return out.sum()
 
     x, kernel = normal(0, 4, 11, 9, 6), normal(1, 3, 3, 4, 5)
     lowered = jax.jit(jax.grad(loss, (0, 1))).trace(x, kernel).lower(lowering_platforms=("cuda",)).as_text()
@@ -57,7 +60,7 @@ def test_on_an_accelerator_the_library_convolves_in_that_precision(factors):
 
 def test_a_linear_layer_rounds_only_within():
     x, layer = normal(0, 6, 4), Dense(3)
-    variables = layer.init(jax.random.key(1), x)
+    variables: Any = layer.init(jax.random.key(1), x)
     kernel = variables["params"]["kernel"]
     with ops.products_in("bfloat16"):
         within = layer.apply(variables, x)

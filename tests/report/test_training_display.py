@@ -9,6 +9,7 @@ import pytest
 from jaxmnist.config import get_recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
+from jaxmnist.data.splits import SelectOn
 from jaxmnist.report.terminal.console import SafeConsole
 from jaxmnist.report.terminal.training import TrainingDisplay
 from jaxmnist.runs import epoch as epochs
@@ -25,7 +26,7 @@ def row_of(epoch, accuracy, **more):
     return {"epoch": epoch, **train, **splits, **more}
 
 
-def lines_of(rows, select_on="val"):
+def lines_of(rows, select_on: SelectOn = "val"):
     config = RunConfig("second", get_recipe("second"), "digits", 1, select_on, "")
     out = io.StringIO()
     with TrainingDisplay(SafeConsole(file=out, width=300), config, ()) as show:

@@ -24,7 +24,7 @@ _SECONDS = 3.0
 
 
 class Pace(NamedTuple):
-    """How fast a number of processes trains seeds on all cores."""
+    """Speed of a number of processes that train seeds on all cores."""
 
     processes: int
     steps: float
@@ -96,7 +96,7 @@ class _Watch:
             return
         now = time.perf_counter()
         self._last[progress.seed] = now, (progress.epoch - 1) * progress.total + progress.done
-        if len(self._last) < self._seeds or not self._first:
+        if not self._first:
             self._first = dict(self._last) if len(self._last) == self._seeds else {}
         elif now - max(began for began, _ in self._first.values()) > _SECONDS:
             raise _EnoughError
