@@ -18,6 +18,16 @@ _FIELD = re.compile(r"\{[^}]*\}")
 _NUMBER = r"[-+]?[\d,]*\.?\d+"
 
 
+FRONTIER = ("flagship", "fast", "flagship_small", "dash", "sprint", "flagship_2500", "flagship_1000")
+"""Studies in the table of the frontier."""
+
+PUBLISHED_ARCHS = (
+    *("first", "second", "third", "dilated", "evolution_v1", "evolution_v2", "evolution_v3"),
+    *("challenge_ll", "challenge_gap", "challenge_final", "step1", "step3"),
+)
+"""Networks of the published table."""
+
+
 class Figure(NamedTuple):
     """A piece of a document's text with the numbers in it."""
 
@@ -114,36 +124,26 @@ def _performance() -> Iterator[Figure]:
 def _accuracy() -> Iterator[Figure]:
     document = "docs/accuracy.md"
     mean, range_ = "**{mean:.3f}** | {low:.3f} to {high:.3f}", "{minimum:.2f} to {maximum:.2f}"
+
+    def start(found: Mapping[str, Any]) -> str:
+        return (
+            f"| {found['arch']} | {{parameters:,}} | {found['recipe']} | {{epochs}} | {{count}} | {mean} | "
+        )
+
     for name in ("flagship", "fast", "third", "flagship_small", "second"):
         found = study(name)
         settled = {"settled": round(found["share_settled"] * found["count"])}
-        start = (
-            f"| {found['arch']} | {{parameters:,}} | {found['recipe']} | {{epochs}} | {{count}} | {mean} | "
-        )
-        text = f"{start}{{standard_deviation:.3f}} | {range_} | {{settled}} of {{count}} |"
+        text = f"{start(found)}{{standard_deviation:.3f}} | {range_} | {{settled}} of {{count}} |"
         yield Figure(document, text, found | settled)
     for name in FRONTIER:
         found = study(name)
-        start = (
-            f"| {found['arch']} | {{parameters:,}} | {found['recipe']} | {{epochs}} | {{count}} | {mean} | "
-        )
-        yield Figure(document, f"{start}{range_} |", found)
+        yield Figure(document, f"{start(found)}{range_} |", found)
     for name in ("challenge_gap", "challenge_final", "step3"):
         yield Figure(document, f"| {name} | {{parameters:,}} | {{count}} | {mean} | {range_} |", study(name))
-    for name in (*PUBLISHED_ARCHS,):
+    for name in PUBLISHED_ARCHS:
         found = json.loads((RESULTS / name / "results.json").read_text())
         text = f"| {name} | {{parameters:,}} | **{{last_five_mean_test_accuracy:.2f}}** |"
         yield Figure(document, text, found)
-
-
-FRONTIER = ("flagship", "fast", "flagship_small", "dash", "sprint", "flagship_2500", "flagship_1000")
-"""Studies in the table of the frontier."""
-
-PUBLISHED_ARCHS = (
-    *("first", "second", "third", "dilated", "evolution_v1", "evolution_v2", "evolution_v3"),
-    *("challenge_ll", "challenge_gap", "challenge_final", "step1", "step3"),
-)
-"""Networks of the published table."""
 
 
 def differences() -> Iterator[tuple[Figure, str]]:

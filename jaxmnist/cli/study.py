@@ -182,9 +182,7 @@ class Study(MultiDeviceCommand):
         device, cores = first_device(where), count_cores()
         if self.processes or self.together or device.platform != "cpu" or where != device:
             return self.processes
-        counts = len(dataset.train_labels), len(dataset.test_labels)
-        steps = config.recipe.total_steps(len(config.splits(*counts)["train"]))
-        if min(seeds, cores) < 2 or seeds * steps < pace.LEAST_STEPS:
+        if not pace.is_worth_measuring(config, dataset, seeds, cores):
             return cores
         settings = Settings(self.data_dir, not self.no_compile_cache)
         with console.status("measuring how many seeds to train at once"):

@@ -61,8 +61,7 @@ class Dense(nn.Module):
     def __call__(self, x: Float[Array, "batch _"]) -> Float[Array, "batch _"]:
         shape = (x.shape[1], self.features)
         kernel = self.param("kernel", _uniform_within(float(shape[0]) ** -0.5), shape)
-        if ops.factors() == "bfloat16":
-            x, kernel = ops.rounded(x), ops.rounded(kernel)
+        x, kernel = ops.as_factors(ops.factors(), x, kernel)
         return x @ kernel
 
 

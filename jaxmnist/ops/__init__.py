@@ -17,11 +17,12 @@ from jaxtyping import Array, Float, Key, UInt32
 
 from jaxmnist.ops.convolution import conv2d
 from jaxmnist.ops.norm import batch_norm
-from jaxmnist.ops.precision import factors, products_in, rounded
+from jaxmnist.ops.precision import as_factors, factors, products_in
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.parts import count_parts, first_row
 
 __all__ = [
+    "as_factors",
     "batch_norm",
     "compiler_options",
     "conv2d",
@@ -31,7 +32,6 @@ __all__ = [
     "products_in",
     "random_words",
     "resize_nearest",
-    "rounded",
     "to_batch_minor",
 ]
 

@@ -11,7 +11,7 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
-from jaxmnist.ops.precision import Precision, rounded
+from jaxmnist.ops.precision import Precision, as_factors
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -31,18 +31,14 @@ def conv2d(
         dilation: distance in pixels between neighbouring kernel taps.
         factors: precision of the factors, also in the gradient; a CPU rounds to it and multiplies in float32.
     """
-    x, kernel = _rounded(factors, x, kernel)
+    x, kernel = as_factors(factors, x, kernel)
     return _convolved(_computed(x), kernel, padding, dilation, factors)
 
 
 def _conv2d_forward(x, kernel, padding, dilation, factors):
-    x, kernel = _rounded(factors, x, kernel)
+    x, kernel = as_factors(factors, x, kernel)
     x = _computed(x)
     return _computed(_convolved(x, kernel, padding, dilation, factors)), (x, kernel)
-
-
-def _rounded(factors, *arrays):
-    return arrays if factors == "float32" else tuple(map(rounded, arrays))
 
 
 def _computed(x):
@@ -67,7 +63,7 @@ def _conv2d_backward(padding, dilation, factors, residuals, dy):
 
     return lax.platform_dependent(
         *residuals,
-        *_rounded(factors, dy),
+        *as_factors(factors, dy),
         cpu=functools.partial(_cpu_conv_vjp, padding=padding, dilation=dilation),
         default=library_vjp,
     )

@@ -3,10 +3,9 @@
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Literal
+from typing import Any, Literal
 
 from jax import lax
-from jaxtyping import Array, Float
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -28,6 +27,8 @@ def factors() -> Precision:
     return _current.get()
 
 
-def rounded(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Rounds to the nearest bfloat16, in float32: XLA may leave out a conversion there and back."""
-    return lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+def as_factors(precision: Precision, *arrays: Any) -> tuple[Any, ...]:
+    """Rounds arrays to a precision, in the type they have: XLA may leave out a conversion there and back."""
+    if precision == "float32":
+        return arrays
+    return tuple(lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7) for x in arrays)

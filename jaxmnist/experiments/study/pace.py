@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxmnist.config.run import RunConfig
+from jaxmnist.data import Dataset
 from jaxmnist.experiments.study.folder import open_study
 from jaxmnist.experiments.study.jobs import Job
 from jaxmnist.experiments.study.processes import Settings, train_in_processes
@@ -33,6 +34,12 @@ class Pace(NamedTuple):
     def rounds(self, seeds: int) -> float:
         """Returns the time of so many seeds, as a multiple of a seed's steps in seconds."""
         return math.ceil(seeds / self.processes) * self.processes / self.steps
+
+
+def is_worth_measuring(config: RunConfig, dataset: Dataset, seeds: int, cores: int) -> bool:
+    """True if there is a choice, and the study is long enough to gain from it."""
+    train = config.splits(len(dataset.train_labels), len(dataset.test_labels))["train"]
+    return min(seeds, cores) > 1 and seeds * config.recipe.total_steps(len(train)) >= LEAST_STEPS
 
 
 def measure_paces(
