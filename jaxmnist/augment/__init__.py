@@ -14,7 +14,7 @@ from jaxtyping import Array, Float32, Int32, PRNGKeyArray, UInt8
 
 from jaxmnist import ops
 from jaxmnist.augment import bilinear, nearest
-from jaxmnist.augment.deskew import deskew, rescale
+from jaxmnist.augment.moments import by_moments
 from jaxmnist.augment.nearest import SIDE
 from jaxmnist.config import Augmentation, Recipe
 from jaxmnist.runtime.parts import first_row
@@ -175,15 +175,10 @@ def normalise(
 ) -> Float32[Array, "batch 28 28 1"]:
     """Turns images into the input of a network.
 
-    Deskews them if `recipe.deskew`, rescales them if `recipe.rescale`, scales pixels to [0, 1], subtracts `recipe.mean`, divides by `recipe.std`
-    and adds a channel axis.
+    Deskews and rescales them if the recipe says so, scales pixels to [0, 1], subtracts `recipe.mean`, divides by
+    `recipe.std` and adds a channel axis.
     """
-    pixels = images.astype(jnp.float32)
-    if recipe.deskew:
-        pixels = deskew(pixels)
-    if recipe.rescale:
-        pixels = rescale(pixels)
-    return ((pixels / 255 - recipe.mean) / recipe.std)[..., None]
+    return ((by_moments(images.astype(jnp.float32), recipe) / 255 - recipe.mean) / recipe.std)[..., None]
 
 
 def _uniform(key: PRNGKeyArray, batch: int, count: int) -> Float32[Array, "batch count"]:

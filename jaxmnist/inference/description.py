@@ -83,6 +83,7 @@ class Description:
             "mean": recipe.mean,
             "std": recipe.std,
             "deskew": recipe.deskew,
+            "rescale": recipe.rescale,
             "fit": self.network.data_info.fit,
             "inverted": self.network.data_info.inverted,
             "side": self.network.data_info.ink_side,

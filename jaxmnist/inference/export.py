@@ -188,9 +188,7 @@ def _make(name: str, about: Description, dataset: Dataset, names: Mapping[str, s
         )
     if name == "torch":
         weights = next(names[kind] for kind in _WEIGHTS if kind in names)
-        return to_pytorch(
-            network.arch, network.model, recipe.mean, recipe.std, recipe.deskew, weights
-        ).encode()
+        return to_pytorch(network.arch, network.model, recipe, weights).encode()
     arrays = to_torch(network.arch, jax.device_get(network.variables), len(network.data_info.classes))
     if name == "npz":
         return to_npz(arrays, sealed_metadata(metadata, network.config))

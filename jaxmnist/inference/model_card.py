@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import jinja2
 
+from jaxmnist.augment.moments import SPREADS
 from jaxmnist.inference.description import Description
 from jaxmnist.inference.markdown import to_markdown
 from jaxmnist.models import is_custom
 from jaxmnist.train.network import Network
 
-DESKEW_IN_NUMPY = """import numpy as np
-
+IN_NUMPY = {
+    "deskew": """
 def deskew(image):  # [28, 28]
     ink, at = image.astype(float), np.arange(28.0)
     mass = max(ink.sum(), 1e-6)
@@ -21,8 +22,21 @@ def deskew(image):  # [28, 28]
     slope = y @ ink @ x / max(ink.sum(1) @ y**2, 1e-6)
     places = at + np.clip(slope * y, -10, 10)[:, None]
     return np.stack([np.interp(*row, left=0, right=0) for row in zip(places, [at] * 28, ink)])
-"""
-"""The `deskew` of a recipe for one image, for those who use the weights alone."""
+""",
+    "rescale": f"""
+def rescale(image):  # [28, 28]
+    at = np.arange(28.0) - 13.5
+    for spread, limits in {SPREADS}:
+        profile, mass = image.sum(1), max(image.sum(), 1e-6)
+        centre = profile @ at / mass
+        factor = np.clip(np.sqrt(profile @ (at - centre) ** 2 / mass) / spread, *limits)
+        places = at + np.clip(centre + (factor - 1) * at, -10, 10)
+        # Turned about, so that the second time the columns become rows again.
+        image = np.stack([np.interp(places, at, line, left=0, right=0) for line in image.T])
+    return image
+""",
+}
+"""The changes of a recipe by moments, for one image, for those who use the weights alone."""
 
 
 class Exported(NamedTuple):
@@ -51,17 +65,21 @@ def model_card(about: Description, files: Sequence[Exported], checked: int) -> s
         trim_blocks=True,
         keep_trailing_newline=True,
     )
+    recipe = about.network.recipe
+    chosen = {"made upright": recipe.deskew, "rescaled": recipe.rescale}
     return environment.get_template("model_card.md").render(
         about=about,
         data=about.network.data_info,
         classes=list(zip(about.classes, about.evaluation.class_accuracies, strict=True)),
-        recipe=about.network.recipe,
+        recipe=recipe,
         settings={name: _shown(value) for name, value in _settings(about.network).items()},
         has_torch_names=not is_custom(about.network.arch),
         files=files,
         formats=[made.format for made in files],
         checked=checked,
-        deskew=DESKEW_IN_NUMPY,
+        by_moments=[words for words, used in chosen.items() if used],
+        in_numpy="import numpy as np\n"
+        + "".join(IN_NUMPY[name] for name in IN_NUMPY if getattr(recipe, name)),
     )
 
 

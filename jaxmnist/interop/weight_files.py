@@ -68,6 +68,7 @@ def use_metadata(
         "mean": repr(recipe.mean),
         "std": repr(recipe.std),
         "deskew": str(recipe.deskew),
+        "rescale": str(recipe.rescale),
         "dataset": dataset_title(data_info.dataset),  # not the path, as a file travels
         "classes": json.dumps(data_info.classes),
         "fit": data_info.fit,
@@ -87,7 +88,8 @@ def normalisation_in(metadata: Mapping[str, str]) -> dict[str, Any]:
     mean, std = float(metadata["mean"]), float(metadata["std"])
     if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
         raise ValueError(f"mean {mean} and std {std}")
-    return {"mean": mean, "std": std, "deskew": _choice(metadata, "deskew", _BOOLEANS)}
+    made = {name: _choice(metadata, name, _BOOLEANS) for name in ("deskew", "rescale") if name in metadata}
+    return {"mean": mean, "std": std, **made}
 
 
 def data_info_in(metadata: Mapping[str, str]) -> DatasetInfo | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from jaxmnist.inference import export as exporting
 from jaxmnist.inference.description import Description
 from jaxmnist.inference.evaluate import wilson_interval
 from jaxmnist.inference.export import CARD, FORMATS, MANIFEST, ExportError, default_formats, export
-from jaxmnist.inference.model_card import DESKEW_IN_NUMPY, model_card
+from jaxmnist.inference.model_card import IN_NUMPY, model_card
 from jaxmnist.interop import to_torch
 from jaxmnist.runs.weights import read_weights
 from tests.exported_networks import CPU, network_of
@@ -131,7 +132,16 @@ def test_the_card_names_levers_in_words(exported):
 def test_the_card_says_how_images_are_made_upright_where_they_are(recipe, exported):
     card = model_card(trained_by(get_recipe(recipe), exported[2]), [], 100)
     assert ("of an image that is made upright first" in card) == (recipe == "flagship")
-    assert (DESKEW_IN_NUMPY.rstrip() in card) == (recipe == "flagship")
+    assert (IN_NUMPY["deskew"].strip() in card) == (recipe == "flagship")
+
+
+def test_the_card_says_how_images_are_rescaled(exported):
+    recipe = dataclasses.replace(get_recipe("flagship"), rescale=True)
+    card = model_card(trained_by(recipe, exported[2]), [], 100)
+    assert "of an image that is made upright and rescaled first" in card
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", card, flags=re.DOTALL)[1], names)
+    assert names["rescale"](names["deskew"](np.eye(28))).shape == (28, 28)
 
 
 def test_wilson_intervals_are_those_of_the_tables():

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmnist.augment.deskew import deskew
+from jaxmnist.augment.moments import deskew
 from jaxmnist.data import load_dataset
 from jaxmnist.data.images import read_stream
 from tests.chromium import EXECUTABLE, Chromium

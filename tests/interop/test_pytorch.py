@@ -1,6 +1,7 @@
 """The networks as PyTorch modules: the numbers of JAX, the names of its weights, and text that stands alone."""
 
 import ast
+import dataclasses
 import runpy
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from jaxmnist.config import get_recipe
 from jaxmnist.data import load_dataset
 from jaxmnist.inference.export import export
 from jaxmnist.interop.pytorch.source import to_pytorch
@@ -20,8 +22,9 @@ from tests.sizes import FORMS
 WITHOUT = "PyTorch is not installed"
 
 
-def text_of(arch, deskew=False, **fields):
-    return to_pytorch(arch, create_model(arch, **fields), 0.1307, 0.3081, deskew, f"{arch}.safetensors")
+def text_of(arch, changes=(), **fields):
+    recipe = dataclasses.replace(get_recipe("third"), **dict.fromkeys(changes, True))
+    return to_pytorch(arch, create_model(arch, **fields), recipe, f"{arch}.safetensors")
 
 
 def class_in(text):
@@ -83,19 +86,19 @@ def test_the_layers_have_the_names_and_shapes_of_the_weights(arch, num_classes):
     assert sorted(name for name in used if "drop" not in name) == sorted(n for n in layers if "drop" not in n)
 
 
-@pytest.mark.parametrize("deskew", [False, True])
+@pytest.mark.parametrize("changes", [(), ("deskew",), ("rescale",), ("deskew", "rescale")])
 @pytest.mark.parametrize("arch", FORMS)
-def test_the_text_is_short_and_stands_alone(arch, deskew):
-    text = text_of(arch, deskew)
+def test_the_text_is_short_and_stands_alone(arch, changes):
+    text = text_of(arch, changes)
     network = class_in(text)
     assert network.end_lineno is not None
     assert network.end_lineno - network.lineno < 35
-    assert len(text.splitlines()) < 85
+    assert len(text.splitlines()) < 85 + 15 * len(changes)
     assert max(map(len, text.splitlines())) <= 110
     assert "jaxmnist" not in text
     assert "num_classes" not in text
     assert "features" not in text
-    assert ("def deskew" in text) == deskew
+    assert {name for name in ("deskew", "rescale") if f"def {name}" in text} == {*changes}
     compile(text, arch, "exec")
     imported = {
         node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
@@ -162,9 +165,11 @@ def test_outputs_gradients_and_statistics_are_those_of_the_fixtures(arch, torch,
     assert worst["statistics"] < 2e-6
 
 
-@pytest.mark.parametrize("arch", ["third", "flagship"])
-def test_exported_files_give_the_probabilities_of_jax(arch, torch, tmp_path):
-    written, _ = export(network_of(arch), load_dataset("digits"), ["npz", "torch"], tmp_path)
+@pytest.mark.parametrize(("arch", "rescale"), [("third", False), ("flagship", False), ("flagship", True)])
+def test_exported_files_give_the_probabilities_of_jax(arch, rescale, torch, tmp_path):
+    network = network_of(arch)
+    network = network._replace(recipe=dataclasses.replace(network.recipe, rescale=rescale))
+    written, _ = export(network, load_dataset("digits"), ["npz", "torch"], tmp_path)
     made = {file.format: file for file in written}
     assert made["torch"].difference is not None
     assert made["torch"].difference < 1e-6

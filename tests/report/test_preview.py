@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from jaxmnist.augment import augment
-from jaxmnist.augment.deskew import deskew
+from jaxmnist.augment.moments import deskew
 from jaxmnist.cli import main as cli
 from jaxmnist.config import Augmentation, get_recipe
 from jaxmnist.data import load_dataset

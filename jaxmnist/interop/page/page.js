@@ -193,6 +193,7 @@ function describe() {
     item.hidden = (item.dataset.digits === "true") !== about.is_digits;
   }
   element("upright").hidden = !about.deskew;
+  element("rescaled").hidden = !about.rescale;
   element("training").textContent = about.training_text;
   element("accuracy").textContent = about.accuracy_text;
   const facts = [

@@ -8,22 +8,23 @@ from typing import Any
 
 import jinja2
 
+from jaxmnist.augment.moments import SPREADS
+from jaxmnist.config import Recipe
 from jaxmnist.models import Model
 
 _SIGNATURE = re.compile(r"def __init__\(\s*self,.*?\) ->", re.DOTALL)
 
 
-def to_pytorch(arch: str, model: Model, mean: float, std: float, deskew: bool, weights: str) -> str:
+def to_pytorch(arch: str, model: Model, recipe: Recipe, weights: str) -> str:
     """Returns the source text of a network for PyTorch, which needs nothing of jaxmnist.
 
-    It has the module, `normalise`, `deskew` where images are made upright first, and `load`, which reads the weights.
+    It has the module, `normalise` with the `deskew` and `rescale` that the recipe asks for, and `load`, which reads the
+    weights.
 
     Args:
         arch: name of the network.
         model: the network, one of this package's.
-        mean: subtracted from pixels scaled to [0, 1].
-        std: divisor of the difference.
-        deskew: True if images are made upright first; see `jaxmnist.augment.deskew`.
+        recipe: the recipe, for its normalisation.
         weights: name of the weights file that lies beside the text.
     """
     name, module = _find_class(type(model))
@@ -35,9 +36,11 @@ def to_pytorch(arch: str, model: Model, mean: float, std: float, deskew: bool, w
         arch=arch,
         name=name,
         network=_without_idle_dropout(_filled_in(module, vars(model))),
-        mean=float(mean),
-        std=float(std),
-        deskew=deskew,
+        mean=float(recipe.mean),
+        std=float(recipe.std),
+        deskew=recipe.deskew,
+        rescale=recipe.rescale,
+        spreads=tuple((axis, *spread) for axis, spread in enumerate(SPREADS, 1)),
         weights=weights,
     )
 

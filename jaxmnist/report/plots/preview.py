@@ -10,7 +10,7 @@ from jaxtyping import Array, Float32, PRNGKeyArray, UInt8
 from matplotlib.figure import Figure
 
 from jaxmnist.augment import augment
-from jaxmnist.augment.deskew import deskew
+from jaxmnist.augment.moments import by_moments
 from jaxmnist.config import Recipe
 from jaxmnist.runs.curves import save_figure
 
@@ -58,7 +58,7 @@ def augmented_versions(
 
     def version(key: PRNGKeyArray) -> Float32[Array, "n 28 28"]:
         changed = augment(key, originals, recipe.augmentation).astype(jnp.float32)
-        return deskew(changed) if recipe.deskew else changed
+        return by_moments(changed, recipe)
 
     keys = jax.random.split(jax.random.key(seed), versions)
     return np.asarray(jax.jit(jax.vmap(version))(keys))
@@ -81,4 +81,4 @@ def changes_in_words(recipe: Recipe) -> list[str]:
         chosen.append("bilinear interpolation")
     if chosen and a.fade:
         chosen.append(f"fading to {100 * a.fade_to:g} % in the last {100 * a.fade:g} % of the training")
-    return [*chosen, "deskewed"] if recipe.deskew else chosen
+    return chosen + ["deskewed"] * recipe.deskew + ["rescaled"] * recipe.rescale

@@ -7,11 +7,21 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Float32
 
+from jaxmnist.config import Recipe
+
 _REACH = 10  # largest move of a pixel, in pixels
 _TINY = 1e-6  # avoids division by zero for blank images and those of a single row
-# Standard deviation of the ink about its centre that `rescale` gives to height and width, in pixels, and the limits
-# of the factor by which an image may have to shrink for it; a digit 1 would otherwise become as wide as an 8.
-_SPREADS = ((5.2, (0.6, 1.5)), (3.4, (0.55, 1.3)))
+
+SPREADS = ((5.2, (0.6, 1.5)), (3.4, (0.55, 1.3)))
+"""Of height and width: the standard deviation of the ink about its centre that `rescale` aims at, in pixels, and the
+limits of the factor that the image is reduced by for it. Without them a digit 1 would become as wide as an 8."""
+
+
+def by_moments(images: Float32[Array, "batch h w"], recipe: Recipe) -> Float32[Array, "batch h w"]:
+    """Deskews and rescales images, if the recipe says so."""
+    if recipe.deskew:
+        images = deskew(images)
+    return rescale(images) if recipe.rescale else images
 
 
 def deskew(images: Float32[Array, "batch h w"]) -> Float32[Array, "batch h w"]:
@@ -47,10 +57,11 @@ def rescale(images: Float32[Array, "batch h w"]) -> Float32[Array, "batch h w"]:
         images: ink on a background of 0, not negative.
     """
     ink = images.transpose(1, 2, 0)
-    for axis, (spread, limits) in enumerate(_SPREADS):
+    for axis, (spread, limits) in enumerate(SPREADS):
         places = _from_centre(ink, axis)
         profile = ink.sum(1 - axis)
-        variance = (places * places * profile).sum(0) / jnp.maximum(profile.sum(0), _TINY)
+        variance = (places * places * profile).sum(0, keepdims=True)
+        variance = variance / jnp.maximum(profile.sum(0, keepdims=True), _TINY)
         middle = np.arange(len(places), dtype=np.float32)[:, None] - (len(places) - 1) / 2
         # Where a pixel of the result is read from, less its own place; blank images stay as they are.
         moves = middle * (jnp.clip(jnp.sqrt(variance) / spread, *limits) - 1) + (middle - places)
@@ -63,10 +74,14 @@ def _from_centre(ink: Float[Array, "h w batch"], axis: int) -> Float[Array, "sid
     profile = ink.sum(1 - axis)
     # Counted from the middle, to avoid cancellation of large numbers.
     places = np.arange(len(profile), dtype=np.float32)[:, None] - (len(profile) - 1) / 2
-    return places - (places * profile).sum(0, keepdims=True) / jnp.maximum(profile.sum(0, keepdims=True), _TINY)
+    return places - (places * profile).sum(0, keepdims=True) / jnp.maximum(
+        profile.sum(0, keepdims=True), _TINY
+    )
 
 
-def _read(ink: Float[Array, "h w batch"], moves: Float[Array, "#h #w batch"], axis: int) -> Float[Array, "h w batch"]:
+def _read(
+    ink: Float[Array, "h w batch"], moves: Float[Array, "#h #w batch"], axis: int
+) -> Float[Array, "h w batch"]:
     """Reads each pixel some pixels further down (axis 0) or to the right (axis 1), between two neighbours."""
     side = ink.shape[axis]
     offsets = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
@@ -81,7 +96,8 @@ def _read(ink: Float[Array, "h w batch"], moves: Float[Array, "#h #w batch"], ax
     )
     # `lax` slices, as plain indexing with an unknown batch size becomes a gather, which exports do not support.
     parts = (
-        lax.slice_in_dim(wide, k, k + side, axis=axis) * lax.squeeze(lax.slice_in_dim(shares, k, k + 1, axis=0), (0,))
+        lax.slice_in_dim(wide, k, k + side, axis=axis)
+        * lax.squeeze(lax.slice_in_dim(shares, k, k + 1, axis=0), (0,))
         for k in range(len(offsets))
     )
     return functools.reduce(jnp.add, parts)
