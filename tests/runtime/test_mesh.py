@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import jax
 import pytest
@@ -78,6 +79,14 @@ def test_too_few_devices_are_counted():
         UsageError, match=rf"seed=1,data=64 needs 64 devices, and there (is|are) {there} \(cpu\)"
     ):
         select_mesh(jax.devices(), MeshShape(1, 64))
+
+
+def test_neighbours_lie_along_data_and_every_process_has_its_share():
+    devices = [Mock(jax.Device, process_index=process) for process in (0, 0, 0, 1, 1, 1)]
+    mesh = select_mesh(devices, MeshShape(2, 2), processes=2)
+    a, b, _, c, d, _ = devices
+    assert mesh.devices.tolist() == [[a, b], [c, d]]
+    assert mesh.axis_names == ("seed", "data")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,11 +13,14 @@ from jaxmnist.config import Augmentation, Averaging, Distillation, Recipe, Sched
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import InterruptedRunError
+from jaxmnist.models.initialisers import initialised
+from jaxmnist.optim import make_optimizer
 from jaxmnist.runs import loop as fit_module
 from jaxmnist.runs.folder import open_run, read_metrics
 from jaxmnist.runs.loop import fit
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runs.teacher import open_teacher
+from jaxmnist.train import create_state
 from tests.runs.test_loop import saved, snapshot_of
 from tests.small_network import Small
 
@@ -36,6 +40,16 @@ RECIPE = Recipe(
         rotation=10.0, translation=0.1, interpolation="bilinear", fade=0.5, fade_to=0.1
     ),
 )
+
+
+@pytest.mark.parametrize("kind", ["uniform", "he", "orthogonal"])
+def test_the_initialiser_of_the_recipe_draws_the_weights(kind):
+    model, recipe, key = Small(), dataclasses.replace(RECIPE, initialiser=kind), jax.random.key(3)
+    params = create_state(key, model, make_optimizer(recipe, total_steps=1), recipe).params
+    expected = model.init(key, jnp.zeros((1, 28, 28, 1)))["params"]
+    if kind != "uniform":
+        expected = initialised(expected, jax.random.fold_in(key, 1), kind)
+    jax.tree.map(np.testing.assert_array_equal, params, expected)
 
 
 def test_a_run_with_every_lever_goes_on_from_the_middle_of_an_epoch_to_the_same_bytes(
