@@ -73,10 +73,11 @@ def test_a_dataset_that_was_named_is_an_error_if_it_cannot_be_found(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_resume_refuses_options_of_the_configuration(call, tiny_run):
-    code, _, error = call("train", "--resume", tiny_run, "--arch", "first")
+@pytest.mark.parametrize(("option", "value"), [("--arch", "first"), ("--batch-size", 32), ("--seed", 5)])
+def test_resume_refuses_options_of_the_configuration(call, tiny_run, option, value):
+    code, _, error = call("train", "--resume", tiny_run, option, value)
     assert code == 2
-    assert "leave out --arch" in error
+    assert f"leave out {option}" in error
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_exit_code_5(call, tmp_path):

@@ -92,6 +92,7 @@ def test_weights_come_back_exactly_with_their_normalisation(exported):
     with safe_open(out / "second.safetensors", "numpy") as file:
         stated = file.metadata()
     assert stated["normalisation"] == "(pixel / 255 - 0.1307) / 0.3081"
+    assert (float(stated["mean"]), float(stated["std"])) == (network.recipe.mean, network.recipe.std)
     with np.load(out / "second.npz") as archive:
         assert opened(json.loads(str(archive["metadata"]))) == stated
 

@@ -13,7 +13,7 @@ import pytest
 from jaxmnist.config import get_recipe
 from jaxmnist.errors import UsageError
 from jaxmnist.interop.onnx import run_onnx, to_onnx
-from jaxmnist.interop.program import run
+from jaxmnist.interop.program import OPERATIONS, run
 from jaxmnist.interop.stablehlo import run_stablehlo, to_stablehlo
 from jaxmnist.interop.trace import trace
 from jaxmnist.models.structure import layers
@@ -45,6 +45,11 @@ def test_a_program_gives_the_probabilities_that_jax_gives(arch, overrides):
     network, _, images, probabilities = made(arch, **overrides)
     expected = np.exp(network.predict(images)[1])
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=2e-6)
+
+
+def test_padding_of_a_program_has_the_value_it_is_given():
+    padded = OPERATIONS["Pad"](np.zeros((1, 2)), np.array(-np.inf), [0, 1, 2, 0])
+    assert padded.tolist() == [[-np.inf, 0, 0], *[[-np.inf] * 3] * 2]
 
 
 def test_a_program_holds_the_weights_and_little_else():

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import time
 
@@ -16,6 +17,7 @@ from jaxmnist.runs.about import SCHEMA
 from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
 from jaxmnist.runs.folder import read_config, read_metrics
 from jaxmnist.runs.restore import restore_run
+from jaxmnist.runs.storage import DamagedError, read_about
 from jaxmnist.train.jit import build_programs
 from jaxmnist.train.loss import no_metrics
 from jaxmnist.train.state import Keys
@@ -106,6 +108,20 @@ def test_a_damaged_best_state_is_replaced_by_the_next_best_with_both_named(tmp_p
         JaxmnistWarning, match=r"checkpoints/10, the best so far, is missing; .*checkpoints/30 "
     ):
         Checkpoints(tmp_path, "second").restore_best(*template(state))
+
+
+def test_every_file_that_has_changed_is_named(tmp_path, state):
+    save(Checkpoints(tmp_path, "second"), state, 7, 1, 99.0)
+    folder = tmp_path / "checkpoints" / "7"
+    read_about(folder)
+    files = [file for file in folder.rglob("*") if file.is_file() and file.name != "about.json"]
+    assert len(files) > 3
+    for file in files:
+        content = file.read_bytes()
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(DamagedError, match=rf"^{re.escape(str(file.relative_to(folder)))} has changed$"):
+            read_about(folder)
+        file.write_bytes(content)
 
 
 def test_a_run_that_lost_its_best_state_says_so_when_it_goes_on(tmp_path, state):
