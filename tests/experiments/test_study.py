@@ -286,6 +286,11 @@ def test_studies_that_cannot_be_compared_are_refused(make, whole):
         UsageError, match=r"on different images, val and test; compare studies with the same --select-on"
     ):
         compare_studies([whole, make("third", "last")])
+    other = whole._replace(config=dataclasses.replace(whole.config, data_fingerprint="ab" * 32))
+    with pytest.raises(
+        UsageError, match=r"images, digits \w{12} and digits abababababab; compare .* of one dataset"
+    ):
+        compare_studies([whole, other])
     with pytest.raises(UsageError, match=r"has no finished seed"):
         compare_studies([whole, make("fourth")])
 
