@@ -1,7 +1,7 @@
 """Figures in the documents, from the files that they follow from: `python .ci/figures.py [--write]`.
 
-Each entry is a document, a piece of its text with fields in place of the numbers, and the values of the fields, read
-from a file in `docs/results`. Without `--write` a piece that differs is named and the exit code is 1.
+Each is a piece of a document, a line of a table most often, as the files in `docs/results` say it. It is found in the
+document by its words; without `--write` a piece with other numbers is named and the exit code is 1.
 """
 
 import json
@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT))
+
+from jaxmnist.experiments.statistics import between_seeds  # noqa: E402
+from tests.lr_range_table import table as lr_range_table  # noqa: E402
+
 RESULTS = ROOT / "docs" / "results"
-
-_FIELD = re.compile(r"\{[^}]*\}")
-_NUMBER = r"[-+]?[\d,]*\.?\d+"
-
-
-FRONTIER = ("flagship", "fast", "flagship_small", "dash", "sprint", "flagship_2500", "flagship_1000")
-"""Studies in the table of the frontier."""
+STUDIES = RESULTS / "studies"
 
 PUBLISHED_ARCHS = (
     *("first", "second", "third", "dilated", "evolution_v1", "evolution_v2", "evolution_v3"),
@@ -27,82 +26,108 @@ PUBLISHED_ARCHS = (
 )
 """Networks of the published table."""
 
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
+
 
 class Figure(NamedTuple):
-    """A piece of a document's text with the numbers in it."""
+    """A piece of a document as the files say it. The first cells of a line of a table are its label."""
 
     document: str
     text: str
-    """The text with a format field for each number; it stands in the document once."""
-    values: Mapping[str, Any]
+    label_cells: int = 1
 
-    def find(self, document: str) -> re.Match[str]:
-        """Finds the text with any numbers in a document."""
-        literal = map(re.escape, _FIELD.split(self.text))
-        found = list(re.finditer(_NUMBER.join(literal).replace(r"\ ", r"\s+"), document))
+    def find(self, document: str) -> str:
+        """Finds the piece in a document, with whatever numbers."""
+        label = re.match(rf"\|([^|]*\|){{{self.label_cells}}}", self.text)
+        end = label.end() if label else 0
+        pattern = f"(?m:^){re.escape(self.text[:end])}" if label else ""
+        place = end
+        for number in _NUMBER.finditer(self.text, end):
+            pattern += re.escape(self.text[place : number.start()]) + _NUMBER.pattern
+            place = number.end()
+        pattern += re.escape(self.text[place:])
+        found = re.findall(pattern.replace(r"\ ", r"\s+"), document)
         if len(found) != 1:
             sys.exit(f"{self.document} has {len(found)} times: {self.text}")
         return found[0]
 
-    def written(self) -> str:
-        """Returns the text with the numbers of the file."""
-        return self.text.format(**self.values)
+
+def read(path: str) -> Any:
+    """Reads a file of results."""
+    return json.loads((RESULTS / path).read_text())
 
 
 def study(name: str) -> dict[str, Any]:
     """Returns the figures of a study: of its last epochs, in percent, and of its network."""
-    summary = json.loads((RESULTS / "studies" / name / "summary.json").read_text())
+    summary = read(f"studies/{name}/summary.json")
     return summary | summary["last_epoch"]
 
 
-def benchmark(name: str) -> dict[str, Any]:
-    """Returns the results of a benchmark."""
-    return json.loads((RESULTS / "benchmark" / f"{name}.json").read_text())
+def last_epochs(name: str) -> list[float]:
+    """Returns the accuracy of each seed of a study in its last epoch."""
+    lines = (STUDIES / name / "results.jsonl").read_text().splitlines()
+    return [json.loads(line)["accuracies"][-1] for line in lines]
+
+
+def mean(values: Mapping[str, Any], digits: int = 3) -> str:
+    """Returns a mean with its interval."""
+    return "{mean:.{d}f} ({low:.{d}f} to {high:.{d}f})".format(**values, d=digits)
+
+
+def difference(values: Mapping[str, Any]) -> str:
+    """Returns a difference with its interval."""
+    return "{mean:+.3f} ({low:+.3f} to {high:+.3f})".format(**values)
+
+
+def ratio(values: Mapping[str, Any], digits: int = 2) -> str:
+    """Returns a median with its range."""
+    return "{median:.{d}f} ({min:.{d}f} to {max:.{d}f})".format(**values, d=digits)
 
 
 def figures() -> Iterator[Figure]:
     """Yields all figures."""
-    yield from _readme()
-    yield from _performance()
-    yield from _accuracy()
+    for document, pieces in (
+        ("README.md", _readme()),
+        ("docs/performance.md", _performance()),
+        ("docs/accuracy.md", _accuracy()),
+        ("docs/accuracy.md", _frontier()),
+        ("docs/accuracy.md", _ladder()),
+        ("docs/going-on.md", _going_on()),
+    ):
+        yield from (Figure(document, piece) for piece in pieces)
+    for line in lr_range_table(read("lr_range/table.json")["lines"]).splitlines()[2:]:
+        yield Figure("docs/going-on.md", line, label_cells=2)
 
 
-def _readme() -> Iterator[Figure]:
-    interval = "{mean:.3f} ({low:.3f} to {high:.3f})"
-    third = benchmark("third")["train"]["chunked"]
-    yield Figure(
-        "README.md",
-        "**{mean:.3f} %** ({low:.3f} to {high:.3f}) with {parameters:,} parameters",
-        study("flagship"),
-    )
-    yield Figure("README.md", "**{median:.1f} times** PyTorch ({min:.1f} to {max:.1f})", third["over_torch"])
-    for name in ("flagship", "flagship_small"):
-        yield Figure("README.md", f"`{name}` | {{parameters:,}} | `flagship` | {interval}", study(name))
-    yield Figure("README.md", f"`flagship` | {{parameters:,}} | `fast` | {interval}", study("fast"))
+def _readme() -> Iterator[str]:
+    flagship, third = study("flagship"), read("benchmark/third.json")["train"]["chunked"]
+    interval = f"({flagship['low']:.3f} to {flagship['high']:.3f})"
+    yield f"**{flagship['mean']:.3f} %** {interval} with {flagship['parameters']:,} parameters"
+    pace = third["over_torch"]
+    yield f"**{pace['median']:.1f} times** PyTorch ({pace['min']:.1f} to {pace['max']:.1f})"
+    for name in ("flagship", "flagship_small", "fast"):
+        found = study(name)
+        budget = {"flagship": "8,000 parameters", "flagship_small": "5,340 parameters"}
+        label = budget.get(name, "30 seconds of training")
+        yield f"| {label} | `{found['arch']}` | {found['parameters']:,} | `{found['recipe']}` | {mean(found)} |"
 
 
-def _performance() -> Iterator[Figure]:
-    document, peers = "docs/performance.md", ("channels_last", "compiled", "processes")
-    variants = ("chunked", "jitted", "torch", *(f"torch_{peer}" for peer in peers), "pipeline")
+def _performance() -> Iterator[str]:
+    peers = ("channels_last", "compiled", "processes")
     for name in ("first", "second", "third", "dilated"):
-        found = benchmark(name)
-        train, evaluate, epoch = found["train"], found["evaluate"]["jax"], found["epoch"]
-        times = {variant: train[variant]["milliseconds"]["median"] for variant in variants}
-        cells = " | ".join(f"{{{variant}:.1f}}" for variant in variants)
-        text = f"| {name}, {{batch}} | {cells} |"
-        yield Figure(document, text, {"batch": found["recipe"]["batch_size"]} | times)
-        ratios = [
-            train["chunked"]["over_torch"],
-            train["chunked"]["over_best_torch"],
-            epoch["over_pipeline"],
-            evaluate["over_torch"],
+        found = read(f"benchmark/{name}.json")
+        train, epoch = found["train"], found["epoch"]
+        times = [
+            train[variant]["milliseconds"]["median"]
+            for variant in ("chunked", "jitted", "torch", *(f"torch_{peer}" for peer in peers), "pipeline")
         ]
-        cells = [f"{{{i}_median:.2f}} ({{{i}_min:.2f}} to {{{i}_max:.2f}})" for i in "abcd"]
-        values = {f"{i}_{key}": ratio[key] for i, ratio in zip("abcd", ratios, strict=True) for key in ratio}
-        text = f"| {name} | **{cells[0].replace(' ', '** ', 1)} | {' | '.join(cells[1:])} |"
-        yield Figure(document, text, values)
+        yield f"| {name}, {found['recipe']['batch_size']} | {' | '.join(f'{time:.1f}' for time in times)} |"
+        chunked = train["chunked"]
+        median, *rest = ratio(chunked["over_torch"]).split(" ", 1)
+        others = (chunked["over_best_torch"], epoch["over_pipeline"], found["evaluate"]["jax"]["over_torch"])
+        yield f"| {name} | **{median}** {rest[0]} | {' | '.join(map(ratio, others))} |"
     earlier, names = (
-        benchmark("earlier/third")["train"],
+        read("benchmark/earlier/third.json")["train"],
         {
             "un-jitted step": "unjitted",
             "jitted step, a call per step": "jitted",
@@ -115,42 +140,118 @@ def _performance() -> Iterator[Figure]:
     )
     for label, variant in names.items():
         pace = earlier[variant]["images_per_second"]
-        values = pace | {"ms": 64_000 / pace["median"]}  # of a step of 64 images
-        yield Figure(
-            document, f"| {label} | {{median:,.0f}} ({{min:,.0f}}-{{max:,.0f}}) | {{ms:.1f}} |", values
+        range_ = f"{pace['median']:,.0f} ({pace['min']:,.0f}-{pace['max']:,.0f})"
+        yield f"| {label} | {range_} | {64_000 / pace['median']:.1f} |"  # ms of a step of 64 images
+    for found in read("benchmark/all.json")["results"]:
+        chunked, batch = found["train"]["chunked"], found["recipe"]["batch_size"]
+        pace, time, gflops, share = (
+            value["median"] if isinstance(value := chunked[name], dict) else value
+            for name in ("images_per_second", "milliseconds", "gflops", "of_peak")
         )
+        yield f"| {found['arch']} | {batch} | {pace:,.0f} | {time:.1f} | {gflops:.0f} | {100 * share:.0f} % |"
+    start = read("benchmark/start.json")["start"]
+    cold, warm = (
+        ratio(start[name]["first_progress_seconds"], 1).replace(" (", " s (") for name in ("cold", "warm")
+    )
+    yield f"starts to show progress after {cold} when everything has to be compiled"
+    yield f"and after {warm} with the compile cache of an earlier run"
+    memory = {name: value / 1000 for name, value in start["cold"]["peak_megabytes"].items()}
+    yield f"It takes {ratio(memory).replace(' (', ' GB (')} of memory at its peak"
 
 
-def _accuracy() -> Iterator[Figure]:
-    document = "docs/accuracy.md"
-    mean, range_ = "**{mean:.3f}** | {low:.3f} to {high:.3f}", "{minimum:.2f} to {maximum:.2f}"
-
-    def start(found: Mapping[str, Any]) -> str:
-        return (
-            f"| {found['arch']} | {{parameters:,}} | {found['recipe']} | {{epochs}} | {{count}} | {mean} | "
-        )
-
+def _accuracy() -> Iterator[str]:
+    for name in PUBLISHED_ARCHS:
+        found = read(f"{name}/results.json")
+        yield f"| {name} | {found['parameters']:,} | **{found['last_five_mean_test_accuracy']:.2f}** |"
     for name in ("flagship", "fast", "third", "flagship_small", "second"):
         found = study(name)
-        settled = {"settled": round(found["share_settled"] * found["count"])}
-        text = f"{start(found)}{{standard_deviation:.3f}} | {range_} | {{settled}} of {{count}} |"
-        yield Figure(document, text, found | settled)
-    for name in FRONTIER:
-        found = study(name)
-        yield Figure(document, f"{start(found)}{range_} |", found)
+        settled = f"{round(found['share_settled'] * found['count'])} of {found['count']}"
+        yield f"{_row(found)} {found['standard_deviation']:.3f} | {_range(found)} | {settled} |"
+        plain = found["plain_last_epoch"]
+        gain = f"{found['mean'] - plain['mean']:+.3f}"
+        yield f"| {found['arch']} | {found['recipe']} | {mean(plain)} | {gain} |"
+    for name in ("third", "flagship_small", "second", "dilated", "first"):
+        found = study(f"without_deskew/{name}")
+        gain = ""
+        if name not in ("dilated", "first"):
+            values = between_seeds(last_epochs(name), last_epochs(f"without_deskew/{name}"))
+            gain = difference(vars(values))
+        yield f"| {name} | {found['parameters']:,} | {mean(found)} | {gain} |"
     for name in ("challenge_gap", "challenge_final", "step3"):
-        yield Figure(document, f"| {name} | {{parameters:,}} | {{count}} | {mean} | {range_} |", study(name))
-    for name in PUBLISHED_ARCHS:
-        found = json.loads((RESULTS / name / "results.json").read_text())
-        text = f"| {name} | {{parameters:,}} | **{{last_five_mean_test_accuracy:.2f}}** |"
-        yield Figure(document, text, found)
+        found = study(name)
+        mean_ = f"**{found['mean']:.3f}** | {found['low']:.3f} to {found['high']:.3f}"
+        yield f"| {name} | {found['parameters']:,} | {found['count']} | {mean_} | {_range(found)} |"
+    found = study("fashion_mnist")
+    median, interval = mean(found).split(" ", 1)
+    low, high = f"{found['minimum']:.2f}", f"{found['maximum']:.2f}"
+    yield f"`flagship` has **{median}** {interval}, ten seeds between {low} and {high}"
+
+
+def _row(found: Mapping[str, Any]) -> str:
+    """Returns the beginning of a line on a study with its mean."""
+    cells = f"{found['parameters']:,} | {found['recipe']} | {found['epochs']} | {found['count']}"
+    return (
+        f"| {found['arch']} | {cells} | **{found['mean']:.3f}** | {found['low']:.3f} to {found['high']:.3f} |"
+    )
+
+
+def _range(found: Mapping[str, Any]) -> str:
+    return f"{found['minimum']:.2f} to {found['maximum']:.2f}"
+
+
+def _frontier() -> Iterator[str]:
+    for choice in read("../../jaxmnist/experiments/frontier.json")["choices"]:
+        names = (path.parent for path in STUDIES.glob("*/summary.json"))
+        found = next(
+            one
+            for one in map(study, (path.name for path in names))
+            if (one["arch"], one["recipe"], one["dataset"]) == (choice["arch"], choice["recipe"], "mnist")
+        )
+        if choice["arch"].startswith("flagship"):
+            yield f"{_row(found)} {_range(found)} |"
+
+
+def _ladder() -> Iterator[str]:
+    steps = (
+        "the recipe `third`: SGD at 0.01, a plateau schedule, rotation 8 degrees, shifts 10 %",
+        "one-cycle to 0.1 instead",
+        "Nesterov, weight decay 1e-4 on kernels",
+        "weights and statistics averaged at 0.999",
+        "rotation 10 degrees, shifts 4 %, scale 10 %, bilinear",
+    )
+    changes = {
+        "nearest pixel": "augmentation reads the nearest pixel",
+        "no Nesterov": "plain momentum instead of Nesterov's",
+        "recipe fast": "recipe `fast`",
+    }
+    for number, found in enumerate(read("studies/ladder/steps/comparison.json")["studies"]):
+        yield _compared(steps[number], found)
+    for found in read("studies/ladder/changes/comparison.json")["studies"]:
+        yield _compared(changes.get(found["study"], found["study"]), found)
+
+
+def _compared(label: str, found: Mapping[str, Any]) -> str:
+    last, gain = found["last_epoch"], found["difference"]
+    cells = f"{last['count']} | {mean(last)} | {found['last_loss']['mean']:.4f}"
+    return f"| {label} | {cells} | {difference(gain) if gain else ''} |"
+
+
+def _going_on() -> Iterator[str]:
+    found = read("fine_tuning.json")
+    for data, label in (
+        ("letters", "letters B, R, K"),
+        ("clothes", "pullover, coat, shirt of Fashion-MNIST"),
+    ):
+        values = found[data]["fine-tuned"]
+        yield f"| {label}: fine-tuned | {values['mean']:.1f} | {values['low']:.1f} to {values['high']:.1f} |"
+    yield f"after one epoch of MNIST ({found['source']['test accuracy']:.2f} % on its test images)"
 
 
 def differences() -> Iterator[tuple[Figure, str]]:
-    """Yields the figures whose text in the document is not that of the file, with the text there."""
+    """Yields the figures whose text in the document is not that of the files, with the text there."""
     for figure in figures():
-        found = figure.find((ROOT / figure.document).read_text())[0]
-        if " ".join(found.split()) != figure.written():
+        found = figure.find((ROOT / figure.document).read_text())
+        if " ".join(found.split()) != " ".join(figure.text.split()):
             yield figure, found
 
 
@@ -158,10 +259,10 @@ def main() -> None:
     """Compares every figure with its file, and with `--write` corrects the documents."""
     different = list(differences())
     for figure, found in different:
-        print(f"{figure.document}: {' '.join(found.split())!r} is now {figure.written()!r}")
+        print(f"{figure.document}: {' '.join(found.split())!r} is now {figure.text!r}")
         if "--write" in sys.argv:
             document = ROOT / figure.document
-            document.write_text(document.read_text().replace(found, figure.written()))
+            document.write_text(document.read_text().replace(found, figure.text))
     sys.exit(bool(different) and "--write" not in sys.argv)
 
 

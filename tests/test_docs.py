@@ -2,9 +2,11 @@
 
 import doctest
 import importlib
+import importlib.util
 import inspect
 import os
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -125,3 +127,28 @@ def test_the_tutorial_runs_from_top_to_bottom(tmp_path, monkeypatch):
         kernel_name="python3",
         resources={"metadata": {"path": str(tmp_path)}},
     ).execute()
+
+
+def test_a_changed_digit_in_a_document_is_named(tmp_path, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("figures_of_documents", ROOT / ".ci" / "figures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    figures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(figures)
+    monkeypatch.setattr(figures, "ROOT", tmp_path)
+    shutil.copy(ROOT / "README.md", tmp_path)
+    shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("*.png", "results"))
+    monkeypatch.setattr("sys.argv", ["figures.py"])
+    page = tmp_path / "docs" / "accuracy.md"
+    whole = page.read_text()
+    page.write_text(whole.replace("99.545 to 99.603", "99.545 to 99.604", 1))
+    with pytest.raises(SystemExit) as end:
+        figures.main()
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "99.604" in line
+    monkeypatch.setattr("sys.argv", ["figures.py", "--write"])
+    with pytest.raises(SystemExit) as end:
+        figures.main()
+    assert not end.value.code
+    assert page.read_text() == whole

@@ -20,7 +20,7 @@ from jaxmnist.config import Averaging, Recipe, Schedule
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
 from jaxmnist.data.splits import SelectOn
-from jaxmnist.errors import CheckpointError, JaxmnistWarning, UsageError
+from jaxmnist.errors import CheckpointError, DivergedError, JaxmnistWarning, UsageError
 from jaxmnist.experiments.study.compare import compare_studies
 from jaxmnist.experiments.study.folder import (
     PREDICTIONS,
@@ -279,6 +279,15 @@ def test_the_comparison_of_studies_is_printed_and_kept(make, digits, tmp_path, m
         code, _, message = call(*arguments)
         assert (code, message.count("\n")) == (2, 1)
         assert sentence in message
+
+
+def test_a_seed_that_diverges_ends_a_study(make, digits, monkeypatch):
+    def diverge(*_):
+        raise DivergedError("the loss is not finite")
+
+    monkeypatch.setattr("jaxmnist.experiments.study.jobs.fit", diverge)
+    with pytest.raises(DivergedError, match="the loss is not finite"):
+        train(make("diverges"), [1, 2], digits)
 
 
 def test_studies_that_cannot_be_compared_are_refused(make, whole):
