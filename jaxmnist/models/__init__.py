@@ -28,7 +28,7 @@ _CLASSES = {
     "step3": "steps.Step3",
     "flagship": "flagship.Flagship",
     "flagship_small": "flagship.FlagshipSmall",
-    "flagship_2500": "flagship.Flagship2500",
+    "flagship_2500": "flagship.FlagshipMixed",
     "flagship_1500": "flagship.Flagship1500",
     "flagship_1000": "flagship.Flagship1000",
     "flagship_700": "flagship.Flagship700",

@@ -28,11 +28,24 @@ Rate = int | float | Array
 Norm = Literal["batch", "layer", "group"]
 _GROUPS = {"layer": 1, "group": 2}
 
+_ONES, _SLOPE, _SQUARE = np.ones(3), np.array([-1, 0, 1]), np.array([1, -2, 1]) / 3
+BANK = np.array(
+    [
+        [np.outer(_ONES, _ONES) / 3, np.outer(_ONES, _SLOPE) / 6**0.5],
+        [np.outer(_SLOPE, _ONES) / 6**0.5, (np.outer(_ONES, _SQUARE) + np.outer(_SQUARE, _ONES)) / 2],
+    ],
+    np.float32,
+)
+"""Four 3x3 filters, `[2, 2, 3, 3]`: the mean, the slopes along x and along y, and a spot. They are orthonormal."""
+
 
 class Conv(nn.Module):
     """Convolution with stride 1 and zero padding.
 
     Initial weights and biases are uniform within 1 / sqrt(fan-in), the source framework's default.
+
+    With `mixes` each 3x3 kernel is a mixture of the four filters of `BANK`. The parameter `kernel` then holds their
+    shares, `[2, 2, in, out]`: four trained numbers instead of nine.
     """
 
     features: int
@@ -40,12 +53,16 @@ class Conv(nn.Module):
     padding: int = 0
     dilation: int = 1
     use_bias: bool = False
+    mixes: bool = False
 
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
-        shape = (self.kernel_size, self.kernel_size, x.shape[0], self.features)
+        side = 2 if self.mixes else self.kernel_size
+        shape = (side, side, x.shape[0], self.features)
         bound = float(np.prod(shape[:3])) ** -0.5
         kernel = self.param("kernel", _uniform_within(bound), shape)
+        if self.mixes:
+            kernel = jnp.einsum("abhw,abio->hwio", BANK, kernel)
         y: Any = ops.conv2d(x, kernel, self.padding, self.dilation, ops.factors())
         if self.use_bias:
             y = y + self.param("bias", _uniform_within(bound), (self.features,))[:, None, None, None]
@@ -192,6 +209,7 @@ def conv_block(
     padding: int = 0,
     dilation: int = 1,
     use_bias: bool = False,
+    mixes: bool = False,
 ) -> FeatureMap:
     """Applies a convolution with normalisation, activation and dropout, in the scope of the calling module.
 
@@ -210,6 +228,7 @@ def conv_block(
         padding: zeros added on each side of the map.
         dilation: distance between neighbouring kernel elements.
         use_bias: True to add a bias after the convolution.
+        mixes: True for kernels that are mixtures of four fixed filters, see `Conv`.
     """
     norm_name = f"bn{name.removeprefix('conv')}" if name.startswith("conv") else f"{name}_bn"
 
@@ -225,7 +244,7 @@ def conv_block(
     def activate(x: FeatureMap) -> FeatureMap:
         return x if activation is None else Activation(activation)(x)
 
-    x = Conv(features, kernel_size, padding, dilation, use_bias, name=name)(x)
+    x = Conv(features, kernel_size, padding, dilation, use_bias, mixes, name=name)(x)
     x = normalise(activate(x)) if order == "activation, norm" else activate(normalise(x))
     return x if _is_zero(dropout) else Dropout(dropout)(x, train=train)
 

@@ -14,7 +14,17 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, PyTree
 
 from jaxmnist.models import IMAGE_SHAPE, Model
-from jaxmnist.models.layers import Activation, Add, Attention, Conv, Dense, GlobalAverage, MaxPool, Resize
+from jaxmnist.models.layers import (
+    BANK,
+    Activation,
+    Add,
+    Attention,
+    Conv,
+    Dense,
+    GlobalAverage,
+    MaxPool,
+    Resize,
+)
 
 _BYTES = 4  # of a float32
 
@@ -110,7 +120,7 @@ def layers(model: Model, operations: bool = False) -> list[Layer]:
                 output_shape=shape,
                 parameters=sum(leaf.size for leaf in params.values()),
                 statistics=sum(leaf.size for leaf in statistics.values()),
-                multiply_adds=params["kernel"].size * shape[1] * shape[2] if "kernel" in params else 0,
+                multiply_adds=_kernel_elements(module, params) * shape[1] * shape[2],
                 input_shape=input_shape,
                 inputs=tuple(makers[id(x)] for x in inputs if id(x) in makers),
                 **_window(module),
@@ -195,6 +205,14 @@ def _receptive_field(
     if isinstance(module, GlobalAverage):
         return field + (size - 1) * jump, None
     return field, jump
+
+
+def _kernel_elements(module: nn.Module, params: Mapping[str, Any]) -> int:
+    """Returns the number of factors in a kernel; of one that mixes filters, those of the mixture."""
+    if "kernel" not in params:
+        return 0
+    mixes = isinstance(module, Conv) and module.mixes
+    return params["kernel"].size * BANK[0, 0].size // 4 if mixes else params["kernel"].size
 
 
 def _window(module: nn.Module) -> dict[str, int | str | None]:
