@@ -6,6 +6,7 @@ document by its words; without `--write` a piece with other numbers is named and
 
 import json
 import re
+import statistics
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -91,6 +92,7 @@ def figures() -> Iterator[Figure]:
         ("docs/performance.md", _performance()),
         ("docs/accuracy.md", _accuracy()),
         ("docs/accuracy.md", _frontier()),
+        ("docs/accuracy.md", _small()),
         ("docs/accuracy.md", _ladder()),
         ("docs/going-on.md", _going_on()),
     ):
@@ -209,6 +211,115 @@ def _frontier() -> Iterator[str]:
         )
         if choice["arch"].startswith("flagship"):
             yield f"{_row(found)} {_range(found)} |"
+    small = dict.fromkeys(("flagship", "flagship_small", "flagship_2500", "flagship_1000", "flagship_500"))
+    wanted = ((8_000, 99.6), (5_340, 99.55), (2_500, 99.4), (1_000, 99.15), (500, 98.4))
+    for name, (most, goal) in zip(small, wanted, strict=True):
+        if (STUDIES / name).is_dir():
+            most = "below 8,000" if most == 8_000 else f"at most {most:,}"
+            yield f"| {most} parameters | {goal:.2f} | {_verdict(study(name), goal)} |"
+    seconds: dict[str, list[float]] = {}
+    for run in read("timing/comparison.json")["runs"]:
+        seconds.setdefault(run["recipe"], []).append(run["seconds"])
+    for recipe, arch, most, goal in (
+        ("dash", "flagship_small", 5, 99.0),
+        ("sprint", "flagship_small", 10, 99.4),
+        ("fast", "flagship", 25, 0.0),
+    ):
+        values = sorted(seconds[recipe])
+        median = statistics.median(values)
+        range_ = ratio({"median": median, "min": values[0], "max": values[-1]}, 1)
+        yield f"| {recipe} | {arch} | {len(values)} | {range_} | {most}: {'missed' if median > most else 'reached'} |"
+        if goal:
+            reached = "missed" if median > most else "reached"
+            yield (
+                f"| {median:.1f} s of training on two cores | {goal:.2f} in {most} s | "
+                f"{reached}: {mean(study(recipe))} |"
+            )
+    for name, phrase in (
+        ("frontier/dash-val", "has {} on `val`, four seeds; two have"),
+        ("frontier/two-epochs-val", "four seeds; two have {}."),
+        ("frontier/dense_1000", "985 parameters had {}."),
+        ("frontier/levers/val-distilled", "(weight 0.5, temperature 4) {}, without it"),
+        ("frontier/levers/val-tiny", ", without it {}."),
+    ):
+        yield phrase.format(mean(study(name)))
+    interval = mean(study("frontier/two-epochs")).removesuffix(")")
+    yield f"two epochs have {interval}, six seeds;"
+
+
+def _verdict(found: Mapping[str, Any], goal: float) -> str:
+    return f"{'reached' if found['mean'] >= goal else 'missed'}: {mean(found)}"
+
+
+def _small() -> Iterator[str]:
+    at_500 = _members("kernels/at-500")
+    kernels = {
+        "four at 500: mean, two slopes, spot": study("frontier/kernels/four-492"),
+        "six at 500: the polynomials of second degree": study("frontier/kernels/six-490"),
+        "two factors at 500: a filter for each input, a mix of inputs": at_500["B490"],
+        "two factors at 500, one layer fewer": at_500["B458"],
+        "nine at 500": at_500["Dense496"],
+        "four at 1,000": study("frontier/kernels/four-920"),
+        "six at 1,000": study("frontier/kernels/six-962"),
+        "nine at 1,000": study("frontier/levers/tiny"),
+        "four at 2,500": study("frontier/kernels/four-2414"),
+        "nine at 2,500": study("frontier/kernels/nine-2473"),
+    }
+    channels = (
+        *("4, 4, 4, 4, 4", "4, 3, 3, 3, 3", "3, 4, 6, 6, 6", "3, 5, 7, 7", "4, 3, 2, 2, 2", "6, 6, 6, 6, 6"),
+        *("4, 5, 5, 5, 5", "3, 4, 4, 4, 4", "10, 11, 11, 11, 10", "6, 7, 7, 7, 7"),
+    )
+    for (label, found), of in zip(kernels.items(), channels, strict=True):
+        yield f"| {label} | {of} | {found['parameters']:,} | {mean(found)} |"
+    for label, recipe, without, name in (
+        ("920 parameters, four numbers a kernel", "tiny", "kernels/four-920", "four-920"),
+        ("985 parameters, nine", "tiny", "levers/tiny", "nine-985"),
+        ("2,473 parameters, nine", "flagship", "kernels/nine-2473", "nine-2473"),
+    ):
+        pair = mean(study(f"frontier/{without}")), mean(study(f"frontier/rescale/{name}"))
+        yield f"| {label} | {recipe} | {' | '.join(pair)} |"
+    for name, label in (
+        ("A985", "3, 4, pooling, 4, 4d, 4d, 3x3 to 10 d"),
+        ("B953", "3, 5, pooling, 5, 5d, 5d, 1x1 to 10"),
+        ("C864", "4, 4, pooling, 4, 4d, 4d, 4d, 1x1 to 10"),
+        ("A505", "3, 3, pooling, 3, 2d, 2d, 3x3 to 10 d"),
+        ("B496", "2, 3, pooling, 3, 4d, 4d, 1x1 to 10"),
+    ):
+        found = _members("forms")[name]
+        yield f"| {label} | {found['parameters']:,} | {mean(found)} |"
+    for name, label, of in (
+        ("A985", "a, b, c, d", 4),
+        ("C998", "a, a, a, a, wide", 6),
+        ("R841", "a, b, c, c", 4),
+        ("C790", "a, a, a, a", 5),
+        ("D744", "a, a, c, c", 4),
+        ("R849x3", "a, b, c, c, c", 4),
+        ("C600", "a, a, a, a, narrow", 4),
+        ("C428", "a, a, a, a, narrowest", 3),
+    ):
+        found = _members("shared")[name]
+        yield f"| {label} | {of} | {found['parameters']} | {mean(found)} |"
+    for name, label in (
+        ("tiny", "none"),
+        ("average-0.9995", "average 0.9995"),
+        ("decay-1e-4", "weight decay 1e-4"),
+        ("adamw", "AdamW, rate 0.02"),
+        ("rate-0.4", "rate 0.4"),
+        ("elastic", "elastic change 8, sigma 4"),
+        ("batch-128", "batch 128, rate 0.28"),
+        ("he", "He initialisation"),
+        ("no-augmentation", "no augmentation"),
+        ("rate-0.1", "rate 0.1"),
+        ("batch-32", "batch 32, rate 0.14"),
+    ):
+        yield f"| {label} | {mean(study(f'frontier/levers/{name}'))} |"
+
+
+def _members(name: str) -> dict[str, dict[str, Any]]:
+    """Returns the figures of a sweep's members by the class of their network."""
+    lines = (STUDIES / "frontier" / name / "results.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    return {one["values"]["arch"].rpartition(":")[2]: one | one["last_epoch"] for one in found}
 
 
 def _ladder() -> Iterator[str]:

@@ -45,7 +45,7 @@ class FlagshipMixed(nn.Module):
         self,
         num_classes: int = 10,
         dropout: float = 0.0,
-        features: tuple[int, int, int, int, int] = (10, 11, 11, 11, 11),
+        features: tuple[int, int, int, int, int] = (8, 8, 8, 8, 8),
     ) -> None:
         super().__init__()
         # The weights, [out, in, 2, 2], hold shares of the filters.
