@@ -72,6 +72,7 @@ def model_card(about: Description, files: Sequence[Exported], checked: int) -> s
         data=about.network.data_info,
         classes=list(zip(about.classes, about.evaluation.class_accuracies, strict=True)),
         recipe=recipe,
+        mixes=getattr(about.network.model, "mixes", False),
         settings={name: _shown(value) for name, value in _settings(about.network).items()},
         has_torch_names=not is_custom(about.network.arch),
         files=files,

@@ -29,6 +29,8 @@ from jaxmnist.inference.evaluate import wilson_interval
 from jaxmnist.inference.export import CARD, FORMATS, MANIFEST, ExportError, default_formats, export
 from jaxmnist.inference.model_card import IN_NUMPY, model_card
 from jaxmnist.interop import to_torch
+from jaxmnist.models import create_model
+from jaxmnist.models.layers import BANK
 from jaxmnist.runs.weights import read_weights
 from tests.exported_networks import CPU, network_of
 
@@ -143,6 +145,15 @@ def test_the_card_says_how_images_are_rescaled(exported):
     names = {}
     exec(re.search(r"```python\n(.*?)```", card, flags=re.DOTALL)[1], names)
     assert names["rescale"](names["deskew"](np.eye(28))).shape == (28, 28)
+
+
+def test_the_card_says_how_kernels_are_mixed(exported):
+    mixed = exported[2].network._replace(model=create_model("flagship_1000"))
+    card = model_card(Description(mixed, exported[2].evaluation), [], 100)
+    assert "A weight `[out, in, 2, 2]` holds their shares" in card
+    y, x = np.mgrid[-1:2, -1:2]
+    filters = [np.full((3, 3), 1 / 3), x / 6**0.5, y / 6**0.5, (x**2 + y**2 - 4 / 3) / 2]
+    np.testing.assert_allclose(BANK.reshape(4, 3, 3), filters, atol=1e-6)
 
 
 def test_wilson_intervals_are_those_of_the_tables():
