@@ -6,7 +6,7 @@ SIZES = {
     "flagship_2500": 2_473,
     "flagship_1500": 1_476,
     "flagship_1000": 986,
-    "flagship_700": 690,
+    "flagship_850": 844,
     "flagship_500": 492,
 }
 """Their parameters."""

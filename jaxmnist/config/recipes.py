@@ -98,7 +98,7 @@ _tiny = dataclasses.replace(
 _sprint = dataclasses.replace(_flagship, name="sprint", epochs=3)
 _dash = dataclasses.replace(_flagship, name="dash", epochs=1)
 _OWN = (_flagship, dataclasses.replace(_flagship, name="fast", epochs=5), _sprint, _dash, _tiny)
-_TINY = ("flagship_1500", "flagship_1000", "flagship_700", "flagship_500")
+_TINY = ("flagship_1500", "flagship_1000", "flagship_850", "flagship_500")
 _RECIPES = {recipe.name: recipe for recipe in (*_PUBLISHED, *_OWN)}
 
 RECIPES: tuple[str, ...] = tuple(_RECIPES)

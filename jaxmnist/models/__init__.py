@@ -31,7 +31,7 @@ _CLASSES = {
     "flagship_2500": "flagship.Flagship2500",
     "flagship_1500": "flagship.FlagshipMixed",
     "flagship_1000": "flagship.Flagship1000",
-    "flagship_700": "flagship.Flagship700",
+    "flagship_850": "flagship.Flagship850",
     "flagship_500": "flagship.Flagship500",
 }
 

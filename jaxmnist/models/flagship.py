@@ -59,10 +59,10 @@ class Flagship1000(FlagshipMixed):
     features: tuple[int, int, int, int, int] = (6, 6, 6, 6, 7)
 
 
-class Flagship700(FlagshipMixed):
-    """690 parameters."""
+class Flagship850(FlagshipMixed):
+    """844 parameters."""
 
-    features: tuple[int, int, int, int, int] = (5, 5, 5, 5, 5)
+    features: tuple[int, int, int, int, int] = (5, 5, 6, 6, 6)
 
 
 class Flagship500(FlagshipMixed):
