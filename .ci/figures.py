@@ -165,6 +165,11 @@ def _accuracy() -> Iterator[str]:
     for name in PUBLISHED_ARCHS:
         found = read(f"{name}/results.json")
         yield f"| {name} | {found['parameters']:,} | **{found['last_five_mean_test_accuracy']:.2f}** |"
+    others = [read(f"evolution_v3{seed}/results.json") for seed in ("", "-s43", "-s44")]
+    means = [f"{one['last_five_mean_test_accuracy']:.2f}" for one in others]
+    lasts = [f"{one['final_test_accuracy']:.2f}" for one in others]
+    yield f"Two more seeds have {means[1]} (43, cut after epoch 5) and {means[2]} (44, cut after epoch 11)."
+    yield f"In the last epoch the three have {lasts[0]}, {lasts[1]} and {lasts[2]}."
     for name in ("flagship", "fast", "third", "flagship_small", "second"):
         found = study(name)
         settled = f"{round(found['share_settled'] * found['count'])} of {found['count']}"
@@ -217,6 +222,10 @@ def _frontier() -> Iterator[str]:
         if (STUDIES / name).is_dir():
             most = "below 8,000" if most == 8_000 else f"at most {most:,}"
             yield f"| {most} parameters | {goal:.2f} | {_verdict(study(name), goal)} |"
+    for name, goal in (("third", 99.56), ("second", 99.42), ("without_deskew/dilated", 99.53)):
+        found = study(name)
+        how = ", without `deskew`" if "/" in name else ""
+        yield f"| `{found['arch']}` by `flagship`{how} | {goal:.2f} | {_verdict(found, goal)} |"
     seconds: dict[str, list[float]] = {}
     for run in read("timing/comparison.json")["runs"]:
         seconds.setdefault(run["recipe"], []).append(run["seconds"])
