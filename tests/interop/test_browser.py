@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmnist.augment.moments import deskew
+from jaxmnist.augment.moments import by_moments
+from jaxmnist.config import recipe_of
 from jaxmnist.data import load_dataset
 from jaxmnist.data.images import read_stream
 from tests.chromium import EXECUTABLE, Chromium
@@ -68,18 +69,20 @@ def read(browser):
     return np.array(pixels, np.uint8).reshape(28, 28), np.array(probabilities, np.float32)
 
 
-@pytest.mark.parametrize("arch", ["second", "flagship_small"])
+@pytest.mark.parametrize("arch", ["second", "flagship_small", "flagship_1000"])
 def test_the_image_is_shown_as_the_network_sees_it(arch, drawn, browser):
     leaning = [[(0.7, 0.2), (0.3, 0.8)]]
     image, _ = drawn(arch)(leaning)
     shown = np.array(browser.run("Array.from(seenImage())")).reshape(28, 28)
-    hidden = browser.run("document.getElementById('upright').hidden")
-    if arch == "second":
-        assert hidden
-        np.testing.assert_array_equal(shown, image)
-    else:
-        assert not hidden
-        np.testing.assert_allclose(shown, deskew(jnp.asarray(image[None], jnp.float32))[0], atol=0.6)
+    said = [
+        name for name in ("upright", "rescaled") if browser.run(f"!document.getElementById('{name}').hidden")
+    ]
+    assert (
+        said == {"second": [], "flagship_small": ["upright"], "flagship_1000": ["upright", "rescaled"]}[arch]
+    )
+    expected = by_moments(jnp.asarray(image[None], jnp.float32), recipe_of(arch))[0]
+    np.testing.assert_allclose(shown, expected, atol=0.6)
+    if arch == "flagship_small":
         assert np.ptp(np.flatnonzero(shown.max(0))) < np.ptp(np.flatnonzero(image.max(0))) / 2
 
 
