@@ -72,6 +72,7 @@ def write_page(arch: str, folder: Path, **changes: Any) -> Path:
         "mean": network.recipe.mean,
         "std": network.recipe.std,
         "deskew": network.recipe.deskew,
+        "rescale": network.recipe.rescale,
         "trained_on": None,
         "examples": 32,
         "accuracy": 12.5,
