@@ -248,6 +248,7 @@ def _frontier() -> Iterator[str]:
         ("frontier/dash-val", "has {} on `val`, four seeds; two have"),
         ("frontier/two-epochs-val", "four seeds; two have {}."),
         ("frontier/dense_1000", "985 parameters had {}."),
+        ("frontier/levers/2473-tiny", "2,473 parameters have {}."),
         ("frontier/levers/val-distilled", "(weight 0.5, temperature 4) {}, without it"),
         ("frontier/levers/val-tiny", ", without it {}."),
     ):
