@@ -119,7 +119,7 @@ def best_within(choices: Iterable[Choice], limits: Mapping[str, int | float]) ->
     raise UsageError(f"no studied network fits {given}; the least that any of them takes is {needs}.")
 
 
-def _choices(path: Path, seconds: Mapping[tuple[str, str], float]) -> list[Choice]:
+def _choices(path: Path, seconds: Mapping[tuple[str, str, int], float]) -> list[Choice]:
     """Returns the choice that a study's summary makes, if it counts."""
     with naming_damage(path, REMEDY):
         figures = read_json(path)
@@ -138,7 +138,7 @@ def _choices(path: Path, seconds: Mapping[tuple[str, str], float]) -> list[Choic
                 round(sums.parameter_bytes / 1024, 2),
                 sums.multiply_adds,
                 figures["epochs"],
-                round(seconds.get((arch, recipe), figures["seconds_per_seed"]["mean"]), 1),
+                round(seconds.get((arch, recipe, sums.parameters), figures["seconds_per_seed"]["mean"]), 1),
                 last["count"],
                 *(round(last[name], 4) for name in ("mean", "low", "high", "standard_deviation")),
             )
@@ -150,13 +150,14 @@ def _totals(arch: str) -> Totals:
     return totals(layers(create_model(arch)))
 
 
-def _seconds(timing: Path) -> dict[tuple[str, str], float]:
-    """Returns the median training time of finished runs on all training images, by arch and recipe."""
-    found: dict[tuple[str, str], list[float]] = {}
+def _seconds(timing: Path) -> dict[tuple[str, str, int], float]:
+    """Returns the median training time of finished runs on all training images, by arch, recipe and parameters."""
+    found: dict[tuple[str, str, int], list[float]] = {}
     try:
         for run in read_json(timing)["runs"]:
             if run["finished"] and run["select_on"] == "last":
-                found.setdefault((run["arch"], run["recipe"]), []).append(float(run["seconds"]))
+                names = run["arch"], run["recipe"], run["parameters"]
+                found.setdefault(names, []).append(float(run["seconds"]))
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise CheckpointError(
             f"{timing} is not the comparison.json of the compare command; name such a file."

@@ -97,8 +97,9 @@ def test_a_damaged_summary_is_named(studies):
 
 
 def test_seconds_of_runs_by_themselves_replace_those_of_the_study(studies):
-    run = {"arch": "flagship", "recipe": "fast", "select_on": "last", "finished": True}
-    others = [run | {"select_on": "val"}, run | {"finished": False}, run | {"arch": "third"}]
+    run = {"arch": "flagship", "recipe": "fast", "select_on": "last", "finished": True, "parameters": 7_836}
+    changes = ({"select_on": "val"}, {"finished": False}, {"arch": "third"}, {"parameters": 7_918})
+    others = [run | change for change in changes]
     runs = [run | {"seconds": seconds} for seconds in (9.0, 7.0, 8.0)] + [
         o | {"seconds": 1.0} for o in others
     ]
