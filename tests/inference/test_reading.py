@@ -117,6 +117,27 @@ def test_boxes_of_a_form_and_specks_are_no_digits(network, digits):
     assert all(bottom - top < 80 for _, top, _, bottom in boxes)  # the frames have 100
 
 
+def bars(*lefts):
+    """Upright strokes, 60 pixels high and 10 wide."""
+    grey = np.full((100, max(lefts) + 30), 235, np.uint8)
+    for left in lefts:
+        grey[20:80, left : left + 10] = 40
+    return grey
+
+
+def test_a_gap_nearly_as_wide_as_digits_are_high_is_a_space(network):
+    digits = read_digits(network, bars(20, 65, 135, 215)).digits
+    assert [digit.spaced for digit in digits] == [False, False, True, True]
+
+
+def test_a_broken_stroke_is_one_digit(network):
+    grey = bars(20, 70, 120)
+    grey[44:49, 70:80] = 235
+    boxes = [digit.box for digit in read_digits(network, grey).digits]
+    assert len(boxes) == 3
+    assert all(50 < bottom - top < 70 for _, top, _, bottom in boxes)
+
+
 def test_digits_that_touch_are_cut_apart_and_doubtful_cuts_are_warned_of(mnist_dir):
     network, mnist = load("flagship").network, load_dataset("mnist", mnist_dir)
     random, counts = np.random.default_rng(0), Counter()
