@@ -142,8 +142,9 @@ def test_the_card_says_how_images_are_rescaled(exported):
     recipe = dataclasses.replace(get_recipe("flagship"), rescale=True)
     card = model_card(trained_by(recipe, exported[2]), [], 100)
     assert "of an image that is made upright and rescaled first" in card
-    names = {}
-    exec(re.search(r"```python\n(.*?)```", card, flags=re.DOTALL)[1], names)
+    names: dict = {}
+    (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    exec(code, names)
     assert names["rescale"](names["deskew"](np.eye(28))).shape == (28, 28)
 
 

@@ -144,17 +144,17 @@ def test_kernels_are_mixtures_of_four_orthonormal_filters():
     flat = BANK.reshape(4, 9)
     np.testing.assert_allclose(flat @ flat.T, np.eye(4), atol=1e-6)
     layer, x = Conv(3, padding=1, dilation=2, mixes=True), jax.random.normal(jax.random.key(1), (2, 9, 9, 4))
-    shares = layer.init(jax.random.key(0), x)["params"]["kernel"]
+    shares = np.asarray(jax.tree.leaves(layer.init(jax.random.key(0), x))[0])
     assert shares.shape == (2, 2, 2, 3)
     kernel = np.tensordot(shares.reshape(4, 2, 3), flat, (0, 0)).transpose(2, 0, 1).reshape(3, 3, 2, 3)
     plain = Conv(3, padding=1, dilation=2).apply({"params": {"kernel": jnp.asarray(kernel)}}, x)
-    mixed = layer.apply({"params": {"kernel": shares}}, x)
-    np.testing.assert_allclose(mixed, plain, atol=1e-5)
+    mixed = layer.apply({"params": {"kernel": jnp.asarray(shares)}}, x)
+    chex.assert_trees_all_close(mixed, plain, atol=1e-5)
     # A step of a slope along x reads what grows to the right.
     ramp = jnp.broadcast_to(jnp.arange(9.0)[:, None], (1, 9, 9, 1))
     along_x = jnp.zeros((2, 2, 1, 1)).at[0, 1].set(1.0)
     slope = Conv(1, mixes=True).apply({"params": {"kernel": along_x}}, ramp)
-    np.testing.assert_allclose(slope, 6**0.5, rtol=1e-6)
+    chex.assert_trees_all_close(slope, jnp.full((1, 7, 7, 1), 6**0.5), rtol=1e-6)
 
 
 @pytest.mark.parametrize("arch", SIZES)
