@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,6 +59,13 @@ def test_few_classes_are_a_matrix_with_their_names():
     lines = printed(evaluation(["cat", "[red]dog", "cow"], {(1, 2): 3}))
     row = next(line for line in lines if "[red]dog" in line)
     assert row.split() == ["1", "[red]dog", "·", "17", "3", "85.00", "%"]
+
+
+@pytest.mark.parametrize("data_of_run", [True, False, None])
+def test_a_warning_says_that_the_run_was_trained_on_other_data(data_of_run):
+    found = replace(evaluation(["cat", "dog"], {}), data_of_run=data_of_run, trained_on="mnist")
+    text = " ".join(" ".join(printed(found)).split())
+    assert ("trained on other data (mnist) than these (own)" in text) == (data_of_run is False)
 
 
 def test_more_classes_than_fit_are_listed_with_their_commonest_mistakes():
