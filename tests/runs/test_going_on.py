@@ -2,10 +2,13 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import shutil
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -29,6 +32,7 @@ from jaxmnist.runs.loop import fit
 from jaxmnist.runs.pace import within_budget
 from jaxmnist.runs.record import read_record
 from jaxmnist.runs.restore import restore_run
+from jaxmnist.runs.session import place
 from jaxmnist.runs.stopping import StopRule
 from jaxmnist.train.jit import build_programs
 from jaxmnist.train.state import Keys
@@ -220,6 +224,16 @@ def test_a_schedule_gets_the_epochs_that_fit_into_the_time(digits):
     assert more.name == "second-modified"
 
 
+def test_a_time_keeps_a_twentieth_in_reserve(digits, monkeypatch):
+    # Every look at the clock takes a second: a batch, each evaluation, and 17 looks before the end.
+    clock = SimpleNamespace(perf_counter=partial(next, itertools.count(0.0, 1.0)))
+    monkeypatch.setattr("jaxmnist.runs.pace.time", clock)
+    config = config_for(digits, epochs=1000, schedule=Schedule())
+    batches = -(-len(place(digits, config, DEVICE).train_split) // 64)
+    seconds = 16.0 + 10 * (batches + 2)
+    assert within_budget(config, digits, DEVICE, seconds).recipe.epochs == 9
+
+
 def test_the_time_is_told_to_a_schedule_and_the_run_then_ends_with_it(monkeypatch, tmp_path):
     def told(config, dataset, where, seconds):
         assert 0 < seconds <= 60
@@ -258,13 +272,12 @@ def test_weights_of_the_same_classes_are_taken_whole_by_another_recipe(tiny_run,
     assert config.init_from == str(tiny_run)
 
 
-@pytest.mark.parametrize("classes", [3, 10, 12])
-def test_other_classes_get_a_fresh_head_and_all_else_of_the_source(tiny_run, tmp_path, classes):
-    # Ten classes with other names need a fresh head as well.
+@pytest.mark.parametrize("names", ["abc", "abcdefghij", "abcdefghijkl", "1023456789"])
+def test_other_classes_get_a_fresh_head_and_all_else_of_the_source(tiny_run, tmp_path, names):
+    # Ten classes with other names, or in another order, need a fresh head as well.
+    classes = len(names)
     data = write_npz(
-        tmp_path / "own.npz",
-        some_images(train=80, test=30, classes=classes),
-        classes=list("abcdefghijkl")[:classes],
+        tmp_path / "own.npz", some_images(train=80, test=30, classes=classes), classes=list(names)
     )
     dataset = load_dataset(data)
     config = with_initial_weights(config_for(dataset), dataset, tiny_run)
