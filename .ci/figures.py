@@ -155,6 +155,12 @@ def _performance() -> Iterator[str]:
             for name in ("images_per_second", "milliseconds", "gflops", "of_peak")
         )
         yield f"| {found['arch']} | {batch} | {pace:,.0f} | {time:.1f} | {gflops:.0f} | {100 * share:.0f} % |"
+    for name in ("first", "second", "third"):
+        found = read(f"benchmark/profile-{name}.json")
+        times = {kind: sum(parts.values()) for kind, parts in found["kinds"].items()}
+        shares = [times[kind] for kind in ("products", "loops", "stacking", "sums", "padding")]
+        percents = (100 * time / sum(times.values()) for time in (*shares, found["layers"]["conv2"]))
+        yield f"| {name} | {' | '.join(f'{percent:.0f}' for percent in percents)} |"
     start = read("benchmark/start.json")["start"]
     cold, warm = (
         ratio(start[name]["first_progress_seconds"], 1).replace(" (", " s (") for name in ("cold", "warm")
