@@ -62,7 +62,7 @@ def rescale(images: Float32[Array, "batch h w"]) -> Float32[Array, "batch h w"]:
         profile = ink.sum(1 - axis)
         variance = (places * places * profile).sum(0, keepdims=True)
         variance = variance / jnp.maximum(profile.sum(0, keepdims=True), _TINY)
-        middle = np.arange(len(places), dtype=np.float32)[:, None] - (len(places) - 1) / 2
+        middle = _from_middle(len(places))
         # Where a pixel of the result is read from, less its own place; blank images stay as they are.
         moves = middle * (jnp.clip(jnp.sqrt(variance) / spread, *limits) - 1) + (middle - places)
         ink = _read(ink, jnp.expand_dims(moves, 1 - axis), axis)
@@ -73,10 +73,14 @@ def _from_centre(ink: Float[Array, "h w batch"], axis: int) -> Float[Array, "sid
     """Places of rows (axis 0) or columns (axis 1), seen from the centre of mass."""
     profile = ink.sum(1 - axis)
     # Counted from the middle, to avoid cancellation of large numbers.
-    places = np.arange(len(profile), dtype=np.float32)[:, None] - (len(profile) - 1) / 2
+    places = _from_middle(len(profile))
     return places - (places * profile).sum(0, keepdims=True) / jnp.maximum(
         profile.sum(0, keepdims=True), _TINY
     )
+
+
+def _from_middle(side: int) -> Float[np.ndarray, "side 1"]:
+    return np.arange(side, dtype=np.float32)[:, None] - (side - 1) / 2
 
 
 def _read(

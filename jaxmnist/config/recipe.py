@@ -41,10 +41,10 @@ class Recipe:
     """True to repeat the first epoch's order and random draws (augmentation, dropout) in every epoch."""
     deskew: bool = False
     """True to make images upright by their moments, in training after the augmentation and in every other use of the
-    network; see `jaxmnist.augment.deskew`."""
+    network; see `jaxmnist.augment.moments.deskew`."""
     rescale: bool = False
     """True to centre images and bring their ink's height and width to a common spread, after `deskew`; see
-    `jaxmnist.augment.rescale`."""
+    `jaxmnist.augment.moments.rescale`."""
     mean: Annotated[float, Limits()] = 0.1307
     """Subtracted from pixels scaled to [0, 1]."""
     std: Annotated[float, Limits(above=0)] = 0.3081

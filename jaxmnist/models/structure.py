@@ -14,17 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, PyTree
 
 from jaxmnist.models import IMAGE_SHAPE, Model
-from jaxmnist.models.layers import (
-    BANK,
-    Activation,
-    Add,
-    Attention,
-    Conv,
-    Dense,
-    GlobalAverage,
-    MaxPool,
-    Resize,
-)
+from jaxmnist.models.layers import Activation, Add, Attention, Conv, Dense, GlobalAverage, MaxPool, Resize
 
 _BYTES = 4  # of a float32
 
@@ -208,11 +198,12 @@ def _receptive_field(
 
 
 def _kernel_elements(module: nn.Module, params: Mapping[str, Any]) -> int:
-    """Returns the number of factors in a kernel; of one that mixes filters, those of the mixture."""
+    """Returns the number of factors in the kernel that a layer computes with."""
     if "kernel" not in params:
         return 0
-    mixes = isinstance(module, Conv) and module.mixes
-    return params["kernel"].size * BANK[0, 0].size // 4 if mixes else params["kernel"].size
+    shape = params["kernel"].shape
+    # The parameter of a mixture of filters is smaller than its kernel.
+    return module.kernel_size**2 * shape[2] * shape[3] if isinstance(module, Conv) else int(np.prod(shape))
 
 
 def _window(module: nn.Module) -> dict[str, int | str | None]:

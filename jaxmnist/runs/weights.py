@@ -72,7 +72,7 @@ def read_weights(path: Path, device: Device, arch: str | None = None, recipe: st
         device: device for the weights.
         arch: the network; by default the one whose names and shapes match the arrays.
         recipe: name of the recipe that normalises images; by default the arch's own, with mean, standard
-            deviation and `deskew` from the file.
+            deviation, `deskew` and `rescale` from the file.
 
     Raises:
         UsageError: there is no such arch or recipe.
