@@ -73,6 +73,7 @@ def write_page(arch: str, folder: Path, **changes: Any) -> Path:
         "std": network.recipe.std,
         "deskew": network.recipe.deskew,
         "rescale": network.recipe.rescale,
+        "tilt": network.recipe.tilt,
         "trained_on": None,
         "examples": 32,
         "accuracy": 12.5,

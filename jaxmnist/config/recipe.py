@@ -11,6 +11,9 @@ from jaxmnist.errors import UsageError
 
 _NAME = re.compile(r"[\w.+-]{1,100}")  # becomes part of the run folder's name
 
+MOST_TILT = 30
+"""Largest `Recipe.tilt`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -45,6 +48,9 @@ class Recipe:
     rescale: bool = False
     """True to centre images and bring their ink's height and width to a common spread, after `deskew`; see
     `jaxmnist.augment.moments.rescale`."""
+    tilt: Annotated[float, Limits(at_least=0, at_most=MOST_TILT)] = 0.0
+    """Test-time augmentation: after training an image is seen as it is and tilted to either side by this many degrees,
+    and its scores are the mean of the three; 0 for the image alone. See `jaxmnist.augment.moments.tilted`."""
     mean: Annotated[float, Limits()] = 0.1307
     """Subtracted from pixels scaled to [0, 1]."""
     std: Annotated[float, Limits(above=0)] = 0.3081
@@ -98,6 +104,11 @@ class Recipe:
             raise UsageError(
                 f"{title} has a distillation without a teacher; set distillation.teacher to a run folder."
             )
+
+    @property
+    def views(self) -> int:
+        """How many times the network sees an image to classify it."""
+        return 3 if self.tilt else 1
 
     def total_steps(self, images: int) -> int:
         """Returns the steps of a whole training on that many images."""

@@ -84,6 +84,7 @@ class Description:
             "std": recipe.std,
             "deskew": recipe.deskew,
             "rescale": recipe.rescale,
+            "tilt": recipe.tilt,
             "fit": self.network.data_info.fit,
             "inverted": self.network.data_info.inverted,
             "side": self.network.data_info.ink_side,

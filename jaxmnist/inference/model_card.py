@@ -35,8 +35,14 @@ def rescale(image):  # [28, 28]
         image = np.stack([np.interp(places, at, line, left=0, right=0) for line in image.T])
     return image
 """,
+    "tilt": """
+def tilt(image, degrees):  # [28, 28]
+    at = np.arange(28.0)
+    places = at - np.tan(np.radians(degrees)) * (at - 13.5)[:, None]
+    return np.stack([np.interp(*row, left=0, right=0) for row in zip(places, [at] * 28, image.T)], 1)
+""",
 }
-"""The changes of a recipe by moments, for one image, for those who use the weights alone."""
+"""The changes of a recipe to images, for one image, for those who use the weights alone."""
 
 
 class Exported(NamedTuple):

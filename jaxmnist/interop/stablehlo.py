@@ -8,7 +8,7 @@ import numpy as np
 from jax import export
 from jaxtyping import Array, Float32, PyTree, UInt8
 
-from jaxmnist.augment import normalise
+from jaxmnist.augment.views import scores
 from jaxmnist.config import Recipe
 from jaxmnist.models import IMAGE_SHAPE, Model
 
@@ -22,9 +22,9 @@ def predictor(
 
     Args:
         apply: maps normalised images to log-probabilities or logits.
-        recipe: the recipe, for its normalisation.
+        recipe: the recipe, for its normalisation and its tilt.
     """
-    return lambda images: jax.nn.softmax(apply(normalise(images, recipe)))
+    return lambda images: jax.nn.softmax(scores(apply, images, recipe))
 
 
 def to_stablehlo(model: Model, variables: PyTree, recipe: Recipe) -> bytes:
@@ -33,7 +33,7 @@ def to_stablehlo(model: Model, variables: PyTree, recipe: Recipe) -> bytes:
     Args:
         model: the network.
         variables: its weights.
-        recipe: the recipe; its normalisation is part of the file.
+        recipe: the recipe; its normalisation and its tilt are part of the file.
     """
     variables = jax.device_get(variables)
     function = predictor(lambda images: model.apply(variables, images), recipe)

@@ -55,7 +55,7 @@ def trace(model: Model, variables: PyTree, recipe: Recipe) -> Program:
     Args:
         model: the network.
         variables: its weights.
-        recipe: the recipe, for its normalisation.
+        recipe: the recipe, for its normalisation and its tilt.
 
     Raises:
         UsageError: the network has an operation that a program does not have.
@@ -142,7 +142,7 @@ class _Tracer:
         """Records the value of a layer, as `[channels, height, width, batch]`."""
         if name != _SEEN and len(value.shape) == 4 and value.shape[3] > 1:
             value = self._add("Transpose", [value], perm=[3, 1, 2, 0])  # a layer of Flax, batch first
-        self.named[name] = self.number(value)
+        self.named.setdefault(name, self.number(value))  # of several views the first, the image as it is
 
     def _add(self, op: str, inputs: Sequence[_Operand], **attributes: object) -> _Value:
         examples = (value.example if isinstance(value, _Value) else value for value in inputs)

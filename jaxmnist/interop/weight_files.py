@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 
 from jaxmnist.config import Recipe
+from jaxmnist.config.recipe import MOST_TILT
 from jaxmnist.data.dataset import MAX_CLASSES, DatasetInfo, Fit, dataset_title
 from jaxmnist.errors import shortened
 from jaxmnist.models import is_custom
@@ -69,6 +70,7 @@ def use_metadata(
         "std": repr(recipe.std),
         "deskew": str(recipe.deskew),
         "rescale": str(recipe.rescale),
+        "tilt": repr(recipe.tilt),
         "dataset": dataset_title(data_info.dataset),  # not the path, as a file travels
         "classes": json.dumps(data_info.classes),
         "fit": data_info.fit,
@@ -89,7 +91,10 @@ def normalisation_in(metadata: Mapping[str, str]) -> dict[str, Any]:
     if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
         raise ValueError(f"mean {mean} and std {std}")
     made = {name: _choice(metadata, name, _BOOLEANS) for name in ("deskew", "rescale") if name in metadata}
-    return {"mean": mean, "std": std, **made}
+    tilt = float(metadata.get("tilt", 0))
+    if not 0 <= tilt <= MOST_TILT:
+        raise ValueError(f"tilt {tilt}")
+    return {"mean": mean, "std": std, "tilt": tilt, **made}
 
 
 def data_info_in(metadata: Mapping[str, str]) -> DatasetInfo | None:

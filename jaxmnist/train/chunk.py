@@ -1,5 +1,6 @@
 """Many batches in one device call: loops of training steps, evaluation and prediction."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Float32, Int32, Key, PyTree, UInt8
 
-from jaxmnist.augment import normalise
+from jaxmnist.augment.views import scores
 from jaxmnist.config import Recipe
 from jaxmnist.models import Model
 from jaxmnist.runtime.parts import count_parts, first_row, total
@@ -114,14 +115,14 @@ def predict_chunk(
         images: raw images, a whole number of batches or less than one batch.
         batch_size: images per batch.
         model: the network.
-        recipe: normalisation.
+        recipe: normalisation and tilt.
 
     Returns:
         The likeliest class of each image, and the log-probabilities of all classes.
     """
 
     def outputs_of(batch: Array) -> Array:
-        return model.apply(variables, normalise(batch, recipe))
+        return scores(partial(model.apply, variables), batch, recipe)
 
     batches = images.reshape(-1, min(batch_size, len(images)), *images.shape[1:])
     outputs = lax.map(outputs_of, batches)

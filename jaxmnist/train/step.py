@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int32, Key, PyTree
 
 from jaxmnist import ops
 from jaxmnist.augment import augment, normalise, strength_at
+from jaxmnist.augment.views import scores
 from jaxmnist.config import Recipe
 from jaxmnist.models import Model
 from jaxmnist.optim import moments
@@ -116,7 +117,7 @@ def eval_step(
     state: TrainState, batch: Batch, *, model: Model, recipe: Recipe
 ) -> tuple[Metrics, Float[Array, "batch classes"]]:
     """Returns the sums over a batch in evaluation mode, and the outputs (meaningless where the mask is 0)."""
-    outputs = model.apply(state.variables, normalise(batch.images, recipe))
+    outputs = scores(partial(model.apply, state.variables), batch.images, recipe)
     return sums_of(outputs, batch), outputs
 
 

@@ -27,11 +27,11 @@ def rescale(images):
     return np.asarray(moments.rescale(jnp.asarray(images, jnp.float32)))
 
 
-def by_card(name, images):
+def by_card(name, images, *numbers):
     """Changes images with the function that the model card shows."""
     names: dict = {"np": np}
     exec(IN_NUMPY[name], names)
-    return np.stack([names[name](image) for image in images])
+    return np.stack([names[name](image, *numbers) for image in images])
 
 
 def spreads(image):
@@ -54,11 +54,18 @@ def lean(image):
     return (y[:, None] * x * ink).sum() / (y[:, None] ** 2 * ink).sum()
 
 
-@pytest.mark.parametrize(("name", "function"), [("deskew", deskew), ("rescale", rescale)])
-def test_the_numpy_of_the_model_card_agrees(digits, name, function):
-    expected = by_card(name, digits)
+def tilted(images, degrees=8.0):
+    return np.asarray(moments.tilted(jnp.asarray(images, jnp.float32), degrees))
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "numbers"),
+    [("deskew", deskew, ()), ("rescale", rescale, ()), ("tilt", tilted, (8.0,)), ("tilt", tilted, (-30.0,))],
+)
+def test_the_numpy_of_the_model_card_agrees(digits, name, function, numbers):
+    expected = by_card(name, digits, *numbers)
     assert np.abs(expected - digits).max() > 100
-    np.testing.assert_allclose(function(digits), expected, rtol=0, atol=1e-2)
+    np.testing.assert_allclose(function(digits, *numbers), expected, rtol=0, atol=1e-2)
 
 
 def test_leaning_digits_become_upright(digits):
@@ -120,6 +127,13 @@ def test_a_thin_digit_grows_to_the_limit_only():
     before, after = spreads(image[0])[1][1], spreads(rescale(image)[0])[1][1]
     assert before < 3.4 * 0.5
     assert before / 0.55 < after < 1.2 * before / 0.55  # interpolation adds to it
+
+
+def test_a_level_line_goes_down_to_the_right_when_tilted():
+    line = tilted(rectangle(slice(13, 15), slice(0, 28)), np.degrees(np.arctan(0.5)))[0]
+    rows = np.arange(28) @ line / line.sum(0)
+    np.testing.assert_allclose(np.diff(rows), 0.5, atol=1e-5)
+    assert rows.mean() == pytest.approx(13.5)
 
 
 def test_blank_images_stay_blank_and_single_pixels_finite_when_rescaled():

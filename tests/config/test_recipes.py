@@ -74,13 +74,14 @@ def test_the_project_s_own_recipes_look_at_nothing_and_use_no_dropout():
     assert (flagship.plateau, flagship.schedule, flagship.dropout) == (None, Schedule("one_cycle"), 0.0)
     assert flagship.epochs == 15
     for name, epochs in {"fast": 5, "sprint": 3, "dash": 1}.items():
-        assert get_recipe(name) == dataclasses.replace(flagship, name=name, epochs=epochs)
+        assert get_recipe(name) == dataclasses.replace(flagship, name=name, epochs=epochs, tilt=0.0)
+    assert (flagship.tilt, flagship.views, get_recipe("fast").views) == (8.0, 3, 1)
 
 
 def test_the_recipe_of_the_smallest_networks_regularises_less_trains_longer_and_rescales():
     tiny, flagship = get_recipe("tiny"), get_recipe("flagship")
     assert (tiny.epochs, tiny.learning_rate, tiny.weight_decay) == (40, 0.2, 0.0)
-    changed = ("name", "epochs", "learning_rate", "weight_decay", "rescale", "augmentation")
+    changed = ("name", "epochs", "learning_rate", "weight_decay", "rescale", "tilt", "augmentation")
     assert dataclasses.replace(tiny, **{name: getattr(flagship, name) for name in changed}) == flagship
 
 

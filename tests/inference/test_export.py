@@ -139,13 +139,21 @@ def test_the_card_says_how_images_are_made_upright_where_they_are(recipe, export
 
 
 def test_the_card_says_how_images_are_rescaled(exported):
-    recipe = dataclasses.replace(get_recipe("flagship"), rescale=True)
+    recipe = dataclasses.replace(get_recipe("flagship"), rescale=True, tilt=0.0)
     card = model_card(trained_by(recipe, exported[2]), [], 100)
     assert "of an image that is made upright and rescaled first" in card
+    assert "tilt" not in card.partition("## Input and files")[2]
     names: dict = {}
     (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
     exec(code, names)
     assert names["rescale"](names["deskew"](np.eye(28))).shape == (28, 28)
+
+
+def test_the_card_says_how_images_are_tilted(exported):
+    recipe = dataclasses.replace(get_recipe("third"), tilt=8.0)
+    card = model_card(trained_by(recipe, exported[2]), [], 100)
+    assert "is the mean of three: for the image as it is, and for it tilted by 8.0 degrees to either side," in card
+    assert IN_NUMPY["tilt"].strip() in card
 
 
 def test_the_card_says_how_kernels_are_mixed(exported):

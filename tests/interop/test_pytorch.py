@@ -20,10 +20,11 @@ from tests.exported_networks import network_of
 from tests.sizes import FORMS
 
 WITHOUT = "PyTorch is not installed"
+CHANGES: dict = {"deskew": True, "rescale": True, "tilt": 8.0}
 
 
 def text_of(arch, changes=(), **fields):
-    recipe = dataclasses.replace(get_recipe("third"), **dict.fromkeys(changes, True))
+    recipe = dataclasses.replace(get_recipe("third"), **{name: CHANGES[name] for name in changes})
     return to_pytorch(arch, create_model(arch, **fields), recipe, f"{arch}.safetensors")
 
 
@@ -84,7 +85,7 @@ def test_the_layers_have_the_names_and_shapes_of_the_weights(arch, num_classes):
     assert sorted(name for name in used if "drop" not in name) == sorted(n for n in layers if "drop" not in n)
 
 
-@pytest.mark.parametrize("changes", [(), ("deskew",), ("rescale",), ("deskew", "rescale")])
+@pytest.mark.parametrize("changes", [(), ("deskew",), ("rescale",), ("tilt",), tuple(CHANGES)])
 @pytest.mark.parametrize("arch", FORMS)
 def test_the_text_is_short_and_stands_alone(arch, changes):
     text = text_of(arch, changes)
@@ -96,7 +97,7 @@ def test_the_text_is_short_and_stands_alone(arch, changes):
     assert "jaxmnist" not in text
     assert "num_classes" not in text
     assert "features" not in text
-    assert {name for name in ("deskew", "rescale") if f"def {name}" in text} == {*changes}
+    assert {name for name in CHANGES if f"def {name}" in text} == {*changes}
     compile(text, arch, "exec")
     imported = {
         node.module if isinstance(node, ast.ImportFrom) else node.names[0].name

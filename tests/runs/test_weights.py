@@ -64,8 +64,8 @@ def saved(path: Path, arrays) -> Path:
 
 @pytest.mark.parametrize("deskew", [True, False])
 @pytest.mark.parametrize("arch", ["second", "flagship_small"])
-def test_a_file_of_this_project_says_whether_its_images_are_made_upright(tmp_path, arch, deskew):
-    recipe = dataclasses.replace(recipe_of(arch), deskew=deskew)
+def test_a_file_of_this_project_says_whether_its_images_are_made_upright_and_tilted(tmp_path, arch, deskew):
+    recipe = dataclasses.replace(recipe_of(arch), deskew=deskew, tilt=4.5 * deskew)
     network = network_of(arch)._replace(recipe=recipe)
     export(network, load_dataset("digits"), ["npz"], tmp_path)
     assert read_weights(tmp_path / f"{arch}.npz", CPU).recipe == recipe

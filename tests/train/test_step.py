@@ -113,6 +113,12 @@ def plain_step(arch="second", **recipe):
     return jax.jit(step), jax.jit(partial(train.create_state, model=model, optimizer=optimizer))(KEYS.init)
 
 
+def test_a_step_sees_images_once_whatever_the_recipe_does_after_training(images, labels):
+    batch = batch_of(images[:64], labels[:64], np.ones(64))
+    (step, state), (tilted, _) = plain_step(), plain_step(tilt=8.0)
+    chex.assert_trees_all_equal(step(state, batch), tilted(state, batch))
+
+
 def test_padding_changes_neither_the_state_nor_the_sums(images, labels):
     step, state = plain_step()
     alone = step(state, batch_of(images[:40], labels[:40], np.ones(40)))

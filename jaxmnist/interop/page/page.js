@@ -194,6 +194,8 @@ function describe() {
   }
   element("upright").hidden = !about.deskew;
   element("rescaled").hidden = !about.rescale;
+  element("tilted").hidden = !about.tilt;
+  element("degrees").textContent = about.tilt;
   element("training").textContent = about.training_text;
   element("accuracy").textContent = about.accuracy_text;
   const facts = [

@@ -20,7 +20,7 @@ except Exception:
 file = runpy.run_path(sys.argv[1])
 images = torch.from_numpy(numpy.load(io.BytesIO(sys.stdin.buffer.read())))
 with torch.inference_mode():
-    probabilities = file["load"]()(file["normalise"](images)).softmax(1)
+    probabilities = file["probabilities"](file["load"](), images)
 numpy.save(sys.stdout.buffer, probabilities.numpy())
 """
 

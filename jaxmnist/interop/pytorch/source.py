@@ -1,6 +1,7 @@
 """A network's PyTorch module as a file of its own, with its numbers filled in."""
 
 import ast
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,13 +19,13 @@ _SIGNATURE = re.compile(r"def __init__\(\s*self,.*?\) ->", re.DOTALL)
 def to_pytorch(arch: str, model: Model, recipe: Recipe, weights: str) -> str:
     """Returns the source text of a network for PyTorch, which needs nothing of jaxmnist.
 
-    It has the module, `normalise` with the `deskew` and `rescale` that the recipe asks for, and `load`, which reads the
-    weights.
+    It has the module, `load`, which reads the weights, `normalise` with the `deskew` and `rescale` that the recipe asks
+    for, and `probabilities`, which also sees images tilted if the recipe says so.
 
     Args:
         arch: name of the network.
         model: the network, one of this package's.
-        recipe: the recipe, for its normalisation.
+        recipe: the recipe, for its normalisation and its tilt.
         weights: name of the weights file that lies beside the text.
     """
     name, module = _find_class(type(model))
@@ -40,6 +41,7 @@ def to_pytorch(arch: str, model: Model, recipe: Recipe, weights: str) -> str:
         std=float(recipe.std),
         deskew=recipe.deskew,
         rescale=recipe.rescale,
+        slope=math.tan(math.radians(recipe.tilt)),
         spreads=tuple((axis, *spread) for axis, spread in enumerate(SPREADS, 1)),
         weights=weights,
     )
