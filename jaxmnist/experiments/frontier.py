@@ -34,7 +34,7 @@ class Choice:
     size_kb: float
     """Parameters as float32, in kilobytes of 1,024 bytes."""
     multiply_adds: int
-    """Multiplications by kernel elements for one image."""
+    """Multiplications by kernel elements to classify one image, in all its views."""
     epochs: int
     seconds: float
     """Training time of a seed: the median of runs by themselves if there are any, else the study's mean."""
@@ -136,7 +136,7 @@ def _choices(path: Path, seconds: Mapping[tuple[str, str, int], float]) -> list[
                 recipe,
                 sums.parameters,
                 round(sums.parameter_bytes / 1024, 2),
-                sums.multiply_adds,
+                sums.multiply_adds * get_recipe(recipe).views,
                 figures["epochs"],
                 round(seconds.get((arch, recipe, sums.parameters), figures["seconds_per_seed"]["mean"]), 1),
                 last["count"],

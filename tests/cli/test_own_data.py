@@ -232,6 +232,9 @@ def test_weights_trained_on_data_of_ones_own_ask_for_them(run, folder):
         ({"inverted": "yes"}, "has wrong metadata"),
         ({"temperature": "0.0"}, "has wrong metadata"),
         ({"temperature": "inf"}, "has wrong metadata"),
+        ({"tilt": "-1.0"}, "has wrong metadata"),
+        ({"tilt": "30.5"}, "has wrong metadata"),
+        ({"tilt": "nan"}, "has wrong metadata"),
     ],
 )
 def test_metadata_that_cannot_be_are_refused(run, tmp_path, changes, message):

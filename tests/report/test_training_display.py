@@ -26,10 +26,10 @@ def row_of(epoch, accuracy, **more):
     return {"epoch": epoch, **train, **splits, **more}
 
 
-def lines_of(rows, select_on: SelectOn = "val"):
+def lines_of(rows, select_on: SelectOn = "val", **console):
     config = RunConfig("second", get_recipe("second"), "digits", 1, select_on, "")
     out = io.StringIO()
-    with TrainingDisplay(SafeConsole(file=out, width=300), config, ()) as show:
+    with TrainingDisplay(SafeConsole(**{"file": out, "width": 300} | console), config, ()) as show:
         for row in rows:
             show(Progress("epoch", 1, row["epoch"], row=row))
     return out.getvalue().splitlines()
@@ -48,6 +48,15 @@ def test_an_epoch_is_the_best_so_far_or_no_better_for_so_many():
 
 def test_where_the_last_epoch_is_kept_none_is_the_best():
     assert lines_of([row_of(1, 96.0)], "last")[0].endswith("2.0 s")
+
+
+def test_a_narrow_terminal_gets_whole_words_and_a_file_whole_lines():
+    terminal, file = (lines_of([row_of(1, 96.0)], width=80, force_terminal=end) for end in (True, False))
+    (line,) = file
+    first, second = (part.removeprefix("\x1b[2K") for part in terminal if "loss" in part)
+    assert (first, second) == (line[: len(first)], " " * 13 + line[len(first) :].lstrip())
+    assert first.endswith("(96.00 %)")
+    assert max(len(first), len(second)) <= 80
 
 
 def test_skipped_steps_and_the_memory_of_a_device_are_said():

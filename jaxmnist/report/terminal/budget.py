@@ -15,7 +15,7 @@ def print_choice(console: Console, choice: Choice) -> None:
     """Prints a network and its recipe, the accuracy to expect, and the command that trains it."""
     facts = {
         "network": f"{choice.arch}: {choice.parameters:,} parameters, {choice.size_kb:.1f} kB as float32",
-        "work": f"{choice.multiply_adds:,} multiply-adds for one image",
+        "work": f"{choice.multiply_adds:,} multiply-adds to classify an image",
         "recipe": f"{choice.recipe}: {counted(choice.epochs, 'epoch')}, {_seconds(choice)} s of training",
         "accuracy": f"{choice.accuracy:.3f} % of MNIST's test images, mean of {choice.seeds} seeds",
         "": f"95 % interval of the mean {choice.low:.3f} to {choice.high:.3f}; standard deviation "

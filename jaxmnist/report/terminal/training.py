@@ -5,6 +5,7 @@ A terminal gets a bar that redraws itself; a file or a pipe gets plain lines.
 
 import math
 import shlex
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -103,14 +104,19 @@ class TrainingDisplay:
             for split in ("val", "test")
             if f"{split}_loss" in row
         ]
-        print_line(
-            self.console,
-            f"Epoch {row['epoch']:>{width}}/{self.epochs}  train loss {row['train_loss']:.4f} "
+        label = f"Epoch {row['epoch']:>{width}}/{self.epochs}  "
+        text = (
+            f"{label}train loss {row['train_loss']:.4f} "
             f"({row['train_accuracy']:.2f} %)  {'  '.join(splits)}  lr {row['learning_rate']:.3g}  "
             f"{row['seconds']:.1f} s{self._best_so_far(row)}"
             + (f"  at most {row['peak_memory_bytes'] / 1e6:,.0f} MB" if "peak_memory_bytes" in row else "")
-            + (f"  {row['skipped_steps']} steps skipped" if "skipped_steps" in row else ""),
+            + (f"  {row['skipped_steps']} steps skipped" if "skipped_steps" in row else "")
         )
+        lines = [text]
+        if self.console.is_terminal:  # which would break the line within a word
+            lines = textwrap.wrap(text, self.console.width, subsequent_indent=" " * len(label))
+        for line in lines:
+            print_line(self.console, line)
 
     def _best_so_far(self, row: Mapping[str, Any]) -> str:
         """Returns the place of an epoch among those before it; nothing if the last epoch is kept anyway."""
