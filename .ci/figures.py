@@ -16,17 +16,12 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
 
 from jaxmnist.experiments.statistics import between_seeds  # noqa: E402
+from jaxmnist.runs.published import PUBLISHED  # noqa: E402
 from tests.lr_range_table import table as lr_range_table  # noqa: E402
 
 RESULTS = ROOT / "docs" / "results"
 STUDIES = RESULTS / "studies"
 FRONTIER = ROOT / "jaxmnist" / "experiments" / "frontier.json"
-
-PUBLISHED_ARCHS = (
-    *("first", "second", "third", "dilated", "evolution_v1", "evolution_v2", "evolution_v3"),
-    *("challenge_ll", "challenge_gap", "challenge_final", "step1", "step3"),
-)
-"""Networks of the published table."""
 
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 
@@ -65,10 +60,15 @@ def study(name: str) -> dict[str, Any]:
     return summary | summary["last_epoch"]
 
 
+def accuracies(name: str) -> list[list[float]]:
+    """Returns the accuracies of each seed of a study, epoch by epoch."""
+    lines = (STUDIES / name / "results.jsonl").read_text().splitlines()
+    return [json.loads(line)["accuracies"] for line in lines]
+
+
 def last_epochs(name: str) -> list[float]:
     """Returns the accuracy of each seed of a study in its last epoch."""
-    lines = (STUDIES / name / "results.jsonl").read_text().splitlines()
-    return [json.loads(line)["accuracies"][-1] for line in lines]
+    return [one[-1] for one in accuracies(name)]
 
 
 def mean(values: Mapping[str, Any], digits: int = 3) -> str:
@@ -91,6 +91,7 @@ def figures() -> Iterator[Figure]:
     for document, pieces in (
         ("README.md", _readme()),
         ("docs/performance.md", _performance()),
+        ("docs/accuracy.md", _published()),
         ("docs/accuracy.md", _accuracy()),
         ("docs/accuracy.md", _frontier()),
         ("docs/accuracy.md", _small()),
@@ -172,15 +173,19 @@ def _performance() -> Iterator[str]:
     yield f"It takes {ratio(memory).replace(' (', ' GB (')} of memory at its peak"
 
 
+def _published() -> Iterator[str]:
+    for theirs in PUBLISHED:
+        found = study(f"published/{theirs.system}")
+        means = found["last_five_mean"]
+        bests = [max(one) for one in accuracies(f"published/{theirs.system}")]
+        ours = f"**{means['mean']:.2f}** ({means['minimum']:.2f} to {means['maximum']:.2f})"
+        best = f"{statistics.fmean(bests):.2f} ({min(bests):.2f} to {max(bests):.2f})"
+        log = theirs.last_five_mean
+        cells = (ours, "-" if log is None else f"{log:.2f}", best, f"{theirs.best_test_accuracy:.2f}")
+        yield f"| {theirs.system} | {found['parameters']:,} | {found['count']} | {' | '.join(cells)} |"
+
+
 def _accuracy() -> Iterator[str]:
-    for name in PUBLISHED_ARCHS:
-        found = read(f"{name}/results.json")
-        yield f"| {name} | {found['parameters']:,} | **{found['last_five_mean_test_accuracy']:.2f}** |"
-    others = [read(f"evolution_v3{seed}/results.json") for seed in ("", "-s43", "-s44")]
-    means = [f"{one['last_five_mean_test_accuracy']:.2f}" for one in others]
-    lasts = [f"{one['final_test_accuracy']:.2f}" for one in others]
-    yield f"Two more seeds have {means[1]} (43, cut after epoch 5) and {means[2]} (44, cut after epoch 11)."
-    yield f"In the last epoch the three have {lasts[0]}, {lasts[1]} and {lasts[2]}."
     for name in ("flagship", "fast", "third", "flagship_small", "second"):
         found = study(name)
         settled = f"{round(found['share_settled'] * found['count'])} of {found['count']}"
