@@ -41,6 +41,7 @@ def to_pytorch(arch: str, model: Model, recipe: Recipe, weights: str) -> str:
         std=float(recipe.std),
         deskew=recipe.deskew,
         rescale=recipe.rescale,
+        tilt=recipe.tilt,
         slope=math.tan(math.radians(recipe.tilt)),
         spreads=tuple((axis, *spread) for axis, spread in enumerate(SPREADS, 1)),
         weights=weights,
