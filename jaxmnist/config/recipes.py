@@ -82,7 +82,7 @@ _flagship = Recipe(
     averaging=Averaging(),
     dropout=0.0,
     deskew=True,
-    tilt=8.0,
+    tilt=15.0,
     augmentation=Augmentation(rotation=10.0, translation=0.04, scale=0.1, interpolation="bilinear"),
 )
 # Networks of 1,500 parameters and fewer underfit: what holds others back from overfitting only costs them accuracy.

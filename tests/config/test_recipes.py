@@ -75,7 +75,7 @@ def test_the_project_s_own_recipes_look_at_nothing_and_use_no_dropout():
     assert flagship.epochs == 15
     for name, epochs in {"fast": 5, "sprint": 3, "dash": 1}.items():
         assert get_recipe(name) == dataclasses.replace(flagship, name=name, epochs=epochs, tilt=0.0)
-    assert (flagship.tilt, flagship.views, get_recipe("fast").views) == (8.0, 3, 1)
+    assert (flagship.tilt, flagship.views, get_recipe("fast").views) == (15.0, 3, 1)
 
 
 def test_the_recipe_of_the_smallest_networks_regularises_less_trains_longer_and_rescales():
