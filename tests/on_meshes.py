@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxmnist import ops, train
+from jaxmnist.augment import views
 from jaxmnist.config import Augmentation, Recipe, get_recipe
 from jaxmnist.data import load_dataset
 from jaxmnist.models import ARCHS, Model, create_model
@@ -55,7 +56,7 @@ def main() -> None:
     use_compile_cache()
     jax.config.update("jax_enable_x64", True)
     normalise = step.normalise
-    step.normalise = lambda *values: normalise(*values).astype(np.float64)
+    step.normalise = views.normalise = lambda *values: normalise(*values).astype(np.float64)
     if network in ARCHS:
         training = Training(create_model(network), get_recipe(network), int(steps))
     else:

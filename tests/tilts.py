@@ -1,8 +1,8 @@
 """Accuracy on held-out training images by the tilt of the views: `python -m tests.tilts FILE RUN [RUN ...]`.
 
-The runs hold out images, as those of `train --folds 3` do. FILE gets, for each network and tilt, the errors on all their
-held-out images, and how many of the errors of images seen once were mended and how many made. Nothing is trained anew: a
-tilt changes the use of a network alone.
+The runs hold out images, as those of `train --folds 3` do. FILE gets, for each network and tilt, the errors on all
+their held-out images, and how many of the errors of images seen once were mended and how many made. Nothing is trained
+anew: a tilt changes the use of a network alone.
 """
 
 import dataclasses

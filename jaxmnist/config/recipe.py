@@ -107,7 +107,7 @@ class Recipe:
 
     @property
     def views(self) -> int:
-        """How many times the network sees an image to classify it."""
+        """Number of times that the network sees an image to classify it."""
         return 3 if self.tilt else 1
 
     def total_steps(self, images: int) -> int:

@@ -152,7 +152,10 @@ def test_the_card_says_how_images_are_rescaled(exported):
 def test_the_card_says_how_images_are_tilted(exported):
     recipe = dataclasses.replace(get_recipe("third"), tilt=8.0)
     card = model_card(trained_by(recipe, exported[2]), [], 100)
-    assert "is the mean of three: for the image as it is, and for it tilted by 8.0 degrees to either side," in card
+    assert (
+        "is the mean of three: for the image as it is, and for it tilted by 8.0 degrees to either side,"
+        in card
+    )
     assert IN_NUMPY["tilt"].strip() in card
 
 
