@@ -6,13 +6,14 @@ written by hand.
 
 import dataclasses
 import functools
+import json
 import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from jaxmnist.config import RECIPES, get_recipe
 from jaxmnist.errors import CheckpointError, UsageError
-from jaxmnist.experiments.study.folder import REMEDY, SUMMARY
+from jaxmnist.experiments.study.folder import REMEDY, SEEDS, SUMMARY
 from jaxmnist.models import ARCHS, create_model
 from jaxmnist.models.structure import Totals, layers, totals
 from jaxmnist.runs.folder import naming_damage, write_json
@@ -37,7 +38,7 @@ class Choice:
     """Multiplications by kernel elements to classify one image, in all its views."""
     epochs: int
     seconds: float
-    """Training time of a seed: the median of runs by themselves if there are any, else the study's mean."""
+    """Training time of a seed: the median of runs by themselves if there are any, else of the study's seeds."""
     seeds: int
     accuracy: float
     """Mean over the seeds of the last epoch's accuracy."""
@@ -138,7 +139,9 @@ def _choices(path: Path, seconds: Mapping[tuple[str, str, int], float]) -> list[
                 round(sums.parameter_bytes / 1024, 2),
                 sums.multiply_adds * get_recipe(recipe).views,
                 figures["epochs"],
-                round(seconds.get((arch, recipe, sums.parameters), figures["seconds_per_seed"]["mean"]), 1),
+                round(
+                    seconds.get((arch, recipe, sums.parameters)) or _median_seconds(path.with_name(SEEDS)), 1
+                ),
                 last["count"],
                 *(round(last[name], 4) for name in ("mean", "low", "high", "standard_deviation")),
             )
@@ -148,6 +151,12 @@ def _choices(path: Path, seconds: Mapping[tuple[str, str, int], float]) -> list[
 @functools.cache
 def _totals(arch: str) -> Totals:
     return totals(layers(create_model(arch)))
+
+
+def _median_seconds(path: Path) -> float:
+    """Returns the median training time of a study's seeds; one that was paused does not count for more."""
+    with naming_damage(path, REMEDY):
+        return statistics.median(json.loads(line)["seconds"] for line in path.read_text().splitlines())
 
 
 def _seconds(timing: Path) -> dict[tuple[str, str, int], float]:

@@ -96,6 +96,17 @@ def test_a_damaged_summary_is_named(studies):
         choices_of(studies)
 
 
+def test_the_seconds_of_a_study_are_the_median_of_its_seeds(studies):
+    path = studies / "fast" / "results.jsonl"
+    lines = [json.loads(line) | {"seconds": 30.0} for line in path.read_text().splitlines()]
+    lines[0]["seconds"] = 900.0  # its process was paused
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert [choice.seconds for choice in choices_of(studies) if choice.recipe == "fast"] == [30.0]
+    path.write_text("{}")
+    with pytest.raises(CheckpointError, match=r"fast/results\.jsonl is damaged \(it has no 'seconds'\)"):
+        choices_of(studies)
+
+
 def test_seconds_of_runs_by_themselves_replace_those_of_the_study(studies):
     run = {"arch": "flagship", "recipe": "fast", "select_on": "last", "finished": True, "parameters": 7_836}
     changes = ({"select_on": "val"}, {"finished": False}, {"arch": "third"}, {"parameters": 7_918})
