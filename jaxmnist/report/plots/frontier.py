@@ -53,7 +53,7 @@ def save_frontier(path: Path, choices: Sequence[Choice]) -> None:
     times.set_xlabel("seconds of training (log scale)")
     label_accuracies(sizes, _HEIGHT)
     for axes in (sizes, times):
-        axes.margins(x=0.15)
+        axes.margins(x=0.2)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -68,12 +68,13 @@ def _scatter(axes: Axes, choices: Sequence[Choice], positions: Sequence[int | fl
     axes.set_yscale("log")
     kinds = ((True, _OURS, "flagship family"), (False, _OTHERS, "other networks"))
     for is_own, colour, name in kinds:
-        for choice, position in zip(choices, positions, strict=True):
-            if choice.arch.startswith(_FAMILY) != is_own:
-                continue
+        pairs = zip(choices, positions, strict=True)
+        chosen = [pair for pair in pairs if pair[0].arch.startswith(_FAMILY) == is_own]
+        for choice, position in chosen:
             mean, low, high = errors_of([choice.accuracy, choice.low, choice.high])
             axes.errorbar(position, mean, [[mean - high], [low - mean]], fmt="o", color=colour, capsize=3)
             if is_own:
                 label = f"{choice.arch.removeprefix(f'{_FAMILY}_')}, {choice.recipe}"
                 axes.annotate(label, (position, mean), (6, -9), textcoords="offset points", fontsize=7)
-        axes.plot([], [], "o", color=colour, label=f"{name}: mean over seeds, 95 % interval")
+        if chosen:
+            axes.plot([], [], "o", color=colour, label=f"{name}: mean over seeds, 95 % interval")
