@@ -4,6 +4,7 @@ import dataclasses
 import io
 import itertools
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from jaxmnist.runs.record import write_results
 from jaxmnist.runs.selection import summarise
 from tests.resealed import write_about
 
-KEPT_RESULTS = Path(__file__).parents[2] / "docs" / "results"
+KEPT_RESULTS = Path(__file__).parents[2] / "docs" / "results" / "studies" / "published"
 PICTURES = {"accuracy.png", "accuracy_against_parameters.png"}
 
 
@@ -88,8 +89,8 @@ def call(monkeypatch, capsys):
 
 
 def test_the_kept_results_stand_beside_the_published_ones():
-    compared = compare([KEPT_RESULTS / arch for arch in ("third", "second", "first")])
-    assert [run.arch for run in compared] == ["first", "second", "third"]
+    compared = compare([KEPT_RESULTS / arch / "s1" for arch in ("third", "second", "challenge_ll")])
+    assert [run.arch for run in compared] == ["second", "third", "challenge_ll"]
     for run in compared:
         assert run.published is not None
         assert (run.arch, run.parameters) == (run.published.system, run.published.parameters)
@@ -122,8 +123,14 @@ def test_other_data_called_mnist_have_no_published_figure_and_are_told_apart(tmp
     assert (mine.dataset, other.dataset) == (f"mnist {str(MNIST_FINGERPRINT)[:6]}", "mnist 012345")
 
 
-def test_older_results_without_a_fingerprint_are_known_by_name():
-    assert compare([KEPT_RESULTS / "third"])[0].published is not None
+def test_older_results_without_a_fingerprint_are_known_by_name(tmp_path):
+    shutil.copytree(KEPT_RESULTS / "third" / "s1", tmp_path / "third")
+    path = tmp_path / "third" / RESULTS
+    older = json.loads(path.read_text())
+    for name in ("data_fingerprint", "seal"):
+        del older[name]
+    path.write_text(json.dumps(older))
+    assert compare([tmp_path / "third"])[0].published is not None
 
 
 def test_a_system_without_a_log_has_its_best_but_no_difference(tmp_path):
