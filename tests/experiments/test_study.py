@@ -358,7 +358,7 @@ def test_the_command_trains_in_processes_as_in_one_and_goes_on_after_a_kill(tmp_
         )
         return json.loads(out.stdout)["last_epoch"]
 
-    alone = figures("alone", "--processes", "1")
+    figures("alone", "--processes", "1")
     process = subprocess.Popen(
         [*command, str(tmp_path / "two"), "--processes", "2"], stdout=subprocess.DEVNULL
     )
@@ -369,8 +369,12 @@ def test_the_command_trains_in_processes_as_in_one_and_goes_on_after_a_kill(tmp_
     process.wait()
     # The children see that their parent is gone, and let go of their seeds.
     assert figures("two", "--processes", "2")["count"] == 2
-    # One core may add numbers up in another order than two.
-    assert figures("two")["mean"] == pytest.approx(alone["mean"], abs=2.0)
+    # One core may add numbers up in another order than two, which shows in the accuracies of later epochs.
+    alone, two = (
+        [read_metrics(tmp_path / folder / f"s{seed}")[0]["train_loss"] for seed in (1, 2)]
+        for folder in ("alone", "two")
+    )
+    assert two == pytest.approx(alone, rel=1e-3)
     assert (tmp_path / "two" / "s2" / PREDICTIONS).is_file()
     assert (tmp_path / "two" / "plots" / "curves.png").stat().st_size > 10_000
 
