@@ -78,7 +78,7 @@ def test_the_pytorch_step_trains_as_printed(step_blocks):
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10), torch.nn.LogSoftmax(1))
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     images, labels = torch.rand(16, 1, 28, 28), torch.arange(16) % 10
-    losses = [float(names["train_step"](model, optimizer, images, labels)) for _ in range(5)]
+    losses = [names["train_step"](model, optimizer, images, labels).item() for _ in range(5)]
     assert losses[-1] < losses[0]
 
 
