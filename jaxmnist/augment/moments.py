@@ -1,7 +1,6 @@
-"""Images made upright, and of one size, by the moments of their ink; and tilted ones."""
+"""Images made upright, and of one size, by the moments of their ink."""
 
 import functools
-import math
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +9,7 @@ from jaxtyping import Array, Float, Float32
 
 from jaxmnist.config import Recipe
 
-_REACH = 10  # largest move of a pixel by moments, in pixels
+_REACH = 10  # largest move of a pixel, in pixels
 _TINY = 1e-6  # avoids division by zero for blank images and those of a single row
 
 SPREADS = ((5.2, (0.6, 1.5)), (3.4, (0.55, 1.3)))
@@ -42,7 +41,7 @@ def deskew(images: Float32[Array, "batch h w"]) -> Float32[Array, "batch h w"]:
     rows = ink.sum(1)
     slope = (y * (ink * x[None]).sum(1)).sum(0, keepdims=True)
     slope = slope / jnp.maximum((y * y * rows).sum(0, keepdims=True), _TINY)
-    return _read(ink, (slope * y)[:, None], axis=1).transpose(2, 0, 1)
+    return read_along(ink, (slope * y)[:, None], axis=1).transpose(2, 0, 1)
 
 
 def rescale(images: Float32[Array, "batch h w"]) -> Float32[Array, "batch h w"]:
@@ -63,46 +62,32 @@ def rescale(images: Float32[Array, "batch h w"]) -> Float32[Array, "batch h w"]:
         profile = ink.sum(1 - axis)
         variance = (places * places * profile).sum(0, keepdims=True)
         variance = variance / jnp.maximum(profile.sum(0, keepdims=True), _TINY)
-        middle = _from_middle(len(places))
+        middle = from_middle(len(places))
         # Where a pixel of the result is read from, less its own place; blank images stay as they are.
         moves = middle * (jnp.clip(jnp.sqrt(variance) / spread, *limits) - 1) + (middle - places)
-        ink = _read(ink, jnp.expand_dims(moves, 1 - axis), axis)
+        ink = read_along(ink, jnp.expand_dims(moves, 1 - axis), axis)
     return ink.transpose(2, 0, 1)
-
-
-def tilted(images: Float32[Array, "batch h w"], degrees: float) -> Float32[Array, "batch h w"]:
-    """Tilts images about their middle: a column moves up or down, by the tangent times its distance.
-
-    With `deskew` afterwards, which moves the rows, this is a rotation. Pixels are interpolated between two neighbours;
-    outside the image is 0.
-
-    Args:
-        images: ink on a background of 0.
-        degrees: angle by which level strokes turn, less than 45; the right end of those goes down if it is positive.
-    """
-    moves = -math.tan(math.radians(degrees)) * _from_middle(images.shape[2])
-    reach = math.ceil(np.abs(moves).max())
-    return _read(images.transpose(1, 2, 0), jnp.asarray(moves[None]), axis=0, reach=reach).transpose(2, 0, 1)
 
 
 def _from_centre(ink: Float[Array, "h w batch"], axis: int) -> Float[Array, "side batch"]:
     """Places of rows (axis 0) or columns (axis 1), seen from the centre of mass."""
     profile = ink.sum(1 - axis)
     # Counted from the middle, to avoid cancellation of large numbers.
-    places = _from_middle(len(profile))
+    places = from_middle(len(profile))
     return places - (places * profile).sum(0, keepdims=True) / jnp.maximum(
         profile.sum(0, keepdims=True), _TINY
     )
 
 
-def _from_middle(side: int) -> Float[np.ndarray, "side 1"]:
+def from_middle(side: int) -> Float[np.ndarray, "side 1"]:
+    """Returns the places of rows or columns, seen from the middle of the image."""
     return np.arange(side, dtype=np.float32)[:, None] - (side - 1) / 2
 
 
-def _read(
+def read_along(
     ink: Float[Array, "h w batch"], moves: Float[Array, "#h #w #batch"], axis: int, reach: int = _REACH
 ) -> Float[Array, "h w batch"]:
-    """Reads each pixel some pixels further down (axis 0) or to the right (axis 1), between two neighbours."""
+    """Reads each pixel some pixels, `reach` at most, further down (axis 0) or to the right (axis 1), between two."""
     side = ink.shape[axis]
     offsets = np.arange(-reach, reach + 1, dtype=np.float32)
     moves = jnp.clip(moves, -reach, reach)

@@ -1,12 +1,14 @@
 """Scores of images seen several ways (test-time augmentation)."""
 
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
 from jaxmnist.augment import normalise
-from jaxmnist.augment.moments import tilted
+from jaxmnist.augment.moments import from_middle, read_along
 from jaxmnist.config import Recipe
 
 
@@ -32,3 +34,20 @@ def scores(
         for degrees in (-recipe.tilt, recipe.tilt)
     )
     return (found + left + right) / recipe.views
+
+
+def tilted(images: Float32[Array, "batch h w"], degrees: float) -> Float32[Array, "batch h w"]:
+    """Tilts images about their middle: a column moves up or down, by the tangent times its distance.
+
+    With `deskew` afterwards, which moves the rows, this is a rotation. Pixels are interpolated between two neighbours;
+    outside the image is 0.
+
+    Args:
+        images: ink on a background of 0.
+        degrees: angle by which level strokes turn, less than 45; the right end of those goes down if it is positive.
+    """
+    moves = -math.tan(math.radians(degrees)) * from_middle(images.shape[2])
+    reach = math.ceil(np.abs(moves).max())
+    return read_along(images.transpose(1, 2, 0), jnp.asarray(moves[None]), axis=0, reach=reach).transpose(
+        2, 0, 1
+    )

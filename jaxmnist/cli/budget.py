@@ -21,7 +21,7 @@ class Budget(Command):
     size_kb: OptionalFloat = None
     """Largest size of the parameters as float32, in kilobytes of 1,024 bytes."""
     madds: OptionalInt = None
-    """Most multiply-adds for one image."""
+    """Most multiply-adds to classify an image, in all its views."""
     seconds: OptionalFloat = None
     """Longest training, on the machine of docs/accuracy.md."""
     studies: OptionalFolder = None

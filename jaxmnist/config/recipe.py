@@ -50,7 +50,7 @@ class Recipe:
     `jaxmnist.augment.moments.rescale`."""
     tilt: Annotated[float, Limits(at_least=0, at_most=MOST_TILT)] = 0.0
     """Test-time augmentation: after training an image is seen as it is and tilted to either side by this many degrees,
-    and its scores are the mean of the three; 0 for the image alone. See `jaxmnist.augment.moments.tilted`."""
+    and its scores are the mean of the three; 0 for the image alone. See `jaxmnist.augment.views.tilted`."""
     mean: Annotated[float, Limits()] = 0.1307
     """Subtracted from pixels scaled to [0, 1]."""
     std: Annotated[float, Limits(above=0)] = 0.3081

@@ -139,10 +139,12 @@ class _Tracer:
         return list(map(np.asarray, results if equation.primitive.multiple_results else [results]))
 
     def _name(self, name: str, value: _Operand) -> None:
-        """Records the value of a layer, as `[channels, height, width, batch]`."""
+        """Records the value of a layer, as `[channels, height, width, batch]`; of several views, that of the first."""
+        if name in self.named:
+            return
         if name != _SEEN and len(value.shape) == 4 and value.shape[3] > 1:
             value = self._add("Transpose", [value], perm=[3, 1, 2, 0])  # a layer of Flax, batch first
-        self.named.setdefault(name, self.number(value))  # of several views the first, the image as it is
+        self.named[name] = self.number(value)
 
     def _add(self, op: str, inputs: Sequence[_Operand], **attributes: object) -> _Value:
         examples = (value.example if isinstance(value, _Value) else value for value in inputs)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxmnist import ops
-from jaxmnist.augment import moments, normalise
+from jaxmnist.augment import moments, normalise, views
 from jaxmnist.config import get_recipe
 from jaxmnist.data import load_dataset
 from jaxmnist.inference.model_card import IN_NUMPY
@@ -55,7 +55,7 @@ def lean(image):
 
 
 def tilted(images, degrees=8.0):
-    return np.asarray(moments.tilted(jnp.asarray(images, jnp.float32), degrees))
+    return np.asarray(views.tilted(jnp.asarray(images, jnp.float32), degrees))
 
 
 @pytest.mark.parametrize(
