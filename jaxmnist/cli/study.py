@@ -15,16 +15,12 @@ from jaxmnist.models import arch_word
 from jaxmnist.runtime.json_text import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
-
     from rich.console import Console
 
     from jaxmnist.config.run import RunConfig
-    from jaxmnist.data import Dataset
     from jaxmnist.experiments.study.folder import Study as StudyFolder
+    from jaxmnist.experiments.study.training import Resources
     from jaxmnist.runs.progress import Callback, Progress
-    from jaxmnist.runtime.mesh import Where
     from jaxmnist.runtime.team import Team
 
 Rate = Annotated[float | None, tyro.conf.arg(aliases=["--lr"], metavar="FLOAT", help_behavior_hint="")]
@@ -84,6 +80,8 @@ class Study(MultiDeviceCommand):
         from jaxmnist.experiments.strays import warn_of_strays
         from jaxmnist.experiments.study import folder as studies
         from jaxmnist.experiments.study.jobs import delete_checkpoints
+        from jaxmnist.experiments.study.processes import Settings
+        from jaxmnist.experiments.study.training import Resources, require_possible, train_seeds
         from jaxmnist.report.plots.study import save_study_pictures
         from jaxmnist.report.terminal import study as report
         from jaxmnist.runs.environment import environment
@@ -99,14 +97,16 @@ class Study(MultiDeviceCommand):
         if self.init_from is not None:
             config = with_initial_weights(config, dataset, self.init_from)
         team.require_same(as_texts(config))
-        self._check_devices(config, where)
+        require_possible(config, where, self.processes, self.together)
         team.remedy = "what was saved is kept: give the same command again to all processes"
-        folder, place = self.out or Path("studies", _default_name(config)), environment(where)
+        folder = self.out or Path("studies", _default_name(config))
+        settings = Settings(self.data_dir, not self.no_compile_cache)
+        resources = Resources(dataset, where, environment(where), settings, team)
         if not team.is_leader:  # the leader alone needs the folder
-            self._train_seeds(studies.Study(folder, config), [], [], dataset, where, place, team)
+            train_seeds(studies.Study(folder, config), [], resources, together=self.together)
             return
         open_teacher(config)  # before there is a folder
-        study = studies.open_study(folder, config, place)
+        study = studies.open_study(folder, config, resources.environment)
         warn_of_strays(folder, studies.own_folders(study))
         with locked(folder):
             finished = [result.seed for result in studies.read_seeds(study)]
@@ -115,11 +115,10 @@ class Study(MultiDeviceCommand):
                 delete_checkpoints(study, seed)
             wanted = range(self.first_seed, self.first_seed + self.seeds)
             todo = [seed for seed in wanted if seed not in finished]
-            processes = self._count_processes(console, config, dataset, len(todo), where, place)
+            processes = self._count_processes(console, config, resources, len(todo))
             with report.progress_bars(console) as bars:
                 callbacks = [report.seed_bars(bars, config.recipe.epochs), self._recorder(study, console)]
-                trainer = dataclasses.replace(self, processes=processes)
-                trainer._train_seeds(study, todo, callbacks, dataset, where, place, team)
+                train_seeds(study, todo, resources, callbacks, processes, self.together)
             results = studies.read_seeds(study)
             figures = studies.summary(study, results, self.threshold)
             with writing(folder, "give the same command again", mend=True):
@@ -150,79 +149,24 @@ class Study(MultiDeviceCommand):
 
         return record
 
-    def _check_devices(self, config: "RunConfig", where: "Where") -> None:
-        from jaxmnist.runtime.mesh import first_device
-
-        device = first_device(where)
-        if self.processes > 1 and (device.platform != "cpu" or where != device):
-            what = f"a {device.platform}" if where == device else "several devices"
-            raise UsageError(f"--processes shares a CPU, not {what}; leave it out, or add --device cpu.")
-        if config.folds is not None and (self.together > 1 or where != device):
-            raise UsageError(
-                "--folds trains each seed on other images, so seeds cannot share one program; leave out --together, "
-                "--devices and --mesh, or --folds."
-            )
-
     def _count_processes(
-        self,
-        console: "Console",
-        config: "RunConfig",
-        dataset: "Dataset",
-        seeds: int,
-        where: "Where",
-        place: "Mapping[str, Any]",
+        self, console: "Console", config: "RunConfig", resources: "Resources", seeds: int
     ) -> int:
         """Returns the number of processes to train the seeds in, which it measures if that pays; 0 for none."""
         from jaxmnist.experiments.study import pace
-        from jaxmnist.experiments.study.processes import Settings
         from jaxmnist.report.terminal.study import print_paces
         from jaxmnist.runtime.devices import count_cores
-        from jaxmnist.runtime.mesh import first_device
 
-        device, cores = first_device(where), count_cores()
-        if self.processes or self.together or device.platform != "cpu" or where != device:
+        cores = count_cores()
+        if self.processes or self.together or not resources.shares_cpu:
             return self.processes
-        if not pace.is_worth_measuring(config, dataset, seeds, cores):
+        if not pace.is_worth_measuring(config, resources.dataset, seeds, cores):
             return cores
-        settings = Settings(self.data_dir, not self.no_compile_cache)
         with console.status("measuring how many seeds to train at once"):
-            paces = pace.measure_paces(config, seeds, cores, settings, place)
+            paces = pace.measure_paces(config, seeds, cores, resources.settings, resources.environment)
         fastest = pace.fastest(paces, seeds)
         print_paces(console, paces, fastest)
         return fastest.processes
-
-    def _train_seeds(
-        self,
-        study: "StudyFolder",
-        seeds: list[int],
-        callbacks: "Sequence[Callback]",
-        dataset: "Dataset",
-        where: "Where",
-        place: "Mapping[str, Any]",
-        team: "Team",
-    ) -> None:
-        from jaxmnist.experiments.study.jobs import Job, train_jobs
-        from jaxmnist.experiments.study.processes import Settings, train_in_processes
-        from jaxmnist.experiments.study.together import train_together
-        from jaxmnist.runtime.mesh import first_device, mesh_shape
-
-        device = first_device(where)
-        is_cpu = device.platform == "cpu"
-        if where != device:
-            # On a CPU at most one for each part of the mesh: the whole group is saved at the end of an epoch.
-            most = mesh_shape(where).seed if is_cpu else len(seeds)
-            together = team.agree(self.together or max(1, most))
-        else:
-            together = self.together or (1 if is_cpu or study.config.folds is not None else len(seeds))
-        if where != device or min(together, len(seeds)) > 1:
-            train_together(study, seeds, dataset, where, callbacks, place, together, team)
-            return
-        jobs = [Job(study, seed, callbacks) for seed in seeds]
-        processes = min(self.processes or 1, len(seeds))
-        if processes > 1:
-            train_in_processes(jobs, processes, Settings(self.data_dir, not self.no_compile_cache))
-        else:
-            train_jobs(jobs, dataset, device, place)
 
     def _compare(self) -> None:
         from jaxmnist.experiments.study.compare import compare_studies

@@ -15,8 +15,10 @@ from jaxmnist.data import load_dataset
 from jaxmnist.experiments.study import pace
 from jaxmnist.experiments.study.pace import Pace, fastest, measure_paces
 from jaxmnist.experiments.study.processes import Settings
+from jaxmnist.experiments.study.training import Resources
 from jaxmnist.report.terminal.study import print_paces
 from jaxmnist.runs.progress import Progress
+from jaxmnist.runtime.team import ALONE
 
 
 @pytest.fixture
@@ -79,7 +81,8 @@ def test_a_long_study_measures_first(config, monkeypatch, options, seeds, proces
     device = jax.devices("cpu")[0]
     command = Study(**options)
     config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, epochs=2))
-    assert command._count_processes(console, config, load_dataset("digits"), seeds, device, {}) == processes
+    resources = Resources(load_dataset("digits"), device, {}, Settings(None, True), ALONE)
+    assert command._count_processes(console, config, resources, seeds) == processes
 
 
 def test_what_was_measured_is_said():
