@@ -27,7 +27,7 @@ def load(path: Path, fit: Fit, test: Path | None) -> Dataset:
 
     Args:
         path: file with the training images.
-        fit: see `jaxmnist.data.mnist_style.to_28x28`.
+        fit: see `jaxmnist.data.fitting.to_28x28`.
         test: file with the test images, if it has another name than those above.
 
     Raises:

@@ -81,7 +81,7 @@ class DatasetInfo:
     classes: tuple[str, ...] = DIGITS
     """Names of the classes, in the order of the labels."""
     fit: Fit = "mnist"
-    """The way pictures become 28x28; see `jaxmnist.data.mnist_style.to_28x28`."""
+    """The way pictures become 28x28; see `jaxmnist.data.fitting.to_28x28`."""
     inverted: bool = False
     """True if its pictures have dark ink on a light ground, so that all grey values are inverted."""
 
@@ -128,7 +128,7 @@ class Dataset:
     val_count: int | None = None
     """Number of training images, the last ones, that are the val split the data came with; None if it came without."""
     fit: Fit = "mnist"
-    """The way its pictures became 28x28; see `jaxmnist.data.mnist_style.to_28x28`."""
+    """The way its pictures became 28x28; see `jaxmnist.data.fitting.to_28x28`."""
     path: str | None = None
     """Absolute path of a dataset of the user's own; None for one with a name."""
     test_path: str | None = None

@@ -65,7 +65,7 @@ def load(folder: Path, fit: Fit, announce: Callable[[str], None]) -> Dataset:
 
     Args:
         folder: the folder.
-        fit: see `jaxmnist.data.mnist_style.to_28x28`.
+        fit: see `jaxmnist.data.fitting.to_28x28`.
         announce: called with a line every five seconds while files are read.
 
     Raises:

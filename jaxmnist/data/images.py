@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from jaxmnist.data.dataset import Fit
+from jaxmnist.data.fitting import to_28x28
 from jaxmnist.data.grey_values import to_grey
 from jaxmnist.data.image_formats import (
     MAX_DECODED_PIXELS,
@@ -21,7 +22,7 @@ from jaxmnist.data.image_formats import (
     require_pixels,
     too_large,
 )
-from jaxmnist.data.mnist_style import Ink, to_28x28
+from jaxmnist.data.mnist_style import Ink
 from jaxmnist.errors import DataError
 from jaxmnist.runtime.reading import UnsuitableFileError, open_regular
 

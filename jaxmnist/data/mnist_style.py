@@ -1,62 +1,13 @@
-"""Conversion of grey images to 28x28: to the form of MNIST, light ink on a dark ground, centred; or by area."""
+"""Conversion of grey images to the form of MNIST: 28x28, light ink on a dark ground, centred."""
 
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Integer, UInt8
-
-from jaxmnist.data.dataset import Fit
+from jaxtyping import Integer, Real, UInt8
 
 Ink = Literal["auto", "light", "dark"]
 
 _SIDE = 28
-
-
-def to_28x28(
-    grey: UInt8[np.ndarray, "height width"],
-    fit: Fit,
-    ink: Ink = "auto",
-    side: int = 20,
-    is_digits: bool = False,
-) -> UInt8[np.ndarray, "28 28"]:
-    """Converts a grey image as the pictures of a dataset were converted.
-
-    `"mnist"` is `to_mnist_style`, and for pictures of digits `jaxmnist.data.digit.to_digit`. `"stretch"` and `"pad"`
-    average areas and change neither contrast nor place; an image of 28x28 comes back as it is. `"stretch"` gives up
-    the proportions. `"pad"` keeps them: the longer side becomes 28, and the median of the border fills the rest.
-
-    Args:
-        grey: 0 black, 255 white.
-        fit: the dataset's `fit`.
-        ink: ink of the image. With `"stretch"` and `"pad"` only `"dark"` inverts: an image alone does not tell if
-            its dataset was inverted, see `Dataset.inverted`.
-        side: see `to_mnist_style`.
-        is_digits: True for a picture of a handwritten digit.
-    """
-    if fit == "mnist" and is_digits:
-        from jaxmnist.data.digit import to_digit  # which stands on this module
-
-        return to_digit(grey, ink, side)
-    if fit == "mnist":
-        return to_mnist_style(grey, ink, side)
-    # Inverted last, as the dataset's were: averages are rounded.
-    averages = grey if grey.shape == (_SIDE, _SIDE) else _averages(grey, fit)
-    return 255 - averages if ink == "dark" else averages
-
-
-def _averages(grey: np.ndarray, fit: Fit) -> np.ndarray:
-    from PIL import Image
-
-    longest = max(grey.shape)
-    height, width = (
-        _SIDE if fit == "stretch" else max(1, round(_SIDE * length / longest)) for length in grey.shape
-    )
-    # Pillow's box filter is the average over the area of a pixel.
-    box = np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BOX))
-    square = np.full((_SIDE, _SIDE), round(float(np.median(_border(grey)))), np.uint8)
-    top, left = (_SIDE - height) // 2, (_SIDE - width) // 2
-    square[top : top + height, left : left + width] = box
-    return square
 
 
 def to_mnist_style(
@@ -114,7 +65,7 @@ def has_dark_ink(grey: UInt8[np.ndarray, "height width"]) -> bool:
     if grey.min() == grey.max():  # no ink at all: a white page becomes a black one
         return bool(grey.min() > 127)
     # Right for all 70,000 images of MNIST and of Fashion-MNIST, many of which touch the border.
-    return bool(_border(grey).mean() > (int(grey.min()) + int(grey.max())) / 2)
+    return bool(border(grey).mean() > (int(grey.min()) + int(grey.max())) / 2)
 
 
 def _find_ink(grey: np.ndarray) -> np.ndarray:
@@ -137,10 +88,11 @@ def _ground(grey: np.ndarray) -> np.ndarray:
     )
     down, across = (np.linspace(-0.5, 0.5, side) for side in grey.shape)
     plane = (bottom - top) * down[:, None] + (right - left) * across
-    return plane + np.median(_border(grey - plane))
+    return plane + np.median(border(grey - plane))
 
 
-def _border(grey: np.ndarray) -> np.ndarray:
+def border(grey: Real[np.ndarray, "height width"]) -> Real[np.ndarray, " pixels"]:
+    """Returns the pixels of the border; those of the corners are there twice."""
     return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
 
 

@@ -13,8 +13,8 @@ from jaxtyping import UInt8, UInt64
 
 from jaxmnist.data.assemble import Part, assemble, content_hash
 from jaxmnist.data.dataset import Dataset, Fit
+from jaxmnist.data.fitting import to_28x28
 from jaxmnist.data.idx import MAX_ITEMS
-from jaxmnist.data.mnist_style import to_28x28
 from jaxmnist.errors import DataError
 from jaxmnist.runtime.npz import NpzError, read_npz
 from jaxmnist.runtime.reading import UnsuitableFileError
@@ -109,7 +109,7 @@ def to_grey_images(array: np.ndarray, place: str) -> UInt8[np.ndarray, "n height
 
 
 def fitted(images: UInt8[np.ndarray, "n height width"], fit: Fit) -> UInt8[np.ndarray, "n 28 28"]:
-    """Converts grey images to 28x28; see `jaxmnist.data.mnist_style.to_28x28`."""
+    """Converts grey images to 28x28; see `jaxmnist.data.fitting.to_28x28`."""
     if not len(images) or (images.shape[1:] == (28, 28) and fit != "mnist"):
         return images.reshape(-1, 28, 28)
     return np.stack([to_28x28(image, fit) for image in images])

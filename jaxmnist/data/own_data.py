@@ -33,7 +33,7 @@ def load(path: Path, fit: Fit, test: Path | None, announce: Callable[[str], None
 
     Args:
         path: a file or folder; `~` is the home folder.
-        fit: see `jaxmnist.data.mnist_style.to_28x28`; it matters to pictures that are not 28x28, and `"mnist"`
+        fit: see `jaxmnist.data.fitting.to_28x28`; it matters to pictures that are not 28x28, and `"mnist"`
             to all.
         test: CSV file with the test split of a CSV file.
         announce: called with a line now and then while image files are read.

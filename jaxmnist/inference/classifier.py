@@ -91,7 +91,7 @@ class Classifier:
             images: an array `[n, 28, 28]` of grey values, or `[28, 28]` for one image, light ink on dark as in the
                 datasets: integers from 0 to 255, or floats from 0 to 1 or, if any is above 1, to 255; it is taken as it
                 is. Or the path of an image file, or an image open in Pillow, of any size, which is prepared as the
-                training images were, see `jaxmnist.data.mnist_style.to_28x28`. Or a sequence of any of these.
+                training images were, see `jaxmnist.data.fitting.to_28x28`. Or a sequence of any of these.
             ink: brightness of the ink in files and in Pillow's images; see
                 `jaxmnist.inference.predict.preparation`.
 

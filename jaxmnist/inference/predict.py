@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxmnist.data.dataset import DIGITS, DatasetInfo, Fit
+from jaxmnist.data.fitting import to_28x28
 from jaxmnist.data.image_paths import STANDARD_INPUT
 from jaxmnist.data.images import read_grey, read_grey_stream
-from jaxmnist.data.mnist_style import Ink, to_28x28
+from jaxmnist.data.mnist_style import Ink
 from jaxmnist.errors import DataError
 from jaxmnist.inference.out_of_distribution import find_doubt
 from jaxmnist.inference.reading import Reading, read_digits

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from jaxmnist.data import image_cache, image_folder, load_dataset
+from jaxmnist.data.fitting import to_28x28
 from jaxmnist.data.images import read_image
-from jaxmnist.data.mnist_style import to_28x28, to_mnist_style
+from jaxmnist.data.mnist_style import to_mnist_style
 from tests.data.test_own_data import refusal, same
 from tests.data.written import Images, some_images, write_folder, write_png
 

@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw
 
 from jaxmnist.data import load_dataset
 from jaxmnist.data.digit import to_digit
-from jaxmnist.data.mnist_style import to_28x28, to_mnist_style
+from jaxmnist.data.fitting import to_28x28
+from jaxmnist.data.mnist_style import to_mnist_style
 from jaxmnist.interop.browser import read_program
 from jaxmnist.interop.program import run
 from tests.exported_networks import data_of, made, write_page

@@ -23,14 +23,14 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 
 from jaxmnist.diagnostics.pytorch.networks import NETWORKS
-from jaxmnist.diagnostics.pytorch.processes import Processes, count_cores
+from jaxmnist.diagnostics.pytorch.processes import Processes, Train, count_cores, follow
 
 try:
     from jaxmnist.diagnostics.pytorch.pipeline import loader
@@ -49,7 +49,6 @@ WORKERS = (0, os.cpu_count() or 1)
 """Numbers of DataLoader processes tried."""
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-Train = Callable[[int], None]
 
 
 class Benchmark:
@@ -104,7 +103,16 @@ class Benchmark:
     @functools.cached_property
     def processes(self) -> Train:
         """Takes steps with one process a core."""
-        return Processes(self.setup, count_cores()).train
+        # From the same beginning as the other processes, so that their parts are of the same batches.
+        share, setup = Benchmark(self.setup).share, [json.dumps(self.setup)]
+        return Processes(share, "jaxmnist.diagnostics.pytorch.program", setup, count_cores()).train
+
+    def share(self, rank: int, size: int) -> Train:
+        """Returns the training of one of several processes that have joined, on its part of each batch."""
+        network = torch.nn.parallel.DistributedDataParallel(copy.deepcopy(self.network))
+        count = self.setup["batch_size"] // size
+        parts = (index[rank * count : (rank + 1) * count] for index in self.indices)
+        return self.training(network, ((self.images[part], self.labels[part]) for part in parts))
 
     def pipeline(self, steps: int) -> None:
         """Takes steps on augmented batches of a DataLoader."""
@@ -202,8 +210,16 @@ def _peers(benchmark: Benchmark) -> dict[str, str | None]:
 
 
 def main() -> None:
-    """Prints the facts about this process, then answers tasks until standard input ends."""
-    benchmark = Benchmark(json.loads(sys.argv[1]))
+    """Prints the facts about this process, then answers tasks until standard input ends.
+
+    With RANK SIZE PORT after the setup it is one of the other processes of `Benchmark.processes` instead.
+    """
+    setup, *numbers = sys.argv[1:]
+    if numbers:
+        torch.set_num_threads(1)  # before anything is computed
+        follow(Benchmark(json.loads(setup)).share, *map(int, numbers))
+        return
+    benchmark = Benchmark(json.loads(setup))
     facts = {
         "version": torch.__version__,
         "threads": torch.get_num_threads(),
