@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +63,33 @@ def published_weights(mnist_dir: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def blank_curves() -> Iterator[None]:
+    """Makes the curves of every run empty files: they take longer to draw than an epoch on the digits to train.
+
+    A test that imports `save_curves` at its beginning has the real one.
+    """
+    from jaxmnist.runs.curves import PLOTS, Curves
+
+    def save_curves(run: Path) -> Curves:
+        (run / PLOTS).mkdir(exist_ok=True)
+        files = [run / PLOTS / f"{name}.png" for name in ("loss", "accuracy", "learning_rate")]
+        return Curves([_touch(None, file) for file in files])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxmnist.runs.curves.save_curves", save_curves)
+        yield
+
+
 @pytest.fixture
 def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replaces the plots of an evaluation, which take seconds to draw, by empty files."""
+    monkeypatch.setattr("jaxmnist.report.plots.mistakes.save_figure", _touch)
 
-    def touch(_: Any, path: Path) -> Path:
-        path.touch()
-        return path
 
-    monkeypatch.setattr("jaxmnist.report.plots.mistakes.save_figure", touch)
+def _touch(_: Any, path: Path) -> Path:
+    path.touch()
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError, DataError, UsageError
 from jaxmnist.inference.classifier import Prediction
 from jaxmnist.inference.evaluate import evaluate_split
+from jaxmnist.runs.curves import save_curves
 from jaxmnist.runs.folder import read_metrics
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.runtime.mesh import every_core, mesh_shape
@@ -121,7 +122,8 @@ def test_evaluating_gives_what_the_command_writes(classifier, tiny_run, digits):
         classifier.evaluate(dataset="minst")
 
 
-def test_results_metrics_and_plots_are_those_of_the_run(tiny_run, tmp_path):
+def test_results_metrics_and_plots_are_those_of_the_run(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxmnist.runs.curves.save_curves", save_curves)
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     classifier = jaxmnist.load(run, device="cpu")
