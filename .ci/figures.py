@@ -275,6 +275,18 @@ def _frontier() -> Iterator[str]:
     yield f"| fewest parameters with 99.00 | 850 | {'reached' if fewest['parameters'] <= 850 else 'missed'}: {found} |"
     for name, goal in (("third", 99.56), ("second", 99.42), ("dilated", 99.53)):
         yield f"| `{name}` by `flagship` | {goal:.2f} | {_verdict(study(name), goal)} |"
+    shorter = {
+        "sprint": "flagship_small | 3 | once | `sprint`",
+        "two": "flagship_small | 2 | three views | ",
+        "two_weaker": "flagship_small | 2 | three views | weaker augmentation",
+        "two_batch_128": "flagship_small | 2 | three views | batch 128, rate 0.2",
+        "two_weaker_batch_128": "flagship_small | 2 | three views | both",
+        "dash": "flagship_small | 1 | once | `dash`",
+        "dash_2500": "flagship_2500 | 1 | three views | ",
+        "dash_2500_weaker": "flagship_2500 | 1 | three views | weaker augmentation",
+    }
+    for name, cells in shorter.items():
+        yield f"| {cells} | {mean(study(f'seconds/{name}'))} |"
     seconds: dict[str, list[float]] = {}
     for run in read("timing/comparison.json")["runs"]:
         seconds.setdefault(run["recipe"], []).append(run["seconds"])
