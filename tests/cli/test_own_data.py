@@ -371,7 +371,7 @@ def test_no_image_is_doubted_for_not_looking_like_a_digit(run, tmp_path):
 def test_a_page_of_many_classes_holds_some_test_images_evenly_spread(tmp_path):
     dataset = load_dataset(write_npz(tmp_path / "a.npz", data(47, 470, 94)))
     model = create_model("second", num_classes=47)
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
     recipe = get_recipe("second")
     network = Network("second", model, recipe, variables, select_device("cpu"), dataset.info)
     (made,), _ = export(network, dataset, ["html"], tmp_path / "out")

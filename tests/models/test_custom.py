@@ -67,7 +67,7 @@ def call(monkeypatch, capsys):
 
 def test_a_file_s_class_is_made_with_its_fields_and_counts_its_parameters():
     model = create_model(f"{FILE}:CNN", features=4)
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
     assert set(variables) == {"params", "batch_stats"}
     assert count_params(variables) == 40 + 8 + 148 + 3_152 + 170
     listed = layers(model)
