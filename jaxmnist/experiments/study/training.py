@@ -16,7 +16,7 @@ from jaxmnist.runtime.team import Team
 
 
 class Resources(NamedTuple):
-    """What the seeds of a study are trained with."""
+    """Data, devices and settings that the seeds of a study share."""
 
     dataset: Dataset
     where: Where
