@@ -97,11 +97,11 @@ class Study(MultiDeviceCommand):
         if self.init_from is not None:
             config = with_initial_weights(config, dataset, self.init_from)
         team.require_same(as_texts(config))
-        require_possible(config, where, self.processes, self.together)
-        team.remedy = "what was saved is kept: give the same command again to all processes"
-        folder = self.out or Path("studies", _default_name(config))
         settings = Settings(self.data_dir, not self.no_compile_cache)
         resources = Resources(dataset, where, environment(where), settings, team)
+        require_possible(config, resources, self.processes, self.together)
+        team.remedy = "what was saved is kept: give the same command again to all processes"
+        folder = self.out or Path("studies", _default_name(config))
         if not team.is_leader:  # the leader alone needs the folder
             train_seeds(studies.Study(folder, config), [], resources, together=self.together)
             return

@@ -560,15 +560,12 @@ def test_progress_is_announced_every_few_seconds(tmp_path, monkeypatch):
 
 
 def test_thousands_of_files_load_at_the_promised_speed(tmp_path):
-    """A tenth of Fashion-MNIST: 70,000 files in under a minute on two cores, and 5 seconds after.
-
-    The processor's time, which other work on the machine hardly changes.
-    """
+    """A tenth of Fashion-MNIST: 70,000 files in under a minute, and 2 seconds after."""
     data = some_images(6000, 1000, classes=10)
     folder = write_folder(tmp_path, data, tuple("0123456789"))
-    start = time.process_time()
+    start = time.perf_counter()
     same(load_dataset(folder), data)
-    first = time.process_time()
-    assert first - start < 12
+    first = time.perf_counter()
+    assert first - start < 6
     load_dataset(folder)
-    assert time.process_time() - first < 0.5
+    assert time.perf_counter() - first < 0.5

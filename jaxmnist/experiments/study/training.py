@@ -33,20 +33,21 @@ class Resources(NamedTuple):
         return self.where == (device := first_device(self.where)) and device.platform == "cpu"
 
 
-def require_possible(config: RunConfig, where: Where, processes: int, together: int) -> None:
+def require_possible(config: RunConfig, resources: Resources, processes: int, together: int) -> None:
     """Checks that seeds can be trained at once in the way that was asked for.
 
     Args:
         config: the configuration of the study.
-        where: a device, or a mesh of several.
+        resources: the devices count.
         processes: as for `train_seeds`.
         together: as for `train_seeds`.
 
     Raises:
         UsageError: they cannot.
     """
+    where = resources.where
     device = first_device(where)
-    if processes > 1 and (device.platform != "cpu" or where != device):
+    if processes > 1 and not resources.shares_cpu:
         what = f"a {device.platform}" if where == device else "several devices"
         raise UsageError(f"--processes shares a CPU, not {what}; leave it out, or add --device cpu.")
     if config.folds is not None and (together > 1 or where != device):
@@ -91,8 +92,8 @@ def train_seeds(
     if where != device or min(together, len(seeds)) > 1:
         train_together(study, seeds, dataset, where, callbacks, environment, together, team)
         return
-    jobs = [Job(study, seed, callbacks) for seed in seeds]
-    if min(processes, len(seeds)) > 1:
-        train_in_processes(jobs, min(processes, len(seeds)), settings)
+    jobs, processes = [Job(study, seed, callbacks) for seed in seeds], min(processes, len(seeds))
+    if processes > 1:
+        train_in_processes(jobs, processes, settings)
     else:
         train_jobs(jobs, dataset, device, environment)
