@@ -38,6 +38,7 @@ from jaxmnist.report.terminal.benchmark import (
     print_profiles,
 )
 from jaxmnist.train import vmapped
+from tests import small_network
 from tests.small_network import Small
 
 PARITY = Path(__file__).parents[1] / "fixtures" / "parity"
@@ -439,7 +440,8 @@ def test_command_refuses_a_missing_folder_before_it_measures(monkeypatch, capsys
 def test_starts_are_measured_in_processes_with_and_without_a_compile_cache(monkeypatch):
     monkeypatch.setattr(start, "IMAGES", {"train": 960, "t10k": 100})
     lines = []
-    measured = measure.benchmark("second", RECIPE, CPU, tasks=("start",), repeats=1, report=lines.append)
+    network = f"{small_network.__file__}:Small"
+    measured = measure.benchmark(network, RECIPE, CPU, tasks=("start",), repeats=1, report=lines.append)
     cold, warm = measured["start"]["cold"], measured["start"]["warm"]
     assert 0.5 < warm["seconds"][0] < cold["seconds"][0] == cold["first_progress_seconds"]["median"]
     assert 100e6 < warm["peak_memory_bytes"][0] < 4e9
