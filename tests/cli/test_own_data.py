@@ -99,7 +99,7 @@ def test_the_same_images_train_the_same_bytes_from_any_format(tmp_path, call):
     }
     weights = set()
     for number, (place, second) in enumerate(places.items()):
-        words = ["--dataset", place, "--epochs", 1, "--batch-size", 16, "--runs", tmp_path / f"runs{number}"]
+        words = ["--arch", "flagship_small", "--dataset", place, "--epochs", 1, "--batch-size", 16, "--runs", tmp_path / f"runs{number}"]
         if second is not None:
             words += ["--test", second]
         assert call("train", *words)[0] == 0
@@ -122,7 +122,8 @@ def test_a_run_says_what_it_is_trained_on_and_keeps_the_names(run, folder):
 
 
 def test_the_data_are_said_in_one_line_at_the_start(folder, tmp_path, call):
-    code, out, _ = call("train", "--dataset", folder, "--epochs", 1, "--batch-size", 16, "--runs", tmp_path)
+    words = ["--arch", "flagship_small", "--dataset", folder, "--epochs", 1, "--batch-size", 16]
+    code, out, _ = call("train", *words, "--runs", tmp_path)
     assert code == 0
     assert f"folder of images: 3 classes, 120 train, 30 test, from {folder}" in out
 
@@ -174,7 +175,7 @@ def test_names_are_in_evaluation_predictions_and_every_export(run, folder, tmp_p
 
 
 def test_studies_sweeps_and_reports_take_them(run, folder, tmp_path, call):
-    words = ["--arch", "second", "--dataset", folder, "--epochs", 1, "--batch-size", 16, "--device", "cpu"]
+    words = ["--arch", "flagship_small", "--dataset", folder, "--epochs", 1, "--batch-size", 16, "--device", "cpu"]
     code, _, error = call("study", *words, "--seeds", 2, "--processes", 1, "--out", tmp_path / "study")
     assert code == 0, error
     assert json.loads((tmp_path / "study" / "summary.json").read_text())["dataset"] == "fruit"
@@ -189,7 +190,7 @@ def test_studies_sweeps_and_reports_take_them(run, folder, tmp_path, call):
 
 
 def test_a_run_resumes_with_its_data_and_refuses_others(folder, tmp_path, call):
-    base = ["--arch", "second", "--epochs", 1, "--batch-size", 16, "--dataset"]
+    base = ["--arch", "flagship_small", "--epochs", 1, "--batch-size", 16, "--dataset"]
     code, _, _ = call("train", *base, folder, "--runs", tmp_path / "runs")
     (found,) = (tmp_path / "runs").iterdir()
     assert call("train", "--resume", found)[0] == 0
