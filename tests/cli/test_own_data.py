@@ -99,7 +99,8 @@ def test_the_same_images_train_the_same_bytes_from_any_format(tmp_path, call):
     }
     weights = set()
     for number, (place, second) in enumerate(places.items()):
-        words = ["--arch", "flagship_small", "--dataset", place, "--epochs", 1, "--batch-size", 16, "--runs", tmp_path / f"runs{number}"]
+        words = ["--arch", "flagship_small", "--dataset", place, "--epochs", 1, "--batch-size", 16]
+        words += ["--runs", tmp_path / f"runs{number}"]
         if second is not None:
             words += ["--test", second]
         assert call("train", *words)[0] == 0
