@@ -7,6 +7,7 @@ import dataclasses
 from functools import partial
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +22,7 @@ from jaxmnist.train.jit import Programs, build_programs
 from tests.small_network import Small
 
 COUNT = 300
+SMALL: nn.Module = Small()
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def labels():
 
 @pytest.fixture(scope="module")
 def programs() -> Programs:
-    return build_programs(Small(), get_recipe("second"), jax.devices()[0])
+    return build_programs(SMALL, get_recipe("second"), jax.devices()[0])
 
 
 KEYS = train.Keys.from_seed(1)
@@ -264,7 +266,7 @@ def test_a_gradient_that_only_the_moments_cannot_hold_is_skipped(images, labels)
 
 @pytest.mark.parametrize("batch_size", [7, 64, 512])
 def test_evaluation_counts_every_image_once_whatever_the_batch_size(programs, images, labels, batch_size):
-    recipe, model = get_recipe("second"), Small()
+    recipe, model = get_recipe("second"), SMALL
     state = programs.create_state(KEYS.init)
     order = jnp.pad(
         jnp.arange(COUNT, dtype=jnp.int32), (0, -COUNT % batch_size), constant_values=train.PADDING
@@ -303,7 +305,7 @@ def test_the_state_carries_the_recipe_s_learning_rate(programs):
 def quick(**recipe):
     """Returns programs with dropout and augmentation, and weights that do not move."""
     chosen = dataclasses.replace(get_recipe("second"), learning_rate=1e-30, **recipe)
-    return build_programs(Small(), chosen, jax.devices()[0])
+    return build_programs(SMALL, chosen, jax.devices()[0])
 
 
 @pytest.mark.parametrize("repeats", [True, False])
