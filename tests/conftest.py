@@ -18,6 +18,9 @@ install_import_hook("jaxmnist", "beartype.beartype")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Newer versions of XLA end a process that is given the flag.
+FUSION_EMITTERS_ARE_OPTIONAL = jax.__version_info__ < (0, 11)
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Turns on a shared cache of compiled programs, for tests, the processes they start, and later runs of the tests.
@@ -27,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     one and a half times. `tests.train.test_step` compiles one of them as users do.
     """
     flags = ["--xla_backend_optimization_level=0"]
-    if jax.__version_info__ < (0, 11):
+    if FUSION_EMITTERS_ARE_OPTIONAL:
         flags.append("--xla_cpu_use_fusion_emitters=false")
     os.environ.setdefault("XLA_FLAGS", " ".join(flags))
     folder = str(config.cache.mkdir("xla")) if config.cache else ""

@@ -177,6 +177,7 @@ def test_names_are_in_evaluation_predictions_and_every_export(run, folder, tmp_p
 
 def test_studies_sweeps_and_reports_take_them(run, folder, tmp_path, call):
     words = ["--arch", "flagship_small", "--dataset", folder, "--epochs", 1, "--batch-size", 16]
+    words += ["--device", "cpu"]
     code, _, error = call("study", *words, "--seeds", 2, "--processes", 1, "--out", tmp_path / "study")
     assert code == 0, error
     assert json.loads((tmp_path / "study" / "summary.json").read_text())["dataset"] == "fruit"

@@ -19,10 +19,12 @@ from jaxmnist.config import Augmentation, get_recipe
 from jaxmnist.models import create_model
 from jaxmnist.optim import learning_rate, make_optimizer
 from jaxmnist.train.jit import Programs, build_programs
+from tests.conftest import FUSION_EMITTERS_ARE_OPTIONAL
 from tests.small_network import Small
 
 COUNT = 300
 SMALL: nn.Module = Small()
+WITHOUT_DROPOUT: nn.Module = Small(dropout=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +107,10 @@ def batch_of(images, labels, mask):
     return train.Batch(images, labels, jnp.asarray(mask, jnp.float32))
 
 
-def plain_step(model=None, **recipe):
+def plain_step(model=WITHOUT_DROPOUT, **recipe):
     """Returns a jitted `train_step` without augmentation and dropout, and its first state."""
     chosen = dataclasses.replace(get_recipe("second"), augmentation=Augmentation(), **recipe)
-    model, optimizer = model or Small(dropout=0.0), make_optimizer(chosen)
+    optimizer = make_optimizer(chosen)
     step = partial(train.train_step, key=KEYS.step, model=model, optimizer=optimizer, recipe=chosen)
     return jax.jit(step), jax.jit(partial(train.create_state, model=model, optimizer=optimizer))(KEYS.init)
 
@@ -137,7 +139,7 @@ def test_two_steps_are_sgd_with_the_rate_outside_the_momentum_buffer(images, lab
     rate, momentum = 0.01, 0.9
 
     def gradient(state):
-        model, recipe = Small(dropout=0.0), get_recipe("second")
+        model, recipe = WITHOUT_DROPOUT, get_recipe("second")
 
         def loss(params):
             variables = {"params": params, "batch_stats": state.batch_stats}
@@ -334,7 +336,7 @@ def test_label_smoothing_is_in_the_gradient_and_not_in_the_reported_loss(images,
         """Computes the smoothed cross-entropy from its definition, on the images without padding."""
         variables = {"params": params, "batch_stats": state.batch_stats}
         shown = normalise(images[:40], get_recipe("second"))
-        log_probs, _ = Small(dropout=0.0).apply(variables, shown, train=True, mutable=["batch_stats"])
+        log_probs, _ = WITHOUT_DROPOUT.apply(variables, shown, train=True, mutable=["batch_stats"])
         target = 0.7 * jax.nn.one_hot(labels[:40], 10) + 0.03
         return -(target * log_probs).sum() / 40
 
@@ -348,7 +350,7 @@ def test_label_smoothing_is_in_the_gradient_and_not_in_the_reported_loss(images,
 @pytest.mark.parametrize("arch", ["third", pytest.param("dilated", marks=pytest.mark.battery)])
 def test_training_as_it_is_compiled_computes_what_the_plain_step_does(images, labels, arch, monkeypatch):
     """The compiler options restrict fusion, which may change nothing but rounding."""
-    if jax.__version_info__ < (0, 11):
+    if FUSION_EMITTERS_ARE_OPTIONAL:
         # As for users, and unlike in other tests; see `pytest_configure`.
         options = ops.compiler_options(jax.devices()[0]) | {"xla_cpu_use_fusion_emitters": True}
         monkeypatch.setattr(ops, "compiler_options", lambda device: options)
