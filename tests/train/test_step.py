@@ -7,7 +7,6 @@ import dataclasses
 from functools import partial
 
 import chex
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,15 +15,15 @@ import pytest
 from jaxmnist import ops, train
 from jaxmnist.augment import normalise
 from jaxmnist.config import Augmentation, get_recipe
-from jaxmnist.models import create_model
+from jaxmnist.models import Model, create_model
 from jaxmnist.optim import learning_rate, make_optimizer
 from jaxmnist.train.jit import Programs, build_programs
 from tests.conftest import FUSION_EMITTERS_ARE_OPTIONAL
 from tests.small_network import Small
 
 COUNT = 300
-SMALL: nn.Module = Small()
-WITHOUT_DROPOUT: nn.Module = Small(dropout=0.0)
+SMALL: Model = Small()
+WITHOUT_DROPOUT: Model = Small(dropout=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +106,7 @@ def batch_of(images, labels, mask):
     return train.Batch(images, labels, jnp.asarray(mask, jnp.float32))
 
 
-def plain_step(model=WITHOUT_DROPOUT, **recipe):
+def plain_step(model: Model = WITHOUT_DROPOUT, **recipe):
     """Returns a jitted `train_step` without augmentation and dropout, and its first state."""
     chosen = dataclasses.replace(get_recipe("second"), augmentation=Augmentation(), **recipe)
     optimizer = make_optimizer(chosen)
