@@ -88,10 +88,12 @@ def blank_curves() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replaces the plots of an evaluation, which take seconds to draw, by empty files."""
-    monkeypatch.setattr("jaxmnist.report.plots.mistakes.save_figure", _touch)
+@pytest.fixture(scope="session", autouse=True)
+def blank_pictures() -> Iterator[None]:
+    """Makes the plots of every evaluation, which take seconds to draw, empty files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxmnist.report.plots.mistakes.save_figure", _touch)
+        yield
 
 
 def _touch(_: Any, path: Path) -> Path:

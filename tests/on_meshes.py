@@ -21,7 +21,7 @@ from jaxtyping import PyTree
 from jaxmnist import ops, train
 from jaxmnist.augment import views
 from jaxmnist.config import Augmentation, Recipe, get_recipe
-from jaxmnist.data import load_dataset
+from jaxmnist.data import Dataset, load_dataset
 from jaxmnist.models import ARCHS, Model, create_model
 from jaxmnist.runs.checkpoints import Checkpoints, Snapshot, abstract
 from jaxmnist.runtime.devices import select_device, set_cpu_devices, use_compile_cache
@@ -111,6 +111,7 @@ class Training:
     model: Model
     recipe: Recipe
     steps: int
+    digits: Dataset = dataclasses.field(default_factory=lambda: load_dataset("digits"))
 
     @property
     def batches(self) -> int:
@@ -182,8 +183,7 @@ class Training:
         return put(np.arange(IMAGES, dtype=np.int32), everywhere(where))
 
     def _data(self, where: Where) -> tuple[jax.Array, jax.Array]:
-        digits = load_dataset("digits")
-        return put((digits.train_images, digits.train_labels), everywhere(where))
+        return put((self.digits.train_images, self.digits.train_labels), everywhere(where))
 
 
 def collectives(program: str) -> dict[str, int]:

@@ -4,6 +4,8 @@ Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI
 1998; 8x8 images of 0..16, the test half of that collection, shipped inside scikit-learn.
 """
 
+import functools
+
 import numpy as np
 from jaxtyping import Num, UInt8
 
@@ -20,6 +22,7 @@ _SIDE = 20  # MNIST fits each digit in 20x20 pixels and puts that in 28x28
 _UNIT = 2000  # bicubic weights at tenths of a pixel are exact multiples of 1/2000
 
 
+@functools.cache
 def load() -> Dataset:
     """Loads 1,500 training and 297 test images, the same bytes on any machine and with any versions."""
     from sklearn.datasets import load_digits  # takes a second or two to import

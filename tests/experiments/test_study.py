@@ -44,7 +44,7 @@ from tests.small_network import Small
 DEVICE = jax.devices()[0]
 ROOT = Path(__file__).parents[2]
 RECIPE = Recipe(
-    "tiny", epochs=2, learning_rate=0.2, schedule=Schedule("linear"), averaging=Averaging(0.9), nesterov=True
+    "short", epochs=2, learning_rate=0.2, schedule=Schedule("linear"), averaging=Averaging(0.9), nesterov=True
 )
 
 

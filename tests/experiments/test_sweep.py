@@ -43,7 +43,7 @@ from tests.small_network import Small
 
 DEVICE = jax.devices()[0]
 ROOT = Path(__file__).parents[2]
-RECIPE = Recipe("tiny", epochs=1, learning_rate=0.2, schedule=Schedule("linear"))
+RECIPE = Recipe("short", epochs=1, learning_rate=0.2, schedule=Schedule("linear"))
 RANDOM = ("learning_rate=log:0.01:1", "augmentation.rotation=5:15", "batch_size=32:64", "nesterov=true,false")
 
 

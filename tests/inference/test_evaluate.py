@@ -30,6 +30,7 @@ from jaxmnist.inference.evaluate import (
 from jaxmnist.models import create_model
 from jaxmnist.report.plots.mistakes import save_evaluation_plots
 from jaxmnist.report.terminal.evaluation import print_evaluations
+from jaxmnist.runs.curves import save_figure
 from jaxmnist.runs.folder import read_metrics, require_data_of_run
 from jaxmnist.runs.restore import restore_run
 from jaxmnist.train.network import Network
@@ -144,10 +145,12 @@ def test_a_class_without_images_has_no_accuracy():
     assert shares == [0.0, None, None, 100.0, *[None] * 6]
 
 
-def test_without_mistakes_the_picture_of_an_earlier_evaluation_goes(figures, digits, tmp_path):
+def test_without_mistakes_the_picture_of_an_earlier_evaluation_goes(figures, digits, tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxmnist.report.plots.mistakes.save_figure", save_figure)
     one = dataclasses.replace(figures, mistakes=figures.mistakes[:1])
     written = save_evaluation_plots(tmp_path, one, "a network", digits.test_images)
     assert [file.name for file in written] == ["confusion.png", "reliability.png", "mistakes.png"]
+    assert all(file.stat().st_size > 5_000 for file in written)
     confusion = np.diag(np.full(10, 30)).tolist()
     shares = [100.0] * 9 + [None]
     perfect = dataclasses.replace(figures, mistakes=[], confusion=confusion, class_accuracies=shares)
@@ -174,7 +177,6 @@ def test_a_run_that_held_out_nothing_has_no_val(network, digits):
         evaluate_split(network._replace(config=config), digits, "val")
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_all_splits_come_in_one_call_each_in_files_of_its_own(tiny_run, tmp_path, network, digits, capsys):
     options = {"network": tiny_run, "device": "cpu", "no_compile_cache": True, "json": True}
     Evaluate(split="all", out=tmp_path, **options).run()

@@ -551,10 +551,10 @@ REDRAWN = (
 
 def test_digits_in_any_place_size_ink_and_light_are_read_as_well_as_they_are(mnist_dir, published_weights):
     network = read_weights(published_weights, jax.devices("cpu")[0])
-    images, labels = redrawn.sample(load_dataset("mnist", mnist_dir), 60, seed=0)
-    assert np.bincount(labels).tolist() == [6] * 10
+    images, labels = redrawn.sample(load_dataset("mnist", mnist_dir), 30, seed=0)
+    assert np.bincount(labels).tolist() == [3] * 10
     names = ("as they are, 28x28", *REDRAWN)
     outcomes = {name: redrawn.measure(network, images, labels, name, seed=0) for name in names}
     correct = {name: outcome.correct for name, outcome in outcomes.items()}
-    assert correct["as they are, 28x28"] >= 59
+    assert correct["as they are, 28x28"] >= 29
     assert all(abs(correct[name] - correct["as they are, 28x28"]) <= 1 for name in REDRAWN), correct

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,12 +14,12 @@ from jaxmnist import ops, train
 from jaxmnist.config import get_recipe
 from jaxmnist.config.run import RunConfig
 from jaxmnist.data import load_dataset
-from jaxmnist.models import create_model
 from jaxmnist.models.layers import Dense
 from jaxmnist.optim import make_optimizer
 from jaxmnist.runs.folder import create_run, read_metrics
 from jaxmnist.runs.loop import fit
 from jaxmnist.train.batch import Batch
+from tests.small_network import Small
 
 DEVICE = jax.devices()[0]
 
@@ -69,7 +70,7 @@ def test_a_linear_layer_rounds_only_within():
 
 
 def test_a_training_step_rounds_and_an_evaluation_does_not():
-    digits, model = load_dataset("digits"), create_model("second")
+    digits, model = load_dataset("digits"), Small()
     recipes = {
         name: dataclasses.replace(get_recipe("second"), precision=name) for name in ("float32", "bfloat16")
     }
@@ -79,9 +80,8 @@ def test_a_training_step_rounds_and_an_evaluation_does_not():
     for name, recipe in recipes.items():
         optimizer = make_optimizer(recipe)
         state = train.create_state(jax.random.key(0), model, optimizer, recipe)
-        after, sums = train.train_step(
-            state, batch, key=jax.random.key(1), model=model, optimizer=optimizer, recipe=recipe
-        )
+        step = partial(train.train_step, model=model, optimizer=optimizer, recipe=recipe)
+        after, sums = jax.jit(step)(state, batch, key=jax.random.key(1))
         losses[name] = float(sums.loss_sum)
         evaluated[name] = train.eval_step(state, batch, model=model, recipe=recipe)[1]
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(after.params))

@@ -264,7 +264,6 @@ def test_without_a_run_all_training_images_train_and_unknown_figures_are_null(fi
         evaluate_split(network, digits, "val")
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_an_evaluation_of_a_file_goes_to_a_folder_of_its_name_and_not_beside_it(
     file, tmp_path, monkeypatch, capsys
 ):
