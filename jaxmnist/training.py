@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from jaxmnist.config.run import RunConfig, merge_options, modified, run_config, with_schedule
+from jaxmnist.config.changes import modified, with_schedule
+from jaxmnist.config.run import RunConfig, merge_options, run_config
 from jaxmnist.data import Dataset
 from jaxmnist.errors import JaxmnistWarning, counted
 from jaxmnist.inference.evaluate import evaluate_split

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from jaxmnist.config import get_recipe
-from jaxmnist.config.run import RunConfig, modified, run_config, with_data
+from jaxmnist.config.changes import modified
+from jaxmnist.config.run import RunConfig, run_config, with_data
 from jaxmnist.data import Dataset, load_dataset
 from jaxmnist.experiments.lr_range import analyse, doubt, find_learning_rate, range_test_of
 from jaxmnist.runs.environment import environment

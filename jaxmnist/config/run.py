@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from jaxtyping import Int32
 
+from jaxmnist.config.changes import changed_recipe, merged
 from jaxmnist.config.limits import Limits, check_fields
 from jaxmnist.config.parsing import updated
 from jaxmnist.config.recipe import Recipe
@@ -174,14 +175,6 @@ def with_mean_and_std(config: RunConfig, dataset: Dataset, mean_and_std: tuple[f
     return dataclasses.replace(config, recipe=recipe)
 
 
-def modified(recipe: Recipe, **changes: Any) -> Recipe:
-    """Returns a recipe with other values in some fields; one that is known by its name is renamed."""
-    changed = dataclasses.replace(recipe, **changes)
-    if changed == recipe or recipe.name not in RECIPES:
-        return changed
-    return dataclasses.replace(changed, name=f"{recipe.name}-modified")
-
-
 def _rounded(dataset: Dataset) -> tuple[float, float]:
     mean, std = dataset.mean_and_std
     return round(mean, 4), max(round(std, 4), 1e-4)
@@ -233,52 +226,8 @@ def merge_options(
     if changes and isinstance(chosen, str):
         chosen = {"name": chosen}
     # Anything else that is not an object is left for `run_config` to refuse.
-    merged = _merged(nested(chosen), changes) if isinstance(chosen, Mapping) else chosen
-    return {**values, **_given(options), "recipe": merged}
-
-
-def with_schedule(recipe: object, kind: Literal["constant", "one_cycle", "linear", "step"]) -> object:
-    """Replaces the schedule and the plateau of a recipe, given by name or as an object of a configuration file."""
-    chosen = {"name": recipe} if isinstance(recipe, str) else recipe
-    if not isinstance(chosen, Mapping):
-        return recipe
-    schedule = {"kind": kind} if kind != "constant" else None
-    return _merged(chosen, {"plateau": None, "schedule": schedule})
-
-
-def changed_recipe(base: Recipe, changes: object) -> Recipe:
-    """Returns the recipe of a name, or a recipe with changes.
-
-    A recipe that differs from the known one of its name is renamed to `<name>-modified`.
-
-    Args:
-        base: recipe to change if the changes name none.
-        changes: name of a recipe, or an object of fields to change, which may include `name`.
-
-    Raises:
-        UsageError: there is no such recipe or field, or a value has the wrong type or is out of range.
-    """
-    if isinstance(changes, str):
-        return get_recipe(changes)
-    if isinstance(changes, Mapping):
-        changes = nested(changes)
-    name = changes.get("name", base.name) if isinstance(changes, Mapping) else base.name
-    known = get_recipe(name) if name in RECIPES else base
-    recipe = updated(known, changes, "recipe")
-    if name in RECIPES and recipe != known:
-        return dataclasses.replace(recipe, name=f"{name}-modified")
-    return recipe
-
-
-def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Merges changes into an object and into the objects within (RFC 7396, except that null is a value)."""
-    merged = dict(values)
-    for name, change in changes.items():
-        present = merged.get(name)
-        if isinstance(present, Mapping) and isinstance(change, Mapping):
-            change = _merged(present, change)
-        merged[name] = change
-    return merged
+    recipe_values = merged(nested(chosen), changes) if isinstance(chosen, Mapping) else chosen
+    return {**values, **_given(options), "recipe": recipe_values}
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from jaxmnist.config.run import RunConfig, modified
+from jaxmnist.config.changes import modified
+from jaxmnist.config.run import RunConfig
 from jaxmnist.errors import UsageError, writing
 from jaxmnist.runs.folder import CONFIG, RESULTS, naming_damage, read_config, write_config
 from jaxmnist.runs.stopping import NO_LIMITS, StopRule, course_over_length

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from jaxmnist import train
-from jaxmnist.config.run import RunConfig, modified
+from jaxmnist.config.changes import modified
+from jaxmnist.config.run import RunConfig
 from jaxmnist.data import Dataset
 from jaxmnist.runs.session import place
 from jaxmnist.runs.teacher import open_teacher

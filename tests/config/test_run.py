@@ -8,7 +8,8 @@ import pytest
 
 from jaxmnist.cli import main as cli
 from jaxmnist.config import RECIPES, Averaging, Schedule, get_recipe, recipe_of
-from jaxmnist.config.run import merge_options, read_file, run_config, with_schedule
+from jaxmnist.config.changes import with_schedule
+from jaxmnist.config.run import merge_options, read_file, run_config
 from jaxmnist.errors import UsageError
 from jaxmnist.models import ARCHS
 from jaxmnist.training import RECIPE_OPTIONS, RUN_OPTIONS, checked_config

@@ -1,5 +1,6 @@
 """`--set FIELD=VALUE`: every recipe field can be set, and a mistyped one is answered with the nearest."""
 
+import dataclasses
 import json
 import typing
 from typing import Any, Literal
@@ -7,7 +8,8 @@ from typing import Any, Literal
 import pytest
 
 from jaxmnist.config import get_recipe
-from jaxmnist.config.run import changed_recipe, merge_options, run_config
+from jaxmnist.config.changes import changed_recipe
+from jaxmnist.config.run import merge_options, run_config
 from jaxmnist.config.settings import choices_of, field_types, nested, parse_settings
 from jaxmnist.errors import UsageError
 
@@ -66,6 +68,13 @@ def test_a_part_is_taken_away_by_null_and_brought_by_an_object():
     assert recipe.plateau is None
     assert recipe.schedule is not None
     assert recipe.schedule.kind == "linear"
+
+
+def test_changes_without_a_name_are_to_the_given_recipe_whatever_it_is_called():
+    short = dataclasses.replace(get_recipe("fast"), epochs=1)
+    recipe = changed_recipe(short, {"learning_rate": 0.2})
+    assert recipe == dataclasses.replace(short, name="fast-modified", learning_rate=0.2)
+    assert changed_recipe(short, {"name": "fast", "learning_rate": 0.2}).epochs == get_recipe("fast").epochs
 
 
 def test_dotted_names_mean_the_same_in_python_and_in_a_file():

@@ -1,6 +1,7 @@
 """Networks: outputs of the PyTorch originals, the published counts, the promised names."""
 
 from functools import partial
+from typing import Any
 
 import chex
 import flax.linen as nn
@@ -177,7 +178,7 @@ def test_a_size_has_the_layers_of_flagship_small_and_at_most_the_parameters_of_i
 @pytest.mark.parametrize("num_classes", [2, 47])
 def test_any_network_scores_any_number_of_classes_and_only_its_head_depends_on_it(arch, num_classes):
     images, key = jnp.zeros((3, 28, 28, 1)), jax.random.key(0)
-    model = create_model(arch, num_classes=num_classes)
+    model: Any = create_model(arch, num_classes=num_classes)
     scores, other = jax.eval_shape(model.init_with_output, key, images)
     assert scores.shape == (3, num_classes)
     ten = jax.eval_shape(create_model(arch).init, key, images)

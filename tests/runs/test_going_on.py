@@ -17,7 +17,8 @@ import pytest
 
 import jaxmnist
 from jaxmnist.config import RECIPES, Schedule, get_recipe
-from jaxmnist.config.run import RunConfig, modified, with_data
+from jaxmnist.config.changes import modified
+from jaxmnist.config.run import RunConfig, with_data
 from jaxmnist.data import load_dataset
 from jaxmnist.errors import CheckpointError, JaxmnistWarning, UsageError
 from jaxmnist.interop.torch import to_torch

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxmnist.config.changes import changed_recipe
 from jaxmnist.config.parsing import updated
-from jaxmnist.config.run import RunConfig, changed_recipe
+from jaxmnist.config.run import RunConfig
 from jaxmnist.errors import UsageError
 from jaxmnist.experiments.sweep.axes import OF_RUN, Axis
 from jaxmnist.optim import make_optimizer
