@@ -12,6 +12,7 @@ from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
 from jaxmnist.ops.precision import Precision, as_factors
+from jaxmnist.ops.winograd import winograd_conv, winograd_conv_vjp
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -32,13 +33,13 @@ def conv2d(
         factors: precision of the factors, also in the gradient; a CPU rounds to it and multiplies in float32.
     """
     x, kernel = as_factors(factors, x, kernel)
-    return _convolved(_computed(x), kernel, padding, dilation, factors)
+    return _convolved(_computed(x), kernel, padding, dilation, factors, with_gradient=False)
 
 
 def _conv2d_forward(x, kernel, padding, dilation, factors):
     x, kernel = as_factors(factors, x, kernel)
     x = _computed(x)
-    return _computed(_convolved(x, kernel, padding, dilation, factors)), (x, kernel)
+    return _computed(_convolved(x, kernel, padding, dilation, factors, with_gradient=True)), (x, kernel)
 
 
 def _computed(x):
@@ -46,11 +47,11 @@ def _computed(x):
     return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=lambda x: x)
 
 
-def _convolved(x, kernel, padding, dilation, factors):
+def _convolved(x, kernel, padding, dilation, factors, *, with_gradient):
     return lax.platform_dependent(
         x,
         kernel,
-        cpu=functools.partial(_cpu_conv, padding=padding, dilation=dilation),
+        cpu=functools.partial(_cpu_conv, padding=padding, dilation=dilation, with_gradient=with_gradient),
         default=functools.partial(_library_conv, padding=padding, dilation=dilation, factors=factors),
     )
 
@@ -103,22 +104,49 @@ def _slices(x, kernel) -> int:
     return 1 if whole else int(batch // _SLICE_IMAGES)
 
 
+_TILED_CHANNELS = 8
+_TILED_CHANNELS_FORWARD = 16
+_TILED_SIDE = 14
+
+
+def _is_for_winograd(x, kernel, padding, dilation, with_gradient) -> bool:
+    """True where four ninths of the multiplications outweigh the sums of `jaxmnist.ops.winograd`.
+
+    A forward pass and gradient take 0.7 of the time for 16 channels to 32, 0.8 for 8 to 16, and 0.45 for 128 to 128.
+    On maps below 14x14 pixels, or without a gradient for few channels, nothing is gained.
+    """
+    least = _TILED_CHANNELS if with_gradient else _TILED_CHANNELS_FORWARD
+    sides = [side + 2 * padding - 2 for side in x.shape[1:3]]
+    is_small = x.shape[0] < least or min(sides) < _TILED_SIDE
+    return (
+        kernel.shape[:2] == (3, 3) and dilation == 1 and not is_small and not any(side % 2 for side in sides)
+    )
+
+
 # The barriers make XLA compute the input of a convolution once: without them it recomputes the input in every
 # loop that reads it (`compiler_options`). In training the result is kept too, as its gradient needs it; in
 # evaluation the single loop that reads the result adds the shifts itself. The gradient reads the input behind the
 # barrier of the forward pass, so XLA finds that both stack the same columns, and stacks them once.
 
 
-def _cpu_conv(x, kernel, *, padding, dilation):
-    conv = _patch_conv if x.shape[0] == 1 else _matmul_conv
-    parts = [conv(part, kernel, padding, dilation) for part in jnp.split(x, _slices(x, kernel), axis=3)]
+def _cpu_conv(x, kernel, *, padding, dilation, with_gradient):
+    if _is_for_winograd(x, kernel, padding, dilation, with_gradient):
+        conv = functools.partial(winograd_conv, padding=padding)
+    else:
+        direct = _patch_conv if x.shape[0] == 1 else _matmul_conv
+        conv = functools.partial(direct, padding=padding, dilation=dilation)
+    parts = [conv(part, kernel) for part in jnp.split(x, _slices(x, kernel), axis=3)]
     return jnp.concatenate(parts, axis=3)
 
 
 def _cpu_conv_vjp(x, kernel, dy, *, padding, dilation):
     dy = lax.optimization_barrier(dy)
     pairs = zip(*(jnp.split(value, _slices(x, kernel), axis=3) for value in (x, dy)), strict=True)
-    parts = [_matmul_conv_vjp(part, kernel, d_part, padding, dilation) for part, d_part in pairs]
+    if _is_for_winograd(x, kernel, padding, dilation, with_gradient=True):
+        vjp = functools.partial(winograd_conv_vjp, padding=padding)
+    else:
+        vjp = functools.partial(_matmul_conv_vjp, padding=padding, dilation=dilation)
+    parts = [vjp(part, kernel, d_part) for part, d_part in pairs]
     d_maps, d_kernels = zip(*parts, strict=True)
     dx = lax.optimization_barrier(jnp.concatenate(d_maps, axis=3))
     if x.shape[0] == 1:
