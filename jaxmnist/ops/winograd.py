@@ -81,14 +81,14 @@ def _of_map(x: Array, axis: int) -> tuple[Array, Array, Array, Array]:
 
 def _of_map_transposed(parts: Sequence[Array], axis: int) -> Array:
     a, b, c, d = parts[0], parts[1] - parts[2] + parts[3], parts[1] + parts[2] - parts[0], -parts[3]
+    return _interleaved([_overlapped(a, c, axis), _overlapped(b, d, axis)], axis)
 
-    def overlapped(first: Array, second: Array) -> Array:
-        """Sum of the first numbers of all tiles and the second ones of the tiles before."""
-        ends = [[(0, 0)] * 4, [(0, 0)] * 4]
-        ends[0][axis], ends[1][axis] = (0, 1), (1, 0)
-        return jnp.pad(first, ends[0]) + jnp.pad(second, ends[1])
 
-    return _interleaved([overlapped(a, c), overlapped(b, d)], axis)
+def _overlapped(these: Array, of_those_before: Array, axis: int) -> Array:
+    """Adds up what neighbouring tiles give the pixels that they share."""
+    ends = [[(0, 0)] * 4, [(0, 0)] * 4]
+    ends[0][axis], ends[1][axis] = (0, 1), (1, 0)
+    return jnp.pad(these, ends[0]) + jnp.pad(of_those_before, ends[1])
 
 
 def _of_result(parts: Sequence[Array]) -> tuple[Array, Array]:
