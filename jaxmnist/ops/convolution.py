@@ -8,7 +8,6 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
 from jaxmnist.ops.precision import Precision, as_factors
@@ -87,23 +86,6 @@ def _library_conv(x, kernel, *, padding, dilation, factors):
     ).astype(dtype)
 
 
-_SLICE_IMAGES = 32
-_SLICE_BYTES = 8 * 2**20
-
-
-def _slices(x, kernel) -> int:
-    """Number of parts of the batch, so that the stacked copies of a part stay in cache.
-
-    A step of `step1` takes 1.2 s of processor time instead of 1.5 s (batch 128); if the copies of the whole batch
-    are small, slices cost more than they save.
-    """
-    stacked = kernel.shape[1] * x.size * x.dtype.itemsize
-    batch = x.shape[3]
-    # The batch size is symbolic in an export for any number of images.
-    whole = is_symbolic_dim(batch) or kernel.shape[1] == 1 or stacked <= _SLICE_BYTES or batch % _SLICE_IMAGES
-    return 1 if whole else int(batch // _SLICE_IMAGES)
-
-
 _TILED_CHANNELS = 8
 _TILED_CHANNELS_FORWARD = 16
 _TILED_SIDE = 14
@@ -130,28 +112,22 @@ def _is_for_winograd(x, kernel, padding, dilation, with_gradient) -> bool:
 
 
 def _cpu_conv(x, kernel, *, padding, dilation, with_gradient):
+    if x.shape[0] == 1:
+        return _patch_conv(x, kernel, padding, dilation)
     if _is_for_winograd(x, kernel, padding, dilation, with_gradient):
-        conv = functools.partial(winograd_conv, padding=padding)
-    else:
-        direct = _patch_conv if x.shape[0] == 1 else _matmul_conv
-        conv = functools.partial(direct, padding=padding, dilation=dilation)
-    parts = [conv(part, kernel) for part in jnp.split(x, _slices(x, kernel), axis=3)]
-    return jnp.concatenate(parts, axis=3)
+        return winograd_conv(x, kernel, padding)
+    return _matmul_conv(x, kernel, padding, dilation)
 
 
 def _cpu_conv_vjp(x, kernel, dy, *, padding, dilation):
     dy = lax.optimization_barrier(dy)
-    pairs = zip(*(jnp.split(value, _slices(x, kernel), axis=3) for value in (x, dy)), strict=True)
     if _is_for_winograd(x, kernel, padding, dilation, with_gradient=True):
-        vjp = functools.partial(winograd_conv_vjp, padding=padding)
+        dx, d_kernel = winograd_conv_vjp(x, kernel, dy, padding)
     else:
-        vjp = functools.partial(_matmul_conv_vjp, padding=padding, dilation=dilation)
-    parts = [vjp(part, kernel, d_part) for part, d_part in pairs]
-    d_maps, d_kernels = zip(*parts, strict=True)
-    dx = lax.optimization_barrier(jnp.concatenate(d_maps, axis=3))
+        dx, d_kernel = _matmul_conv_vjp(x, kernel, dy, padding, dilation)
     if x.shape[0] == 1:
-        return dx, _products_of_rows(_patches(x, kernel, padding, dilation), dy).reshape(kernel.shape)
-    return dx, functools.reduce(jnp.add, d_kernels)
+        d_kernel = _products_of_rows(_patches(x, kernel, padding, dilation), dy).reshape(kernel.shape)
+    return lax.optimization_barrier(dx), d_kernel
 
 
 def _patch_conv(x, kernel, padding, dilation):

@@ -7,7 +7,6 @@ import pytest
 from jax import lax
 
 from jaxmnist import ops
-from jaxmnist.ops import convolution
 
 
 def normal(seed, *shape):
@@ -40,20 +39,6 @@ def test_convolution_and_its_gradients_equal_those_of_the_library(size, padding,
 
     for ours, reference in zip(jax.jit(lambda: both(ops.conv2d))(), both(library_conv), strict=True):
         np.testing.assert_allclose(ours, reference, atol=5e-5)
-
-
-@pytest.mark.parametrize("channels", [1, 4])
-def test_a_convolution_in_slices_of_the_batch_equals_that_of_the_library(monkeypatch, channels):
-    monkeypatch.setattr(convolution, "_SLICE_BYTES", 0)
-    x, kernel, dy = normal(0, channels, 7, 6, 96), normal(1, 3, 3, channels, 5), normal(2, 5, 7, 6, 96)
-    assert convolution._slices(x, kernel) == 3
-
-    def both(conv):
-        out, vjp = jax.vjp(lambda x, kernel: conv(x, kernel, 1, 1), x, kernel)
-        return out, *vjp(dy)
-
-    for ours, reference in zip(jax.jit(lambda: both(ops.conv2d))(), both(library_conv), strict=True):
-        np.testing.assert_allclose(ours, reference, rtol=1e-5, atol=1e-4)  # sums of 4,032 products
 
 
 def test_other_platforms_use_the_convolution_of_the_library():
