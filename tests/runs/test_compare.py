@@ -356,6 +356,14 @@ def test_curves_are_in_the_panel_of_their_network(all_systems):
     assert top < 0.45
 
 
+def test_a_training_that_collapsed_leaves_the_axes_to_the_others(tmp_path):
+    make_run(tmp_path, accuracies=(98.0, 99.0, 99.2, 20.0, 20.0))
+    make_run(tmp_path, seed=2)
+    figure = comparison_plots._accuracies(compare([tmp_path]))
+    assert figure.axes[0].get_ylim()[0] < 2
+    assert "may lie below the axes" in figure.get_suptitle()
+
+
 def test_networks_are_named_beside_the_axes_as_they_lie_the_best_on_top(all_systems):
     figure = comparison_plots._against_parameters([run for run in all_systems if run.finished])
     legend = figure.axes[0].get_legend()

@@ -18,6 +18,7 @@ from jaxmnist.runs.curves import save_figure
 _COLUMNS = 4
 _PANEL_HEIGHT = 1.7  # inches
 _UNSETTLED = 2  # first epochs, which may lie below the axes: they would take up most of them
+_FARTHEST = 3  # times a run's least error; worse epochs, as after a collapse, would squeeze all other runs
 _OURS, _PUBLISHED = "tab:blue", "tab:orange"
 _MARKERS = "osD^v"  # for more networks than colours
 
@@ -64,7 +65,7 @@ def _accuracies(compared: list[ComparedRun]) -> Figure:
     hidden = _limit(grid[0, 0], compared)
     label_accuracies(grid[0, 0], _PANEL_HEIGHT)
     on = "" if mixed else f" on {compared[0].dataset}"
-    note = f"\n(the first {_UNSETTLED} may lie below the axes)" if hidden else ""
+    note = "\n(epochs far from a run's best may lie below the axes)" if hidden else ""
     figure.suptitle(f"Test accuracy{on} after each epoch{note}", fontsize=12)
     figure.supylabel("test accuracy (%), log scale of the error", fontsize=10)
     handles = [Line2D([], [], color=_OURS, label="these runs, a line per seed")]
@@ -93,16 +94,15 @@ def _panel(axes: Axes, runs: list[ComparedRun], with_dataset: bool) -> None:
 
 
 def _limit(axes: Axes, compared: Sequence[ComparedRun]) -> bool:
-    """Fits the axes to the curves after their first epochs; returns True if that hides a point."""
+    """Fits the axes to the curves after their first epochs, near their best; returns True if that hides a point."""
     curves = [(run.test_accuracies, 1) for run in compared]
     curves += [
         (run.published.test_accuracies, run.published.first_epoch) for run in compared if run.published
     ]
-    settled = [
-        error
-        for accuracies, first in curves
-        for error in errors_of(accuracies[max(0, _UNSETTLED + 1 - first) :] or accuracies)
-    ]
+    settled = []
+    for accuracies, first in curves:
+        errors = errors_of(accuracies[max(0, _UNSETTLED + 1 - first) :] or accuracies)
+        settled += [error for error in errors if error <= _FARTHEST * min(errors)]
     bottom, top = 1.15 * max(settled), min(settled) / 1.15
     axes.set_ylim(bottom, top)
     return any(error > bottom for accuracies, _ in curves for error in errors_of(accuracies))
