@@ -354,6 +354,12 @@ def _small() -> Iterator[str]:
     ):
         found = _members("forms")[name]
         yield f"| {label} | {found['parameters']:,} | {mean(found)} |"
+    for name, label in (
+        ("Twos", "2, 2, 2 | maximum"),
+        ("Smoothed", "2, 2, 2 | maximum, smoothed by 1, 2, 1"),
+        ("OneTwoThree", "1, 2, 3 | maximum"),
+    ):
+        yield f"| {label} | {mean(study(f'frontier/windows/{name}'))} |"
     for name, label, of in (
         ("A985", "a, b, c, d", 4),
         ("C998", "a, a, a, a, wide", 6),
