@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxmnist.ops.precision import Precision, as_factors
-from jaxmnist.ops.winograd import winograd_conv, winograd_conv_vjp
+from jaxmnist.ops.winograd import products_of_rows, winograd_conv, winograd_conv_vjp
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -126,7 +126,7 @@ def _cpu_conv_vjp(x, kernel, dy, *, padding, dilation):
     else:
         dx, d_kernel = _matmul_conv_vjp(x, kernel, dy, padding, dilation)
     if x.shape[0] == 1:
-        d_kernel = _products_of_rows(_patches(x, kernel, padding, dilation), dy).reshape(kernel.shape)
+        d_kernel = products_of_rows(_patches(x, kernel, padding, dilation), dy).reshape(kernel.shape)
     return lax.optimization_barrier(dx), d_kernel
 
 
@@ -180,7 +180,7 @@ def _matmul_conv_vjp(x, kernel, dy, padding, dilation):
     dx = functools.reduce(jnp.add, shifts)[:, padding : padding + height, padding : padding + width]
     # The columns, most often the fewer rows, come first: XLA then takes 0.8 of the time. The barrier keeps it from
     # exchanging the two again.
-    d_matrix = lax.optimization_barrier(_products_of_rows(_stack_column_shifts(x, kw, dilation), rows))
+    d_matrix = lax.optimization_barrier(products_of_rows(_stack_column_shifts(x, kw, dilation), rows))
     return dx, d_matrix.reshape(kw, c_in, kh, c_out).transpose(2, 0, 1, 3)
 
 
@@ -190,12 +190,6 @@ def _rows(x, top, bottom):
     above = min(max(-top, 0), bottom - top)
     below = bottom - top - above - inside.shape[1]
     return jnp.pad(inside, ((0, 0), (above, below), (0, 0), (0, 0)))
-
-
-def _products_of_rows(x, y):
-    """Scalar products of each channel of one map with each channel of another: `[c_x, c_y]`."""
-    # Flattened, or XLA makes a transposed copy of `y`: 10 % of the step, as the rows share a few cache sets.
-    return jnp.inner(x.reshape(len(x), -1), y.reshape(len(y), -1))
 
 
 def _kernel_matrix(kernel):
