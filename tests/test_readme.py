@@ -121,6 +121,7 @@ def test_a_command_runs_as_printed(command, place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     monkeypatch.setenv("JAXMNIST_DATA_DIR", str(place / "data"))
     monkeypatch.setattr("webbrowser.open", lambda url: True)
+    # Eight more seeds would show nothing new, and take a minute.
     _, name, *words = shlex.split(command.replace("--seeds 10", "--seeds 2"))
     monkeypatch.setattr("sys.argv", ["jaxmnist", name, *words])
     # A network of the user's own need not be written for this suite's strict settings.
