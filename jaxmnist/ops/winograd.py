@@ -1,34 +1,53 @@
-"""3x3 convolutions in four ninths of the multiplications: Winograd's F(2x2, 3x3).
+"""3x3 convolutions in half of the multiplications: Winograd's F(4, 3), or F(2, 3), along the height of a map.
 
-Each 2x2 pixels of the result follow from a 4x4 tile of the map. A tile and a kernel are transformed into 16 numbers
-each, whose products over the channels, transformed back, are the result. The transforms take sums only, and halves of
-the kernel's.
+Four rows of the result follow from a tile of six rows of the map. The rows of a tile and of the kernel are combined
+into six each, whose products over channels and columns, combined again, are the result. A direct convolution takes
+twelve products. Maps whose height is even, but not divisible by four, are divided into tiles of two rows, four products
+instead of six.
 
 Source: A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016 (arXiv 1509.09308).
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-_OF_KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+# A row of a tile is a coefficient of a polynomial, a combination its value at one of these points or its leading
+# coefficient. With 1 and 2 instead of 3/4 and 3/2, the usual choice, rounding errors are twice as large.
+_POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, 0.75, -0.75, 1.5, -1.5)}
+
+
+class _Transform(NamedTuple):
+    """Combinations of rows, each with a row of coefficients."""
+
+    of_map: np.ndarray
+    """The rows of a tile, `[rows + 2, rows + 2]`."""
+    of_kernel: np.ndarray
+    """The three rows of the kernel, `[rows + 2, 3]`."""
+    of_result: np.ndarray
+    """The products, to the rows of the result, `[rows, rows + 2]`."""
+
+
+def row_tile(height: int, dilation: int) -> int | None:
+    """Returns the rows of a result of that height in each tile, or None if no size of tile divides it."""
+    return next((rows for rows in (4, 2) if height % (rows * dilation) == 0), None)
 
 
 def winograd_conv(
-    x: Float[Array, "c_in h w batch"], kernel: Float[Array, "3 3 c_in c_out"], padding: int
+    x: Float[Array, "c_in h w batch"], kernel: Float[Array, "3 3 c_in c_out"], padding: int, dilation: int
 ) -> Float[Array, "c_out h_out w_out batch"]:
-    """Computes the cross-correlation with symmetric zero padding; height and width of the result are even."""
-    weights = _transformed_kernel(kernel)
+    """Computes the cross-correlation with symmetric zero padding, of a height that `row_tile` divides."""
+    rows, tiles = _tiles(x, padding, dilation)
     products = [
         lax.optimization_barrier(lax.dot_general(weight, tile, (((1,), (0,)), ((), ()))))
-        for weight, tile in zip(weights, _tiles(x, padding), strict=True)
+        for weight, tile in zip(_weights(kernel, rows), tiles, strict=True)
     ]
-    rows = [_of_result(products[4 * i : 4 * i + 4]) for i in range(4)]
-    left, right = (_of_result([row[side] for row in rows]) for side in range(2))
-    return _interleaved([_interleaved(pair, axis=2) for pair in zip(left, right, strict=True)], axis=1)
+    return _joined(_combined(_transform(rows).of_result, products), dilation)
 
 
 def winograd_conv_vjp(
@@ -36,73 +55,121 @@ def winograd_conv_vjp(
     kernel: Float[Array, "3 3 c_in c_out"],
     dy: Float[Array, "c_out h_out w_out batch"],
     padding: int,
+    dilation: int,
 ) -> tuple[Float[Array, "c_in h w batch"], Float[Array, "3 3 c_in c_out"]]:
     """Returns the gradients of map and kernel: each step of `winograd_conv` transposed."""
-    tiles, height, width = _tiles(x, padding), *x.shape[1:3]
-    rows = [_of_result_transposed([dy[:, p::2, q::2] for q in range(2)]) for p in range(2)]
-    columns = [_of_result_transposed([rows[p][j] for p in range(2)]) for j in range(4)]
-    d_products = [lax.optimization_barrier(columns[j][i]) for i in range(4) for j in range(4)]
-    d_weights = jnp.stack([products_of_rows(*pair) for pair in zip(d_products, tiles, strict=True)])
-    of_kernel = jnp.asarray(_OF_KERNEL, kernel.dtype)
+    c_in, height, width = x.shape[:3]
+    rows, tiles = _tiles(x, padding, dilation)
+    transform = _transform(rows)
+    d_products = [
+        lax.optimization_barrier(part)
+        for part in _combined(transform.of_result.T, _divided(dy, rows, dilation))
+    ]
+    d_weights = jnp.stack([products_of_rows(*pair) for pair in zip(tiles, d_products, strict=True)])
     d_kernel = jnp.einsum(
-        "ia,jb,ijoc->abco", of_kernel, of_kernel, d_weights.reshape(4, 4, *d_weights.shape[1:])
+        "ta,tbio->abio",
+        jnp.asarray(transform.of_kernel, kernel.dtype),
+        d_weights.reshape(rows + 2, 3, c_in, kernel.shape[3]),
     )
     d_tiles = [
-        lax.optimization_barrier(lax.dot_general(weight, d_product, (((0,), (0,)), ((), ()))))
-        for weight, d_product in zip(_transformed_kernel(kernel), d_products, strict=True)
+        _unstacked(lax.optimization_barrier(lax.dot_general(weight, d_product, (((0,), (0,)), ((), ())))), dilation)
+        for weight, d_product in zip(_weights(kernel, rows), d_products, strict=True)
     ]
-    d_rows = [_of_map_transposed(d_tiles[4 * i : 4 * i + 4], axis=2) for i in range(4)]
-    dx = _of_map_transposed(d_rows, axis=1)
+    d_rows = [lax.optimization_barrier(part) for part in _combined(transform.of_map.T, d_tiles)]
+    dx = _joined(_overlapped(d_rows, dilation), dilation)
     return dx[:, padding : padding + height, padding : padding + width], d_kernel
 
 
 def products_of_rows(
     x: Float[Array, "c_x h w batch"], y: Float[Array, "c_y h w batch"]
 ) -> Float[Array, "c_x c_y"]:
-    """Scalar products of each channel of one map with each channel of another."""
+    """Scalar products of each channel of one map with each channel of another.
+
+    The one with fewer channels is best the second, which XLA's library copies into another order; the barrier keeps
+    XLA from exchanging the two.
+    """
     # Flattened, or XLA makes a transposed copy of `y`: 10 % of the step, as the rows share a few cache sets.
-    return jnp.inner(x.reshape(len(x), -1), y.reshape(len(y), -1))
+    return lax.optimization_barrier(jnp.inner(x.reshape(len(x), -1), y.reshape(len(y), -1)))
 
 
-def _transformed_kernel(kernel: Array) -> Float[Array, "16 c_out c_in"]:
-    of_kernel = jnp.asarray(_OF_KERNEL, kernel.dtype)
-    return jnp.einsum("ia,jb,abco->ijoc", of_kernel, of_kernel, kernel).reshape(16, *kernel.shape[:1:-1])
+@functools.cache
+def _transform(rows: int) -> _Transform:
+    points = np.array(_POINTS[rows])
+    others = [np.delete(points, number) for number in range(len(points))]
+    of_map = np.zeros((rows + 2, rows + 2))
+    for number, rest in enumerate(others):
+        of_map[number, :-1] = np.poly(rest)[::-1]
+    of_map[-1] = np.poly(points)[::-1]
+    scale = [1 / np.prod(point - rest) for point, rest in zip(points, others, strict=True)]
+    of_kernel = np.vstack([np.vander(points, 3, increasing=True) * np.array(scale)[:, None], [0, 0, 1]])
+    of_result = np.vstack([np.vander(points, rows, increasing=True), [*[0] * (rows - 1), 1]]).T
+    return _Transform(of_map, of_kernel, of_result)
 
 
-def _tiles(x: Array, padding: int) -> list[Float[Array, "c_in tile_rows tile_columns batch"]]:
-    """The 16 numbers of every transformed tile, which forward pass and gradient share behind these barriers."""
+def _weights(kernel: Array, rows: int) -> Float[Array, "tile_rows c_out 3*c_in"]:
+    of_kernel = jnp.asarray(_transform(rows).of_kernel, kernel.dtype)
+    weights = jnp.einsum("ta,abio->tobi", of_kernel, kernel)
+    return weights.reshape(*weights.shape[:2], -1)
+
+
+def _tiles(
+    x: Array, padding: int, dilation: int
+) -> tuple[int, list[Float[Array, "3*c_in h_tiles w_out batch"]]]:
+    """The rows of a tile, and the combined rows of all tiles with their column shifts stacked.
+
+    Forward pass and gradient share them behind their barriers.
+    """
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    return [lax.optimization_barrier(part) for row in _of_map(x, axis=1) for part in _of_map(row, axis=2)]
+    height, width = x.shape[1] - 2 * dilation, x.shape[2] - 2 * dilation
+    rows = row_tile(height, dilation)
+    assert rows
+    upper, lower = (_divided(x[:, top : top + height], rows, dilation) for top in (0, 2 * dilation))
+    return rows, [
+        lax.optimization_barrier(
+            jnp.concatenate([part[:, :, j * dilation : j * dilation + width] for j in range(3)])
+        )
+        for part in _combined(_transform(rows).of_map, [*upper[:2], *lower])
+    ]
 
 
-def _of_map(x: Array, axis: int) -> tuple[Array, Array, Array, Array]:
-    length = x.shape[axis] - 3
-    a, b, c, d = (lax.slice_in_dim(x, start, start + length, 2, axis) for start in range(4))
-    return a - c, b + c, c - b, b - d
+def _unstacked(columns: Float[Array, "3*c_in h w batch"], dilation: int) -> Float[Array, "c_in h w_in batch"]:
+    """Adds up stacked column shifts where they came from."""
+    shifts = [
+        jnp.pad(part, ((0, 0), (0, 0), (j * dilation, (2 - j) * dilation), (0, 0)))
+        for j, part in enumerate(jnp.split(columns, 3))
+    ]
+    return lax.optimization_barrier(functools.reduce(jnp.add, shifts))
 
 
-def _of_map_transposed(parts: Sequence[Array], axis: int) -> Array:
-    a, b, c, d = parts[0], parts[1] - parts[2] + parts[3], parts[1] + parts[2] - parts[0], -parts[3]
-    return _interleaved([_overlapped(a, c, axis), _overlapped(b, d, axis)], axis)
+def _overlapped(d_rows: Sequence[Array], dilation: int) -> Iterable[Array]:
+    """Adds up what neighbouring tiles give the rows that they share, the last two and the first two of a tile."""
+    for row, part in enumerate(d_rows[:-2]):
+        own = jnp.pad(part, ((0, 0), (0, dilation), (0, 0), (0, 0)))
+        if row >= 2:
+            yield own
+        else:
+            yield own + jnp.pad(d_rows[row - 2], ((0, 0), (dilation, 0), (0, 0), (0, 0)))
 
 
-def _overlapped(these: Array, of_those_before: Array, axis: int) -> Array:
-    """Adds up what neighbouring tiles give the pixels that they share."""
-    ends = [[(0, 0)] * 4, [(0, 0)] * 4]
-    ends[0][axis], ends[1][axis] = (0, 1), (1, 0)
-    return jnp.pad(these, ends[0]) + jnp.pad(of_those_before, ends[1])
+def _combined(coefficients: np.ndarray, parts: Sequence[Array]) -> Iterable[Array]:
+    """Returns the sum of the parts with each row of coefficients."""
+    for row in coefficients:
+        terms = [_scaled(part, factor) for part, factor in zip(parts, row, strict=True) if factor]
+        yield functools.reduce(jnp.add, terms)
 
 
-def _of_result(parts: Sequence[Array]) -> tuple[Array, Array]:
-    return parts[0] + parts[1] + parts[2], parts[1] - parts[2] - parts[3]
+def _scaled(part: Array, factor: float) -> Array:
+    return part if factor == 1 else part * jnp.asarray(factor, part.dtype)
 
 
-def _of_result_transposed(parts: Sequence[Array]) -> tuple[Array, Array, Array, Array]:
-    even, odd = parts
-    return even, even + odd, even - odd, -odd
+def _divided(x: Array, rows: int, dilation: int) -> list[Array]:
+    """Divides the rows of a map by their places in the tiles."""
+    tiled = x.reshape(len(x), -1, rows, dilation, *x.shape[2:])
+    return [tiled[:, :, row].reshape(len(x), -1, *x.shape[2:]) for row in range(rows)]
 
 
-def _interleaved(parts: Sequence[Array], axis: int) -> Array:
-    """Takes elements of two arrays in turn along an axis."""
-    shape = parts[0].shape
-    return jnp.stack(parts, axis + 1).reshape(*shape[:axis], 2 * shape[axis], *shape[axis + 1 :])
+def _joined(parts: Iterable[Array], dilation: int) -> Array:
+    """Puts the rows that `_divided` divides together."""
+    tiled = [part.reshape(len(part), -1, dilation, *part.shape[2:]) for part in parts]
+    joined = jnp.stack(tiled, axis=2)
+    return joined.reshape(len(joined), -1, *joined.shape[4:])
