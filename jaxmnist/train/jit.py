@@ -26,7 +26,7 @@ from jaxmnist.runtime.mesh import (
 )
 from jaxmnist.train.loss import Teacher
 
-EVAL_BATCH = 64
+EVAL_BATCH = 32
 """Images per batch in evaluation; larger ones leave the processor's cache. Results do not depend on it."""
 
 
