@@ -152,20 +152,24 @@ def random_words(
         batch_axis: axis of the images; where a batch is divided among devices, the words are this part's.
     """
     first, second = jax.random.key_data(key)[:2]
-    index = _index(shape, batch_axis)
-    words = (index ^ first) * np.uint32(0x9E3779B1)
+    words = (_index(shape, batch_axis, first) ^ first) * np.uint32(0x9E3779B1)
     # Two rounds follow the second word: with one, draws whose keys differ only in that word are correlated.
     words = (words ^ (words >> 16)) + second
     words = (words ^ (words >> 16)) * np.uint32(0x85EBCA6B)
     words = (words ^ (words >> 13)) * np.uint32(0xC2B2AE35)
-    return (words ^ (words >> 16)).reshape(shape)
+    return words ^ (words >> 16)
 
 
-def _index(shape: tuple[int, ...], batch_axis: int | None) -> UInt32[Array, " words"]:
+def _index(
+    shape: tuple[int, ...], batch_axis: int | None, key_word: UInt32[Array, ""]
+) -> UInt32[Array, "..."]:
     """Index of each element in the flat order of the whole batch, of which this device may have a part."""
-    index = lax.iota(jnp.uint32, int(np.prod(shape)))
     if batch_axis is None or count_parts() == 1:
-        return index
-    inner, part = int(np.prod(shape[batch_axis + 1 :])), shape[batch_axis]
-    skipped = index // np.uint32(inner * part) * np.uint32(inner * part * (count_parts() - 1))
-    return index + skipped + jnp.uint32(first_row(part) * inner)
+        return lax.iota(jnp.uint32, int(np.prod(shape))).reshape(shape)
+    rows, columns = int(np.prod(shape[:batch_axis])), int(np.prod(shape[batch_axis:]))
+    # The barrier makes the index depend on the key. Else it is the same in every step, and XLA takes it out of the
+    # loop over steps: each dropout then reads an array of indices instead of counting.
+    image, _ = lax.optimization_barrier((jnp.uint32(first_row(shape[batch_axis])), key_word))
+    first = image * np.uint32(columns // shape[batch_axis])
+    row, column = (lax.broadcasted_iota(jnp.uint32, (rows, columns), axis) for axis in range(2))
+    return (row * np.uint32(columns * count_parts()) + column + first).reshape(shape)

@@ -7,63 +7,98 @@ import pytest
 from jax import lax
 
 from jaxmnist import ops
+from jaxmnist.ops.winograd import row_tile
 
 
-def library_conv(x, kernel, padding):
+def library_conv(x, kernel, padding, dilation):
     dimensions = ("CHWN", "HWIO", "CHWN")
-    return lax.conv_general_dilated(x, kernel, (1, 1), [(padding, padding)] * 2, dimension_numbers=dimensions)
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), [(padding, padding)] * 2, None, (dilation, dilation), dimensions
+    )
 
 
-def is_used(function, *arguments):
-    """True if a function on a CPU takes Winograd's 16 products and not the single one of any other convolution."""
-    return jax.jit(function).lower(*arguments).as_text().count("stablehlo.dot_general") >= 16
+def products(function, *arguments):
+    """Number of products that a function takes on a CPU: six or four and that for the kernel, or a single one."""
+    return jax.jit(function).lower(*arguments).as_text().count("stablehlo.dot_general")
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "padding"),
-    [(16, 18, 0), (14, 20, 1), (14, 14, 2), (17, 18, 0), (16, 19, 0), (15, 15, 1)],
+    ("height", "width", "padding", "dilation", "tile"),
+    [
+        (14, 9, 0, 1, 4),
+        (14, 8, 1, 1, 2),
+        (12, 7, 2, 1, 2),
+        (15, 8, 0, 1, None),
+        (20, 9, 0, 2, 4),
+        (6, 6, 1, 2, 2),
+        (10, 8, 0, 2, None),
+        (18, 12, 0, 3, 4),
+    ],
     ids=str,
 )
-def test_it_and_its_gradients_equal_those_of_the_library_on_even_maps_and_odd_ones(height, width, padding):
+def test_it_and_its_gradients_equal_those_of_the_library_whatever_the_tiles(
+    height, width, padding, dilation, tile
+):
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0), 3)
-        x, kernel = (
-            jax.random.normal(keys[0], (8, height, width, 3)),
-            jax.random.normal(keys[1], (3, 3, 8, 5)),
-        )
-        dy = jax.random.normal(keys[2], library_conv(x, kernel, padding).shape)
+        x = jax.random.normal(keys[0], (5, height, width, 3))
+        kernel = jax.random.normal(keys[1], (3, 3, 5, 7))
+        dy = jax.random.normal(keys[2], library_conv(x, kernel, padding, dilation).shape)
 
         def both(conv):
-            out, vjp = jax.vjp(lambda x, kernel: conv(x, kernel, padding), x, kernel)
+            out, vjp = jax.vjp(lambda x, kernel: conv(x, kernel, padding, dilation), x, kernel)
             return out, *vjp(dy)
 
+        assert row_tile(dy.shape[1], dilation) == tile
         for ours, reference in zip(
             jax.jit(both, static_argnums=0)(ops.conv2d), both(library_conv), strict=True
         ):
             assert ours.dtype == jnp.float64
-            np.testing.assert_allclose(ours, reference, rtol=1e-12, atol=1e-11)
-        assert is_used(lambda: both(ops.conv2d)) == (height % 2 == width % 2 == 0)
+            np.testing.assert_allclose(ours, reference, rtol=1e-12, atol=1e-12)
+
+
+def test_rounding_errors_are_close_to_those_of_the_library():
+    keys = jax.random.split(jax.random.key(0), 3)
+    x, kernel = jax.random.normal(keys[0], (16, 26, 26, 4)), jax.random.normal(keys[1], (3, 3, 16, 8))
+    dy = jax.random.normal(keys[2], (8, 24, 24, 4))
+
+    def both(conv, *arguments):
+        x, kernel, dy = arguments
+        out, vjp = jax.vjp(lambda x, kernel: conv(x, kernel, 0, 1), x, kernel)
+        return out, *vjp(dy)
+
+    with jax.enable_x64(True):
+        exact = both(library_conv, *(np.asarray(value, np.float64) for value in (x, kernel, dy)))
+    in_float32 = (jax.jit(both, static_argnums=0)(conv, x, kernel, dy) for conv in (ops.conv2d, library_conv))
+    for reference, *results in zip(exact, *in_float32, strict=True):
+        ours, library = (np.linalg.norm(np.asarray(result) - np.asarray(reference)) for result in results)
+        assert ours < 2 * library
 
 
 @pytest.mark.parametrize(
-    ("channels", "size", "side", "dilation", "in_training", "without_gradient"),
+    ("channels", "size", "height", "dilation", "expected"),
     [
-        (8, 3, 16, 1, True, False),
-        (16, 3, 16, 1, True, True),
-        (7, 3, 16, 1, False, False),
-        (16, 3, 14, 1, False, False),
-        (16, 3, 20, 2, False, False),
-        (16, 5, 20, 1, False, False),
-        (16, 1, 16, 1, False, False),
+        (2, 3, 26, 1, 7),
+        (2, 3, 6, 1, 7),
+        (2, 3, 12, 1, 5),
+        (2, 3, 12, 2, 7),
+        (1, 3, 26, 1, 1),
+        (2, 3, 13, 1, 1),
+        (2, 3, 10, 2, 1),
+        (2, 5, 26, 1, 1),
+        (2, 1, 26, 1, 1),
     ],
 )
-def test_it_is_for_large_maps_of_several_channels_and_without_a_gradient_for_more(
-    channels, size, side, dilation, in_training, without_gradient
-):
-    x, kernel = jnp.zeros((channels, side, side, 2)), jnp.zeros((size, size, channels, 4))
+def test_it_is_for_maps_of_several_channels_and_even_height(channels, size, height, dilation, expected):
+    x, kernel = jnp.zeros((channels, height, 26, 2)), jnp.zeros((size, size, channels, 4))
 
     def conv(x, kernel):
         return ops.conv2d(x, kernel, 0, dilation)
 
-    assert is_used(conv, x, kernel) == without_gradient
-    assert is_used(lambda *values: jax.vjp(conv, *values)[0], x, kernel) == in_training
+    def gradients(x, kernel):
+        out, vjp = jax.vjp(conv, x, kernel)
+        return vjp(out)
+
+    assert products(conv, x, kernel) == expected
+    # Two for each of the forward pass, and those for the kernel.
+    assert (products(gradients, x, kernel) > 2 * 4) == (expected > 1)
