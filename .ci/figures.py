@@ -189,7 +189,7 @@ def _published() -> Iterator[str]:
 
 
 def _spread(values: Sequence[float]) -> str:
-    return f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
+    return f" ({min(values):.2f} to {max(values):.2f})"
 
 
 def _seconds() -> dict[str, list[float]]:
