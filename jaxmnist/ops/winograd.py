@@ -96,10 +96,7 @@ def products_of_rows(
 def _transform(rows: int) -> _Transform:
     points = np.array(_POINTS[rows])
     others = [np.delete(points, number) for number in range(len(points))]
-    of_map = np.zeros((rows + 2, rows + 2))
-    for number, rest in enumerate(others):
-        of_map[number, :-1] = np.poly(rest)[::-1]
-    of_map[-1] = np.poly(points)[::-1]
+    of_map = np.vstack([*([*np.poly(rest)[::-1], 0] for rest in others), np.poly(points)[::-1]])
     scale = [1 / np.prod(point - rest) for point, rest in zip(points, others, strict=True)]
     of_kernel = np.vstack([np.vander(points, 3, increasing=True) * np.array(scale)[:, None], [0, 0, 1]])
     of_result = np.vstack([np.vander(points, rows, increasing=True), [*[0] * (rows - 1), 1]]).T
@@ -157,12 +154,8 @@ def _overlapped(d_rows: Sequence[Array], dilation: int) -> Iterable[Array]:
 def _combined(coefficients: np.ndarray, parts: Sequence[Array]) -> Iterable[Array]:
     """Returns the sum of the parts with each row of coefficients."""
     for row in coefficients:
-        terms = [_scaled(part, factor) for part, factor in zip(parts, row, strict=True) if factor]
+        terms = [part * float(factor) for part, factor in zip(parts, row, strict=True) if factor]
         yield functools.reduce(jnp.add, terms)
-
-
-def _scaled(part: Array, factor: float) -> Array:
-    return part if factor == 1 else part * jnp.asarray(factor, part.dtype)
 
 
 def _divided(x: Array, rows: int, dilation: int) -> list[Array]:
