@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxmnist import ops, train
+from jaxmnist import train
 from jaxmnist.augment import views
 from jaxmnist.config import Augmentation, Recipe, get_recipe
 from jaxmnist.data import Dataset, load_dataset
@@ -30,7 +30,6 @@ from jaxmnist.runtime.mesh import (
     Where,
     along,
     everywhere,
-    first_device,
     mesh_shape,
     parse_mesh,
     put,
@@ -38,7 +37,7 @@ from jaxmnist.runtime.mesh import (
     select_mesh,
 )
 from jaxmnist.train import step, vmapped
-from jaxmnist.train.jit import build_programs, jitted
+from jaxmnist.train.jit import build_programs, compiler_options_for, jitted
 
 IMAGES = 100
 """Number of training images; with 64 images a batch, every other batch has 36."""
@@ -145,7 +144,7 @@ class Training:
             vmapped.train_runs_on(where, **setup),
             where,
             out_shardings=along(where, SEED),
-            compiler_options=ops.compiler_options(first_device(where)),
+            compiler_options=compiler_options_for(where),
         )
         varied = vmapped.Varied(put(np.array(seeds, np.int32), along(where, SEED)))
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *map(self._start, seeds))

@@ -5,6 +5,7 @@ mix neighbouring pixels and return float32 of the same range, 0-255; everything 
 the changes to each image of a batch, `apply` performs them, and `augment` does both.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -204,6 +205,7 @@ def _inward(
 
 def _noise(key: PRNGKeyArray, batch: int) -> Float32[Array, "batch 2 28 28"]:
     # The batch is the leading axis, so the words of an image depend only on its position.
-    words = ops.random_words(key, (batch, 2, SIDE, SIDE), batch_axis=0)
+    shape = (2, SIDE, SIDE)
+    words = ops.random_words(key, (batch, *shape), start=first_row(batch) * math.prod(shape))
     # As signed numbers: their conversion to float32 is a vector instruction. 24 bits convert without rounding.
     return (lax.bitcast_convert_type(words, jnp.int32) >> 8).astype(jnp.float32) * 2**-23

@@ -140,11 +140,7 @@ class Dropout(nn.Module):
     def __call__(self, x: FeatureMap, *, train: bool = False) -> FeatureMap:
         if not train or _is_zero(self.rate):
             return x
-        if isinstance(self.rate, Tracer):
-            threshold = (self.rate * 2.0**32).astype(jnp.uint32)
-        else:
-            threshold = np.uint32(round(self.rate * 2**32))
-        kept = ops.random_words(self.make_rng("dropout"), x.shape, batch_axis=3) >= threshold
+        kept = ops.dropout_mask(self.make_rng("dropout"), x.shape, self.rate)
         return jnp.where(kept, x * (1 / (1 - self.rate)), 0.0)
 
 

@@ -74,7 +74,7 @@ def build_programs(
     axes = mapped_axes(model, recipe, where)
 
     def fast(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-        return jitted(function, where, compiler_options=ops.compiler_options(first_device(where)), **options)
+        return jitted(function, where, compiler_options=compiler_options_for(where), **options)
 
     def training_on(function: Callable[..., Any]) -> Callable[..., Any]:
         return fast(divide(partial(function, **training), where, axes=axes), donate_argnums=(0, 1))
@@ -105,6 +105,11 @@ def mapped_axes(model: Model, recipe: Recipe, where: Where) -> tuple[str, ...]:
     """
     even = recipe.batch_size % mesh_shape(where).data == 0
     return (SEED, DATA) if even and not isinstance(model, CustomNetwork) else (SEED,)
+
+
+def compiler_options_for(where: Where) -> dict[str, bool | int | str]:
+    """Returns the compiler options for a device, or a mesh."""
+    return ops.compiler_options(first_device(where), where.size if isinstance(where, Mesh) else 1)
 
 
 def jitted(function: Callable[..., Any], where: Where, **options: Any) -> Callable[..., Any]:

@@ -1,5 +1,7 @@
 """Tests of kernels: the fast lowering agrees with the definition, with the gradients of the sources."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,6 +55,24 @@ def test_compiler_options_keep_the_barriers_that_the_speed_rests_on():
     options = ops.compiler_options(jax.devices("cpu")[0])
     compiled = jax.jit(ops.conv2d, compiler_options=options).lower(x, kernel).compile()
     assert "opt-barrier" in (compiled.as_text() or "")
+
+
+def test_a_product_follows_the_copies_that_it_reads_so_that_the_next_take_their_place():
+    x, kernel = normal(0, 16, 26, 26, 32), normal(1, 3, 3, 16, 32)
+    options = ops.compiler_options(jax.devices("cpu")[0])
+    usage = jax.jit(ops.conv2d, compiler_options=options).lower(x, kernel).compile().memory_analysis()
+    # The six products, which last until the result is made of them, and nothing else.
+    products = 6 * 32 * (6 * 24) * 32 * 4
+    assert usage
+    assert usage.temp_size_in_bytes < 1.1 * products
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="one core has nothing to divide loops among")
+@pytest.mark.parametrize("devices", [1, 2])
+def test_loops_are_divided_among_cores_only_where_a_device_has_several(devices):
+    options = ops.compiler_options(jax.devices("cpu")[0], devices)
+    loop = jax.jit(lambda x: jnp.sin(x) + 1, compiler_options=options).lower(normal(0, 64, 1024)).compile()
+    assert ('"outer_dimension_partitions":["' in (loop.as_text() or "")) == (devices == 1)
 
 
 def test_pooling_takes_the_maximum_and_drops_an_odd_last_row_and_column():
@@ -149,6 +169,36 @@ def test_random_words_are_uncorrelated_between_keys_and_between_neighbours(rate)
     for other in others:
         # Five standard deviations: a false alarm once in two million.
         assert abs((a * other).mean()) / (rate * (1 - rate)) < 5 / 2**10
+
+
+def kept_by_dropout(first, second, rate):
+    """Returns which values of 512 pixels in 64 images a dropout keeps, with mean 0 and variance 1."""
+    mask = ops.dropout_mask(jnp.array([first, second], jnp.uint32), (8, 8, 8, 64), rate)
+    return (np.asarray(mask).reshape(512, 64) - (1 - rate)) / (rate * (1 - rate)) ** 0.5
+
+
+@pytest.mark.parametrize("rate", [0.03, 0.5])
+def test_a_dropout_keeps_values_of_pixels_and_images_independently(rate):
+    masks = np.stack([kept_by_dropout(3, number, rate) for number in range(20)])
+    assert abs(masks.mean()) < 5 / masks.size**0.5
+    # The first pixel of the first image, the second of the second, ...
+    assert abs(np.diagonal(masks, axis1=1, axis2=2).mean()) < 5 / (20 * 64) ** 0.5
+    between_keys = (masks[1:] * masks[:-1]).mean()
+    assert abs(between_keys) < 5 / masks[1:].size ** 0.5
+    for maps in (masks, masks.transpose(0, 2, 1)):
+        # Correlations of two images over all pixels, and of two pixels over all images: of variance 1 if independent.
+        correlations = (maps.transpose(0, 2, 1) @ maps) / maps.shape[1] ** 0.5
+        different = correlations[:, ~np.eye(maps.shape[2], dtype=bool)]
+        assert abs((different**2).mean() - 1) < 0.05
+        if rate == 0.5:
+            # Two pixels in two images: the fourth moment of a normal distribution is 3.
+            assert abs((different**4).mean() - 3) < 0.25
+
+
+def test_dropout_masks_repeat_what_they_were():
+    # Another hash would give every seed another training.
+    mask = ops.dropout_mask(jax.random.key(5), (2, 1, 1, 8), 0.5)
+    np.testing.assert_array_equal(mask.reshape(2, 8), [[0, 1, 0, 1, 0, 1, 1, 1], [0, 1, 1, 0, 0, 1, 1, 0]])
 
 
 def test_random_words_take_typed_and_raw_keys_and_repeat():

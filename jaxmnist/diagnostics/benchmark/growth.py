@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from jaxmnist import ops, train
+from jaxmnist import train
 from jaxmnist.config import Recipe
 from jaxmnist.diagnostics.benchmark.training import prepare, random_dataset
 from jaxmnist.diagnostics.benchmark.turns import Turn, Variant, measure_in_turn, no_compile_cache, timed
@@ -21,7 +21,7 @@ from jaxmnist.runs.environment import environment
 from jaxmnist.runtime.devices import Device
 from jaxmnist.runtime.mesh import SEED, WHOLE, MeshShape, along, divide, everywhere, put, select_mesh
 from jaxmnist.train import vmapped
-from jaxmnist.train.jit import jitted
+from jaxmnist.train.jit import compiler_options_for, jitted
 
 IMAGES = (1_000, 2_000, 4_000, 8_000, 16_000)
 BATCH_SIZES = (16, 32, 64, 128, 256, 512)
@@ -129,10 +129,11 @@ def _runs(arch: str, recipe: Recipe, devices: Sequence[Device], seeds: int) -> V
             states, metrics, data, jnp.int32(0), steps, varied, **setup, total_steps=total_steps
         )
 
-    options = ops.compiler_options(devices[0])
     by_seed = PartitionSpec(SEED)
     divided = divide(train_epoch, where, (by_seed, WHOLE, WHOLE, WHOLE), by_seed)
-    program = jitted(divided, where, out_shardings=along(where, SEED), compiler_options=options)
+    program = jitted(
+        divided, where, out_shardings=along(where, SEED), compiler_options=compiler_options_for(where)
+    )
     varied = put(vmapped.Varied(jnp.arange(seeds, dtype=jnp.int32)), along(where, SEED))
     images, labels = random_dataset(EPOCH)
     shared = put((images, labels, np.arange(EPOCH, dtype=np.int32)), everywhere(where))

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from jaxmnist import ops, train
+from jaxmnist import train
 from jaxmnist.config import Recipe
 from jaxmnist.data import Dataset
 from jaxmnist.errors import InterruptedRunError
@@ -46,7 +46,7 @@ from jaxmnist.runtime.mesh import (
 from jaxmnist.runtime.signals import StopSignals
 from jaxmnist.runtime.team import ALONE, Team
 from jaxmnist.train import vmapped
-from jaxmnist.train.jit import build_programs, jitted
+from jaxmnist.train.jit import build_programs, compiler_options_for, jitted
 from jaxmnist.train.loss import Teacher
 
 
@@ -208,7 +208,7 @@ def _build_programs(
         vmapped.train_runs_on(where, arch=model, recipe=recipe, total_steps=total_steps, teacher=teacher),
         where,
         donate_argnums=(0, 1),
-        compiler_options=ops.compiler_options(first_device(where)),
+        compiler_options=compiler_options_for(where),
         **divided,
     )
     epoch_orders = partial(vmapped.epoch_orders, recipe=recipe)
