@@ -46,9 +46,8 @@ def compiler_options(device: Device, devices: int = 1) -> dict[str, bool | int |
       convolution (dropout's hash, GELU's derivative) for every shifted copy of the map, and the training step of
       `third` takes twice as long. An XLA without a pass of that name ignores the option.
     - Operations follow each other in the order that needs the least memory, so that a product reads the stacked copies
-      while they are in the inner caches. In XLA's own order, which is made for operations side by side, the training
-      step of `first` takes 5 % longer and its evaluation 8 %.
-    - On several devices, each with a core of its own, loops are not divided among the cores: 2 % of the step.
+      while they are in the inner caches. XLA's own order is made for operations side by side.
+    - On several devices, each with a core of its own, loops are not divided among the cores.
     - LLVM optimises at level 1 instead of 3: `third` compiles in 4.4 s instead of 6.4 s, and the step takes the
       same time (medians 23.4 and 24.4 ms in turn), as its loops are vectorised either way.
     """
@@ -152,8 +151,7 @@ def dropout_mask(
 ) -> Bool[Array, "c h w batch"]:
     """Draws which values of a feature map a dropout keeps, each with chance 1 - `rate`; of a divided batch, its part.
 
-    Each value mixes a word of its pixel with one of its image. That takes half of the operations of a word for each
-    value, and a tenth off the training step of `second`.
+    Each value mixes a word of its pixel with one of its image, which takes half of the operations of `random_words`.
     """
     words = jax.random.key_data(key)[:2]
     pixels = random_words(words, (*shape[:3], 1))
