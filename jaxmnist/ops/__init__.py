@@ -47,6 +47,7 @@ def compiler_options(device: Device, devices: int = 1) -> dict[str, bool | int |
       `third` takes twice as long. An XLA without a pass of that name ignores the option.
     - Operations follow each other in the order that needs the least memory, so that a product reads the stacked copies
       while they are in the inner caches. XLA's own order is made for operations side by side.
+    - Vectors are as wide as the processor has them; by default XLA takes half of AVX-512's.
     - On several devices, each with a core of its own, loops are not divided among the cores.
     - LLVM optimises at level 1 instead of 3: `third` compiles in 4.4 s instead of 6.4 s, and the step takes the
       same time (medians 23.4 and 24.4 ms in turn), as its loops are vectorised either way.
@@ -57,6 +58,7 @@ def compiler_options(device: Device, devices: int = 1) -> dict[str, bool | int |
     return {
         "xla_disable_hlo_passes": ",".join(unwanted),
         "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
+        "xla_cpu_prefer_vector_width": 512,
         "xla_backend_optimization_level": 1,
     }
 

@@ -98,8 +98,9 @@ def _is_for_winograd(x, kernel, padding, dilation) -> bool:
 
 # The barriers make XLA compute the input of a convolution once: without them it recomputes the input in every
 # loop that reads it (`compiler_options`). In training the result is kept too, as its gradient needs it; in
-# evaluation the single loop that reads the result adds the shifts itself. The gradient reads the input behind the
-# barrier of the forward pass, so XLA finds that both stack the same columns, and stacks them once.
+# evaluation the single loop that reads the result adds the shifts itself. The gradient stacks the columns anew, one
+# tile after the other, each read by its product while the inner caches hold it: behind the barrier with `dy`, or XLA
+# would find that the forward pass stacks the same, and would keep all of them.
 
 
 def _cpu_conv(x, kernel, *, padding, dilation):
@@ -111,7 +112,7 @@ def _cpu_conv(x, kernel, *, padding, dilation):
 
 
 def _cpu_conv_vjp(x, kernel, dy, *, padding, dilation):
-    dy = lax.optimization_barrier(dy)
+    x, dy = lax.optimization_barrier((x, dy))
     if _is_for_winograd(x, kernel, padding, dilation):
         dx, d_kernel = winograd_conv_vjp(x, kernel, dy, padding, dilation)
     else:

@@ -112,10 +112,7 @@ def _weights(kernel: Array, rows: int) -> Float[Array, "tile_rows c_out columns"
 def _tiles(
     x: Array, padding: int, dilation: int
 ) -> tuple[int, list[Float[Array, "columns tile_rows w_out batch"]]]:
-    """The rows of a tile, and the combined rows of all tiles with their column shifts stacked.
-
-    Forward pass and gradient share them behind their barriers.
-    """
+    """The rows of a tile, and the combined rows of all tiles with their column shifts stacked."""
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     height, width = x.shape[1] - 2 * dilation, x.shape[2] - 2 * dilation
     rows = row_tile(height, dilation)
