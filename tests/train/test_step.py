@@ -352,7 +352,7 @@ def test_training_as_it_is_compiled_computes_what_the_plain_step_does(images, la
     if FUSION_EMITTERS_ARE_OPTIONAL:
         # As for users, and unlike in other tests; see `pytest_configure`.
         options = ops.compiler_options(jax.devices()[0]) | {"xla_cpu_use_fusion_emitters": True}
-        monkeypatch.setattr(ops, "compiler_options", lambda device: options)
+        monkeypatch.setattr(ops, "compiler_options", lambda *_: options)
     recipe = dataclasses.replace(get_recipe("third"), batch_size=16, learning_rate=1.0, momentum=0.0)
     model, optimizer = create_model(arch), make_optimizer(recipe)
     programs = build_programs(model, recipe, jax.devices()[0])
