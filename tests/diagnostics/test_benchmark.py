@@ -183,10 +183,10 @@ def test_variants_compute_the_same_and_nothing_compiles_when_warm():
     variants["unjitted"](1, 0)
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        variants["unjitted"](3, 0)
+        variants["unjitted"](2, 0)
         for name in ("jitted", "chunked"):
             variants[name](1, 0)
-            variants[name](3, 0)
+            variants[name](2, 0)
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     assert compilations == []
@@ -196,12 +196,12 @@ def test_variants_compute_the_same_and_nothing_compiles_when_warm():
 
     # The jitted step and the body of the chunk are the same operations compiled twice. On the machines tried they
     # agree bit for bit; 1e-6, some units in the last place, allows for other fusions. Un-jitted nothing is fused, so
-    # sums round differently, by 3e-6 after five steps of `third`.
+    # sums round differently; from the fourth step of `third` on that grows, as a maximum may be another element.
     jitted = outcome("jitted")
-    assert jitted[0].step == 4
-    assert jitted[1].examples == 32
+    assert jitted[0].step == 3
+    assert jitted[1].examples == 24
     chex.assert_trees_all_close(outcome("chunked"), jitted, rtol=1e-6, atol=1e-7)
-    chex.assert_trees_all_close(outcome("unjitted"), jitted, rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(outcome("unjitted"), jitted, rtol=1e-4, atol=1e-7)
 
 
 def test_compile_cache_is_neither_used_nor_filled_and_comes_back(tmp_path):

@@ -236,7 +236,9 @@ def test_the_terminal_shows_splits_side_by_side_in_80_columns(figures):
     files = [Path("evaluation.json")]
     print_evaluations(Console(width=80, file=output), "a network", [train, perfect, figures], files)
     lines = output.getvalue().splitlines()
-    cells = {line.split()[0]: line.split()[1:] for line in lines if line.startswith(" ") and line.strip()}
+    # Of lines that begin alike the first, which is that of the table; a mistake of a 9 is listed below it.
+    rows = [line.split() for line in reversed(lines) if line.startswith(" ") and line.strip()]
+    cells = {name: row for name, *row in rows}
     assert cells["errors"] == ["610", *[str(figures.errors)] * 2]
     assert cells["examples"] == ["60,000", "297", "297"]
     shares = [f"{share:.2f}" for share in figures.class_accuracies]
