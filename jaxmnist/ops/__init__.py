@@ -183,10 +183,12 @@ def random_words(
         start: index of the first word, where these are a part of a longer draw.
     """
     first, second = jax.random.key_data(key)[:2]
-    # The barrier makes the index depend on the key. Else that of a part is the same in every step, XLA takes it out of
-    # the loop over steps, and each draw reads an array of indices instead of counting.
-    start, first = lax.optimization_barrier((jnp.uint32(start), first))
-    index = lax.iota(jnp.uint32, int(np.prod(shape))).reshape(shape) + start
+    if not isinstance(start, int):
+        # The barrier makes the index depend on the key. Else that of a part is the same in every step, XLA takes it out
+        # of the loop over steps, and each draw reads an array of indices instead of counting. XLA 0.12 ends the process
+        # for a constant behind a barrier.
+        start, _ = lax.optimization_barrier((start, first))
+    index = lax.iota(jnp.uint32, int(np.prod(shape))).reshape(shape) + jnp.uint32(start)
     words = (index ^ first) * np.uint32(0x9E3779B1)
     # Two rounds follow the second word: with one, draws whose keys differ only in that word are correlated.
     words = (words ^ (words >> 16)) + second
