@@ -1,7 +1,5 @@
 """Tests of kernels: the fast lowering agrees with the definition, with the gradients of the sources."""
 
-import os
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +7,7 @@ import pytest
 from jax import lax
 
 from jaxmnist import ops
+from jaxmnist.runtime.devices import count_cores
 
 
 def normal(seed, *shape):
@@ -67,7 +66,7 @@ def test_a_product_follows_the_copies_that_it_reads_so_that_the_next_take_their_
     assert usage.temp_size_in_bytes < 1.1 * products
 
 
-@pytest.mark.skipif(os.cpu_count() == 1, reason="one core has nothing to divide loops among")
+@pytest.mark.skipif(count_cores() == 1, reason="one core has nothing to divide loops among")
 @pytest.mark.parametrize("devices", [1, 2])
 def test_loops_are_divided_among_cores_only_where_a_device_has_several(devices):
     options = ops.compiler_options(jax.devices("cpu")[0], devices)
