@@ -9,6 +9,7 @@ from functools import partial
 import flax.linen as nn
 from jaxtyping import Array
 
+from jaxmnist import ops
 from jaxmnist.models.layers import (
     Add,
     Attention,
@@ -19,7 +20,6 @@ from jaxmnist.models.layers import (
     MaxPool,
     Resize,
     class_scores,
-    gelu,
 )
 
 
@@ -66,7 +66,7 @@ class Third(ConvNet):
     dropout: float = 0.03
 
     def forward(self, x: Array, block: Block) -> Array:
-        block = partial(block, order="activation, norm", activation=gelu)
+        block = partial(block, order="activation, norm", activation=ops.gelu)
         x = block(x, "conv1", 10)
         x = block(x, "conv2", 14)
         x = Conv(10, kernel_size=1, name="trans1")(x)

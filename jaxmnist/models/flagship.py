@@ -11,7 +11,8 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array
 
-from jaxmnist.models.layers import Block, ConvNet, GlobalAverage, MaxPool, class_scores, gelu
+from jaxmnist import ops
+from jaxmnist.models.layers import Block, ConvNet, GlobalAverage, MaxPool, class_scores
 
 
 class Flagship(ConvNet):
@@ -24,7 +25,7 @@ class Flagship(ConvNet):
     """True for kernels that are mixtures of four fixed filters; see `jaxmnist.models.layers.Conv`."""
 
     def forward(self, x: Array, block: Block) -> Array:
-        block = partial(block, order="norm, activation", activation=gelu, mixes=self.mixes)
+        block = partial(block, order="norm, activation", activation=ops.gelu, mixes=self.mixes)
         c1, c2, c3, c4, c5 = self.features
         x = block(block(x, "conv1", c1), "conv2", c2)
         x = MaxPool()(x)

@@ -273,11 +273,6 @@ class ConvNet(nn.Module):
         raise NotImplementedError
 
 
-def gelu(x: FeatureMap) -> FeatureMap:
-    """Computes exact GELU, x * Phi(x) with the error function; the tanh form differs by up to 5e-4."""
-    return 0.5 * x * (1 + jax.lax.erf(x * np.float32(0.5**0.5)))
-
-
 def class_scores(x: Float[Array, "classes 1 1 batch"]) -> Float[Array, "batch classes"]:
     """Turns a 1x1 map with a channel for each class into scores in the public order of axes."""
     return x.squeeze((1, 2)).T

@@ -16,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int32, Key, UInt32
 
 from jaxmnist.ops.convolution import conv2d
+from jaxmnist.ops.gelu import gelu
 from jaxmnist.ops.norm import batch_norm
 from jaxmnist.ops.precision import as_factors, factors, products_in
 from jaxmnist.runtime.devices import Device
@@ -28,6 +29,7 @@ __all__ = [
     "conv2d",
     "dropout_mask",
     "factors",
+    "gelu",
     "map_mean",
     "max_pool2",
     "products_in",

@@ -130,10 +130,9 @@ def _patch_conv(x, kernel, padding, dilation):
 
 def _patches(x, kernel, padding, dilation):
     """Shifted copies of the map, one for each tap of the kernel, in row order."""
-    x = _pad_map(x, padding)
     kh, kw = kernel.shape[:2]
-    height = x.shape[1] - (kh - 1) * dilation
-    columns = lax.optimization_barrier(_stack_column_shifts(x, kw, dilation))
+    height = x.shape[1] + 2 * padding - (kh - 1) * dilation
+    columns = lax.optimization_barrier(_column_shifts(x, kw, padding, dilation))
     return jnp.concatenate([columns[:, i * dilation : i * dilation + height] for i in range(kh)])
 
 
@@ -144,7 +143,7 @@ def _matmul_conv(x, kernel, padding, dilation):
     matrix copies kh * kw) and the smallest surplus in the product (the rows that fall outside).
     """
     kh, kw, _, c_out = kernel.shape
-    columns = _stack_column_shifts(_pad_map(x, padding), kw, dilation)
+    columns = _column_shifts(x, kw, padding, dilation)
     products = lax.dot_general(_kernel_matrix(kernel), columns, (((1,), (0,)), ((), ())))
     height = products.shape[1] - (kh - 1) * dilation
     rows = [
@@ -158,8 +157,8 @@ def _matmul_conv_vjp(x, kernel, dy, padding, dilation):
     """Transposes each step of `_matmul_conv`."""
     kh, kw, c_in, c_out = kernel.shape
     height, width = x.shape[1:3]
-    x = _pad_map(x, padding)
-    rows = jnp.concatenate([_rows(dy, -i * dilation, x.shape[1] - i * dilation) for i in range(kh)])
+    padded = height + 2 * padding
+    rows = jnp.concatenate([_window(dy, 1, -i * dilation, padded - i * dilation) for i in range(kh)])
     d_columns = lax.dot_general(_kernel_matrix(kernel), rows, (((0,), (0,)), ((), ())))
     overhang = (kw - 1) * dilation
     shifts = [
@@ -170,16 +169,17 @@ def _matmul_conv_vjp(x, kernel, dy, padding, dilation):
         for j in range(kw)
     ]
     dx = functools.reduce(jnp.add, shifts)[:, padding : padding + height, padding : padding + width]
-    d_matrix = products_of_rows(_stack_column_shifts(x, kw, dilation), rows)
+    d_matrix = products_of_rows(_column_shifts(x, kw, padding, dilation), rows)
     return dx, d_matrix.reshape(kw, c_in, kh, c_out).transpose(2, 0, 1, 3)
 
 
-def _rows(x, top, bottom):
-    """Rows `top` to `bottom` (exclusive) of a map, with zeros outside the map."""
-    inside = x[:, max(top, 0) : max(bottom, 0)]
-    above = min(max(-top, 0), bottom - top)
-    below = bottom - top - above - inside.shape[1]
-    return jnp.pad(inside, ((0, 0), (above, below), (0, 0), (0, 0)))
+def _window(x, axis, start, stop):
+    """A part of a map along an axis, with zeros outside the map."""
+    inside = lax.slice_in_dim(x, max(start, 0), max(min(stop, x.shape[axis]), 0), axis=axis)
+    before = min(max(-start, 0), stop - start)
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = before, stop - start - before - inside.shape[axis]
+    return jnp.pad(inside, widths)
 
 
 def _kernel_matrix(kernel):
@@ -187,11 +187,14 @@ def _kernel_matrix(kernel):
     return kernel.transpose(0, 3, 1, 2).reshape(kh * c_out, kw * c_in)
 
 
-def _pad_map(x, padding):
-    return jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0))) if padding else x
+def _column_shifts(x, kw, padding, dilation):
+    """Stacks the map, padded, shifted by each column of the kernel.
 
-
-def _stack_column_shifts(x, kw, dilation):
-    width = x.shape[2] - (kw - 1) * dilation
-    shifts = [lax.slice_in_dim(x, j * dilation, j * dilation + width, axis=2) for j in range(kw)]
-    return jnp.concatenate(shifts) if kw > 1 else x
+    Each copy is padded by itself, in the loop that writes it: XLA pads a map value by value.
+    """
+    width = x.shape[2] + 2 * padding - (kw - 1) * dilation
+    starts = [j * dilation - padding for j in range(kw)]
+    shifts = [
+        _window(_window(x, 2, start, start + width), 1, -padding, x.shape[1] + padding) for start in starts
+    ]
+    return jnp.concatenate(shifts) if kw > 1 else shifts[0]

@@ -42,7 +42,7 @@ def winograd_conv(
     x: Float[Array, "c_in h w batch"], kernel: Float[Array, "3 3 c_in c_out"], padding: int, dilation: int
 ) -> Float[Array, "c_out h_out w_out batch"]:
     """Computes the cross-correlation with symmetric zero padding, of a height that `row_tile` divides."""
-    rows, tiles = _tiles(x, padding, dilation)
+    rows, tiles = _tiles(_padded(x, padding, kernel), dilation)
     products = [
         lax.optimization_barrier(lax.dot_general(weight, tile, (((1,), (0,)), ((), ()))))
         for weight, tile in zip(_weights(kernel, rows), tiles, strict=True)
@@ -59,7 +59,7 @@ def winograd_conv_vjp(
 ) -> tuple[Float[Array, "c_in h w batch"], Float[Array, "3 3 c_in c_out"]]:
     """Returns the gradients of map and kernel: each step of `winograd_conv` transposed."""
     c_in, height, width = x.shape[:3]
-    rows, tiles = _tiles(x, padding, dilation)
+    rows, tiles = _tiles(_padded(x, padding, kernel), dilation)
     transform, weights = _transform(rows), _weights(kernel, rows)
     d_products = [
         lax.optimization_barrier(part)
@@ -109,11 +109,8 @@ def _weights(kernel: Array, rows: int) -> Float[Array, "tile_rows c_out columns"
     return weights.reshape(*weights.shape[:2], -1)
 
 
-def _tiles(
-    x: Array, padding: int, dilation: int
-) -> tuple[int, list[Float[Array, "columns tile_rows w_out batch"]]]:
+def _tiles(x: Array, dilation: int) -> tuple[int, list[Float[Array, "columns tile_rows w_out batch"]]]:
     """The rows of a tile, and the combined rows of all tiles with their column shifts stacked."""
-    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     height, width = x.shape[1] - 2 * dilation, x.shape[2] - 2 * dilation
     rows = row_tile(height, dilation)
     assert rows
@@ -124,6 +121,16 @@ def _tiles(
         )
         for part in _combined(_transform(rows).of_map, [*upper[:2], *lower])
     ]
+
+
+def _padded(x: Array, padding: int, kernel: Array) -> Array:
+    """Pads a map with zeros. They follow from the kernel, or XLA makes a `pad`, which it computes value by value."""
+    if not padding:
+        return x
+    zero = kernel[0, 0, 0, 0] * 0
+    shape = (len(x), x.shape[1] + 2 * padding, x.shape[2] + 2 * padding, x.shape[3])
+    zeros = lax.optimization_barrier(jnp.broadcast_to(zero, shape))
+    return lax.dynamic_update_slice(zeros, x, (0, padding, padding, 0))
 
 
 def _unstacked(
