@@ -18,12 +18,9 @@ _DEGREE = 16
 
 def _fitted(odd: Callable[[float], float]) -> np.ndarray:
     """Fits odd(x) / x on (0, `_END`] by a polynomial in 2 (x / `_END`)^2 - 1, whose coefficients it returns."""
-
-    def quotients(squares: np.ndarray) -> np.ndarray:
-        points = _END * np.sqrt((squares + 1) / 2)
-        return np.array([odd(x) / x for x in points])
-
-    return chebyshev.cheb2poly(chebyshev.chebinterpolate(quotients, _DEGREE))
+    nodes = chebyshev.chebpts1(_DEGREE + 1)
+    quotients = [odd(x) / x for x in _END * np.sqrt((nodes + 1) / 2)]
+    return chebyshev.cheb2poly(chebyshev.chebfit(nodes, quotients, _DEGREE))
 
 
 def _probability(x: float) -> float:

@@ -1,6 +1,5 @@
 """Many batches in one device call: loops of training steps, evaluation and prediction."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -9,14 +8,13 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Float32, Int32, Key, PyTree, UInt8
 
-from jaxmnist.augment.views import scores
 from jaxmnist.config import Recipe
 from jaxmnist.models import Model
 from jaxmnist.runtime.parts import count_parts, first_row, total
 from jaxmnist.train.batch import EpochData, gather
 from jaxmnist.train.loss import Metrics, Teacher, add
 from jaxmnist.train.state import TrainState
-from jaxmnist.train.step import eval_step, train_step
+from jaxmnist.train.step import eval_step, outputs_of, train_step
 
 
 def epoch_step(
@@ -120,12 +118,8 @@ def predict_chunk(
     Returns:
         The likeliest class of each image, and the log-probabilities of all classes.
     """
-
-    def outputs_of(batch: Array) -> Array:
-        return scores(partial(model.apply, variables), batch, recipe)
-
     batches = images.reshape(-1, min(batch_size, len(images)), *images.shape[1:])
-    outputs = lax.map(outputs_of, batches)
+    outputs = lax.map(lambda batch: outputs_of(model, variables, batch, recipe), batches)
     outputs = outputs.reshape(len(images), -1)
     # The class comes from the outputs, as in training: log-softmax can round two scores to one value.
     return outputs.argmax(1).astype(jnp.int32), jax.nn.log_softmax(outputs)

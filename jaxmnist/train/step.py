@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int32, Key, PyTree
+from jaxtyping import Array, Bool, Float, Float32, Int32, Key, PyTree, UInt8
 
 from jaxmnist import ops
 from jaxmnist.augment import augment, normalise, strength_at
@@ -62,7 +62,7 @@ def train_step(
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step if draw is None else draw))
     strength = strength_at(recipe.augmentation, state.step, total_steps)
     augmented = augment(augment_key, batch.images, recipe.augmentation, strength)
-    images = normalise(augmented, recipe)
+    images = _placed(normalise(augmented, recipe), recipe)
     if recipe.distillation is not None and teacher is None:
         raise ValueError("a recipe with distillation needs its teacher")
     teachers = None if teacher is None else teacher.outputs(augmented)
@@ -113,11 +113,26 @@ def train_step(
     return _select(finite, (changed, metrics), (skipped, nothing))
 
 
+def outputs_of(
+    model: Model,
+    variables: PyTree,
+    images: UInt8[Array, "batch 28 28"] | Float32[Array, "batch 28 28"],
+    recipe: Recipe,
+) -> Float[Array, "batch classes"]:
+    """Returns the outputs for raw images in evaluation mode."""
+    return scores(lambda views: model.apply(variables, _placed(views, recipe)), images, recipe)
+
+
+def _placed(images: Float[Array, "batch 28 28 1"], recipe: Recipe) -> Float[Array, "batch 28 28 1"]:
+    """Puts images in memory as the first convolution reads them, behind the loops of `jaxmnist.augment.moments`."""
+    return ops.batch_innermost(images) if recipe.deskew or recipe.rescale else images
+
+
 def eval_step(
     state: TrainState, batch: Batch, *, model: Model, recipe: Recipe
 ) -> tuple[Metrics, Float[Array, "batch classes"]]:
     """Returns the sums over a batch in evaluation mode, and the outputs (meaningless where the mask is 0)."""
-    outputs = scores(partial(model.apply, state.variables), batch.images, recipe)
+    outputs = outputs_of(model, state.variables, batch.images, recipe)
     return sums_of(outputs, batch), outputs
 
 
