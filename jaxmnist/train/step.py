@@ -123,17 +123,17 @@ def outputs_of(
     return scores(lambda views: model.apply(variables, _placed(views, recipe)), images, recipe)
 
 
-def _placed(images: Float[Array, "batch 28 28 1"], recipe: Recipe) -> Float[Array, "batch 28 28 1"]:
-    """Puts images in memory as the first convolution reads them, behind the loops of `jaxmnist.augment.moments`."""
-    return ops.batch_innermost(images) if recipe.deskew or recipe.rescale else images
-
-
 def eval_step(
     state: TrainState, batch: Batch, *, model: Model, recipe: Recipe
 ) -> tuple[Metrics, Float[Array, "batch classes"]]:
     """Returns the sums over a batch in evaluation mode, and the outputs (meaningless where the mask is 0)."""
     outputs = outputs_of(model, state.variables, batch.images, recipe)
     return sums_of(outputs, batch), outputs
+
+
+def _placed(images: Float[Array, "batch 28 28 1"], recipe: Recipe) -> Float[Array, "batch 28 28 1"]:
+    """Puts images in memory as the first convolution reads them, behind the loops of `jaxmnist.augment.moments`."""
+    return ops.batch_innermost(images) if recipe.deskew or recipe.rescale else images
 
 
 def _select(condition: Bool[Array, ""], one: PyTree, other: PyTree) -> PyTree:
