@@ -110,6 +110,8 @@ def _readme() -> Iterator[str]:
     pace = third["over_torch"]
     yield f"**{pace['median']:.1f} times** PyTorch ({pace['min']:.1f} to {pace['max']:.1f})"
     yield f"{third['over_best_torch']['median']:.1f} times the fastest of PyTorch's own variants"
+    xeon = read("benchmark/xeon/third.json")["train"]["chunked"]["over_torch"]
+    yield f"on a Xeon {xeon['median']:.1f} times ({xeon['min']:.1f} to {xeon['max']:.1f})"
     budgets = {
         "flagship": "8,000 parameters",
         "flagship_small": "5,340 parameters",
@@ -121,20 +123,27 @@ def _readme() -> Iterator[str]:
         yield f"| {label} | `{found['arch']}` | {found['parameters']:,} | `{found['recipe']}` | {mean(found)} |"
 
 
+def _ratios(found: Mapping[str, Any]) -> str:
+    step = found["train"]["chunked"]
+    median, range_ = ratio(step["over_torch"]).split(" ", 1)
+    others = (step["over_best_torch"], found["epoch"]["over_pipeline"], found["evaluate"]["jax"]["over_torch"])
+    return f"**{median}** {range_} | {' | '.join(map(ratio, others))}"
+
+
 def _performance() -> Iterator[str]:
     peers = ("channels_last", "compiled", "processes")
     for name in ("first", "second", "third", "dilated"):
         found = read(f"benchmark/{name}.json")
-        train, epoch = found["train"], found["epoch"]
+        train = found["train"]
         times = [
             train[variant]["milliseconds"]["median"]
             for variant in ("chunked", "jitted", "torch", *(f"torch_{peer}" for peer in peers), "pipeline")
         ]
         yield f"| {name}, {found['recipe']['batch_size']} | {' | '.join(f'{time:.1f}' for time in times)} |"
-        chunked = train["chunked"]
-        median, *rest = ratio(chunked["over_torch"]).split(" ", 1)
-        others = (chunked["over_best_torch"], epoch["over_pipeline"], found["evaluate"]["jax"]["over_torch"])
-        yield f"| {name} | **{median}** {rest[0]} | {' | '.join(map(ratio, others))} |"
+        yield f"| {name} | {_ratios(found)} |"
+        found = read(f"benchmark/xeon/{name}.json")
+        time = found["train"]["chunked"]["milliseconds"]["median"]
+        yield f"| {name}, on the Xeon | {time:.1f} | {_ratios(found)} |"
     earlier, names = (
         read("benchmark/earlier/third.json")["train"],
         {

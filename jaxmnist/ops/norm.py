@@ -69,8 +69,7 @@ def _backward(epsilon, residuals, gradients):
     dy = lax.optimization_barrier(gradients[0])
     centred = x - _per_channel(moments.mean)
     d_bias = dy.sum((1, 2)).sum(1)
-    # From the map itself: for the sum of products with the centred map XLA would write that to memory.
-    d_scale = ((dy * x).sum((1, 2)).sum(1) - moments.mean * d_bias) * rate
+    d_scale = (dy * centred).sum((1, 2)).sum(1) * rate
     weight = _ones_unless(mask, x) / moments.values
     # The map depends on the whole batch; the gradients returned are this part's share.
     whole_bias, whole_scale = total((d_bias, d_scale))
