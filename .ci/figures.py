@@ -126,7 +126,11 @@ def _readme() -> Iterator[str]:
 def _ratios(found: Mapping[str, Any]) -> str:
     step = found["train"]["chunked"]
     median, range_ = ratio(step["over_torch"]).split(" ", 1)
-    others = (step["over_best_torch"], found["epoch"]["over_pipeline"], found["evaluate"]["jax"]["over_torch"])
+    others = (
+        step["over_best_torch"],
+        found["epoch"]["over_pipeline"],
+        found["evaluate"]["jax"]["over_torch"],
+    )
     return f"**{median}** {range_} | {' | '.join(map(ratio, others))}"
 
 
